@@ -1,0 +1,76 @@
+"""What we believe: a predictive distribution per bar, symbol and horizon."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.errors import DataError
+
+#: Quantile levels every model forecasts unless a playbook says otherwise.
+LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
+
+#: Forecasts are rounded to this grid (log-return units) before anything decides on them, because matrix
+#: products differ in their last bits with the shape of the batch.
+GRID = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """Predictive distributions made at the close of bar ``t`` for the log return to bar ``t + h``.
+
+    Attributes
+    ----------
+    times, symbols, horizons, levels
+        The axes: ``T`` bar closes (UTC), ``N`` symbols, ``H`` horizons in bars, ``Q`` levels in (0, 1), rising.
+    quantiles
+        ``(T, N, H, Q)`` float64 log returns of the forward-adjusted close; never crossing; NaN is "no forecast".
+    score
+        ``(T, N, H)`` float64 expected log return, used to rank symbols; NaN where there is no forecast.
+    probabilities
+        ``(T, N, H, 3)`` down / neutral / up for classifiers, else None.
+    model, version
+        Which model said so; ``version`` is a content hash of what it was fitted on and with.
+    explanation
+        Free-form, JSON-serialisable (feature importance ...).
+    """
+
+    times: NDArray[np.datetime64]
+    symbols: tuple[str, ...]
+    horizons: tuple[int, ...]
+    levels: tuple[float, ...]
+    quantiles: NDArray[np.float64]
+    score: NDArray[np.float64]
+    probabilities: NDArray[np.float64] | None = None
+    model: str = ""
+    version: str = ""
+    explanation: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit the axes, and quantiles that cross."""
+        axes = (len(self.times), len(self.symbols), len(self.horizons))
+        if self.quantiles.shape != (*axes, len(self.levels)):
+            raise DataError(f"quantiles have shape {self.quantiles.shape}, expected {(*axes, len(self.levels))}")
+        if self.score.shape != axes:
+            raise DataError(f"score has shape {self.score.shape}, expected {axes}")
+        with np.errstate(invalid="ignore"):
+            if bool(np.any(np.diff(self.quantiles, axis=-1) < 0)):
+                raise DataError(f"quantiles of {self.model!r} cross")
+
+    @property
+    def available(self) -> NDArray[np.bool_]:
+        """True where there is a forecast, ``(T, N, H)``."""
+        return np.isfinite(self.quantiles).all(axis=-1)
+
+    def rounded(self) -> Forecast:
+        """Return the forecast on the fixed grid that decisions are made on."""
+        return replace(
+            self,
+            quantiles=np.round(self.quantiles / GRID) * GRID,
+            score=np.round(self.score / GRID) * GRID,
+            probabilities=None if self.probabilities is None else np.round(self.probabilities, 6),
+        )
