@@ -1,0 +1,112 @@
+"""What a source of bars is: one protocol, one registry, one contract test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Protocol
+
+import polars as pl
+
+from tradewind.errors import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a source: bars with ``start <= time <= end`` (closes, UTC)."""
+
+    symbols: tuple[str, ...]
+    timeframe: str
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One batch of a source's answer, complete in itself: storing it is one atomic append.
+
+    ``bars`` has ``SOURCE_BAR_COLUMNS``, ``actions`` has ``SOURCE_ACTION_COLUMNS`` (may be empty). ``notes`` are
+    findings to report (symbols without data, rows excluded and why, reconstruction done).
+    """
+
+    bars: pl.DataFrame
+    actions: pl.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """A provider of bars. Stateless between calls; retries and rate limits are its own business.
+
+    Attributes
+    ----------
+    adjustment
+        What the provider delivers: ``raw``, ``split`` (split-adjusted) or ``total`` (back-adjusted close only).
+        Whatever it is, deliveries contain raw prices, reconstructed where needed and marked so.
+    publication_lag
+        Added to ``time`` to give ``known_at`` for back-filled bars.
+    survivorship_biased
+        True where the symbols were chosen knowing later years; repeated as a flag on every result.
+    """
+
+    name: ClassVar[str]
+    adjustment: ClassVar[str]
+    publication_lag: timedelta
+    survivorship_biased: bool
+
+    def look_back(self) -> Mapping[str, timedelta | None]:
+        """Return the timeframes served and how far back each goes (None: all there is)."""
+        ...
+
+    def symbols(self, timeframe: str) -> tuple[str, ...]:
+        """Return the symbols that can be asked for; empty where the provider cannot list them."""
+        ...
+
+    def sectors(self) -> Mapping[str, str]:
+        """Return GICS sectors by symbol, as far as the source knows them."""
+        ...
+
+    def fetch(self, request: Request) -> Iterator[Delivery]:
+        """Yield deliveries, oldest first per symbol.
+
+        Raises ``RetryError`` when the provider is down or throttling after all retries, ``InputError`` for
+        a timeframe or period it does not serve, ``DataError`` for an answer that cannot be read.
+        """
+        ...
+
+
+_REGISTRY: dict[str, Callable[..., Source]] = {}
+
+
+def register(factory: Any) -> Any:
+    """Class decorator: make a source known by its ``name``."""
+    _REGISTRY[factory.name] = factory
+    return factory
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all known sources, sorted."""
+    _load()
+    return tuple(sorted(_REGISTRY))
+
+
+def create(name: str, **options: Any) -> Source:
+    """Build a source from its playbook options; unknown names are refused with the nearest known one."""
+    _load()
+    if name not in _REGISTRY:
+        raise did_you_mean("source", name, _REGISTRY)
+    return _REGISTRY[name](**options)
+
+
+def _load() -> None:
+    """Import the shipped source files, and those of third parties (entry points ``tradewind.sources``)."""
+    import importlib
+    import pkgutil
+    from importlib.metadata import entry_points
+
+    import tradewind.market.sources as room
+
+    for module in pkgutil.iter_modules(room.__path__):
+        importlib.import_module(f"{room.__name__}.{module.name}")
+    for point in entry_points(group="tradewind.sources"):
+        point.load()
