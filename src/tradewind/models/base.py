@@ -22,8 +22,8 @@ class Windows:
     Attributes
     ----------
     panel, features, labels
-        All end at the same bar: nothing after it exists for the model. In ``fit`` labels that were not resolved
-        by that bar are NaN; in ``predict`` labels are whatever the caller had (models must not read them).
+        All end at the same bar: nothing after it exists for the model. In ``fit`` labels that were not
+        resolved by that bar are NaN; in ``predict`` labels are the caller's (models must not read them).
     rows, columns
         ``(n,)`` int64: the samples to learn from or to forecast. Models may read any earlier row for history.
     """

@@ -26,11 +26,11 @@ class Forecast:
     Attributes
     ----------
     times, symbols, horizons, levels
-        The axes: ``T`` bar closes (UTC), ``N`` symbols, ``H`` horizons in bars, ``Q`` levels in (0, 1), rising.
+        The axes: ``T`` bar closes (UTC), ``N`` symbols, ``H`` horizons in bars, ``Q`` rising levels in (0,1).
     quantiles
-        ``(T, N, H, Q)`` float64 log returns of the forward-adjusted close; never crossing; NaN is "no forecast".
+        ``(T, N, H, Q)`` float64 log returns of the forward-adjusted close; never crossing; NaN: no forecast.
     score
-        ``(T, N, H)`` float64 expected log return, used to rank symbols; NaN where there is no forecast.
+        ``(T, N, H)`` float64 expected log return, used to rank symbols; NaN where no forecast.
     probabilities
         ``(T, N, H, 3)`` down / neutral / up for classifiers, else None.
     model, version
@@ -54,7 +54,9 @@ class Forecast:
         """Refuse arrays that do not fit the axes, and quantiles that cross."""
         axes = (len(self.times), len(self.symbols), len(self.horizons))
         if self.quantiles.shape != (*axes, len(self.levels)):
-            raise DataError(f"quantiles have shape {self.quantiles.shape}, expected {(*axes, len(self.levels))}")
+            raise DataError(
+                f"quantiles have shape {self.quantiles.shape}, expected {(*axes, len(self.levels))}"
+            )
         if self.score.shape != axes:
             raise DataError(f"score has shape {self.score.shape}, expected {axes}")
         with np.errstate(invalid="ignore"):
@@ -64,7 +66,7 @@ class Forecast:
     @property
     def available(self) -> NDArray[np.bool_]:
         """True where there is a forecast, ``(T, N, H)``."""
-        return np.isfinite(self.quantiles).all(axis=-1)
+        return np.asarray(np.isfinite(self.quantiles).all(axis=-1))
 
     def rounded(self) -> Forecast:
         """Return the forecast on the fixed grid that decisions are made on."""

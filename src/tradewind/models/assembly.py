@@ -1,0 +1,157 @@
+"""Parts every forecaster shares: adjusted returns, causal volatility, the filled-in forecast, its version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.errors import DataError, InputError
+from tradewind.models.forecast import LEVELS, Forecast
+
+if TYPE_CHECKING:
+    from tradewind.market.panel import Panel
+    from tradewind.models.base import Windows
+
+FloatArray = NDArray[np.float64]
+
+#: Returns a symbol must have shown before its volatility is believed.
+WARM_UP_BARS = 20
+
+
+def log_prices(panel: Panel, name: str = "close") -> FloatArray:
+    """Return the log of a forward-adjusted price, ``(T, N)``; NaN where there is no usable bar."""
+    price = np.where(panel.mask, panel.adjusted(name), np.nan)
+    return np.asarray(np.log(np.where(price > 0, price, np.nan)))
+
+
+def last_known(values: FloatArray) -> FloatArray:
+    """Carry the last finite value of each column forward, ``(T, N)``."""
+    row = np.where(np.isfinite(values), np.arange(len(values))[:, None], -1)
+    row = np.maximum.accumulate(row, axis=0)
+    filled = np.take_along_axis(values, np.maximum(row, 0), axis=0)
+    return np.where(row >= 0, filled, np.nan)
+
+
+def bar_returns(log_price: FloatArray) -> FloatArray:
+    """Return log returns since each symbol's own previous bar, ``(T, N)``; NaN at its first, and in gaps."""
+    before = np.full_like(log_price, np.nan)
+    before[1:] = last_known(log_price)[:-1]
+    return log_price - before
+
+
+def exponential_mean(values: FloatArray, decay: float, warm_up: int = WARM_UP_BARS) -> FloatArray:
+    """Exponentially weighted mean of the finite values so far, weights normalised, ``(T, ...)``.
+
+    A missing value leaves the state as it is. NaN until ``warm_up`` values were seen.
+    """
+    total = np.zeros(values.shape[1:])
+    weight = np.zeros(values.shape[1:])
+    count = np.zeros(values.shape[1:])
+    out = np.full(values.shape, np.nan)
+    for t, row in enumerate(values):
+        seen = np.isfinite(row)
+        keep = np.where(seen, decay, 1.0)
+        total = keep * total + np.where(seen, row, 0.0)
+        weight = keep * weight + seen
+        count += seen
+        out[t] = np.where(count >= warm_up, total / np.maximum(weight, 1e-12), np.nan)
+    return out
+
+
+def ewma_volatility(returns: FloatArray, decay: float = 0.94) -> FloatArray:
+    """One-bar zero-mean volatility (RiskMetrics 1996, eq. 5.3), ``(T, N)``; NaN in warm-up, never zero."""
+    variance = exponential_mean(returns**2, decay)
+    return np.sqrt(np.where(variance > 0, variance, np.nan))
+
+
+def content_hash(*parts: Any) -> str:
+    """Return a short hash of arrays and JSON-serialisable values."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(str((part.dtype, part.shape)).encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def training_id(windows: Windows) -> list[Any]:
+    """Return what identifies a training set: the data, its end and which samples."""
+    last = str(windows.panel.times[-1])
+    return [windows.panel.version, last, len(windows.rows), content_hash(windows.rows, windows.columns)]
+
+
+def usable(windows: Windows, horizon_index: int, scale: FloatArray, at_least: int = 1) -> NDArray[np.bool_]:
+    """Return which samples have a known return and a scale at this horizon; ``DataError`` when too few.
+
+    Parameters
+    ----------
+    scale
+        ``(n, H)`` volatility over each horizon, or whatever else the model cannot do without.
+    """
+    known = np.isfinite(windows.target(horizon_index)) & np.isfinite(scale[:, horizon_index])
+    if int(known.sum()) < at_least:
+        horizon = windows.labels.horizons[horizon_index]
+        raise DataError(
+            f"{int(known.sum())} samples with history and a known return over {horizon} bars, "
+            f"the model needs {at_least}",
+            hint="give it a longer history, more symbols or shorter horizons",
+        )
+    return known
+
+
+def empty_forecast(
+    windows: Windows, levels: Sequence[float]
+) -> tuple[slice, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the rows a forecast spans and NaN arrays for its quantiles and score."""
+    if len(windows.rows) == 0:
+        raise InputError("a forecast was asked for no sample at all")
+    span = slice(int(windows.rows.min()), int(windows.rows.max()) + 1)
+    axes = (span.stop - span.start, len(windows.panel.symbols), len(windows.labels.horizons))
+    return span, np.full((*axes, len(levels)), np.nan), np.full(axes, np.nan)
+
+
+def assemble(
+    windows: Windows,
+    quantiles: FloatArray,
+    score: FloatArray,
+    *,
+    model: str,
+    version: str,
+    levels: Sequence[float] = LEVELS,
+    explanation: Mapping[str, Any] | None = None,
+) -> Forecast:
+    """Lay samples out as a :class:`Forecast`.
+
+    Parameters
+    ----------
+    quantiles, score
+        ``(n, H, Q)`` and ``(n, H)`` for the samples of ``windows``. Quantiles are sorted (rearranged:
+        Chernozhukov, Fernández-Val & Galichon 2010) so they never cross; a sample with any non-finite
+        quantile, or without a bar, has no forecast.
+    """
+    rows, columns = windows.rows, windows.columns
+    span, all_quantiles, all_scores = empty_forecast(windows, levels)
+    complete = np.isfinite(quantiles).all(axis=-1) & np.isfinite(score)
+    complete &= windows.panel.mask[rows, columns][:, None]
+    all_quantiles[rows - span.start, columns] = np.where(
+        complete[..., None], np.sort(quantiles, axis=-1), np.nan
+    )
+    all_scores[rows - span.start, columns] = np.where(complete, score, np.nan)
+    return Forecast(
+        times=windows.panel.times[span],
+        symbols=windows.panel.symbols,
+        horizons=windows.labels.horizons,
+        levels=tuple(levels),
+        quantiles=all_quantiles,
+        score=all_scores,
+        model=model,
+        version=version,
+        explanation=dict(explanation or {}),
+    )

@@ -1,0 +1,139 @@
+"""Gradient-boosted quantiles of the volatility-scaled return."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.models.assembly import assemble, content_hash, training_id, usable
+from tradewind.models.base import Windows, register
+from tradewind.models.forecast import LEVELS, Forecast
+from tradewind.models.naive import naive_scale
+
+
+@register
+class LightgbmQuantile:
+    """One boosted model per level and horizon (pinball objective) on returns in units of EWMA volatility.
+
+    Parameters
+    ----------
+    trees, leaves, learning_rate, minimum_leaf
+        Size of each model; strongly regularised, because daily returns are mostly noise.
+    maximum_samples
+        Training samples drawn (seeded) when there are more.
+    levels, decay, threads, seed
+        Quantile levels, decay of the scaling volatility, threads of one fit, seed of every draw.
+    """
+
+    name: ClassVar[str] = "lightgbm_quantile"
+
+    def __init__(
+        self,
+        trees: int = 80,
+        leaves: int = 15,
+        learning_rate: float = 0.05,
+        minimum_leaf: int = 400,
+        maximum_samples: int = 150_000,
+        levels: Sequence[float] = LEVELS,
+        decay: float = 0.94,
+        threads: int = 2,
+        seed: int = 0,
+    ) -> None:
+        self.trees = trees
+        self.leaves = leaves
+        self.learning_rate = learning_rate
+        self.minimum_leaf = minimum_leaf
+        self.maximum_samples = maximum_samples
+        self.levels = tuple(levels)
+        self.decay = decay
+        self.threads = threads
+        self.seed = seed
+
+    def fit(self, windows: Windows) -> Self:
+        """Fit every level of every horizon."""
+        scale = naive_scale(windows, self.decay)
+        self.features_ = windows.features.names
+        self.boosters_ = [
+            self._fit_horizon(windows, scale, index) for index in range(len(windows.labels.horizons))
+        ]
+        self.version_ = content_hash(self.name, vars_of(self), training_id(windows))
+        return self
+
+    def predict(self, windows: Windows) -> Forecast:
+        """Forecast the samples; the score is the median."""
+        scale = naive_scale(windows, self.decay)
+        matrix = windows.matrix
+        unit = np.stack(
+            [
+                np.stack([booster.predict(matrix, num_threads=self.threads) for booster in row], axis=-1)
+                for row in self.boosters_
+            ],
+            axis=1,
+        )
+        quantiles = np.sort(unit, axis=-1) * scale[:, :, None]
+        middle = int(np.argmin(np.abs(np.asarray(self.levels) - 0.5)))
+        return assemble(
+            windows,
+            quantiles,
+            quantiles[:, :, middle],
+            model=self.name,
+            version=self.version_,
+            levels=self.levels,
+            explanation={"importance": self._importance()},
+        )
+
+    def _fit_horizon(self, windows: Windows, scale: NDArray[np.float64], index: int) -> list[Any]:
+        import lightgbm
+
+        chosen = draw(usable(windows, index, scale, at_least=200), self.maximum_samples, self.seed)
+        ratio = windows.target(index)[chosen] / scale[chosen, index]
+        values = windows.features.values[windows.rows[chosen], windows.columns[chosen]]
+        data = lightgbm.Dataset(values, np.clip(ratio, -8, 8), params=self._parameters(), free_raw_data=False)
+        return [
+            lightgbm.train({**self._parameters(), "objective": "quantile", "alpha": level}, data, self.trees)
+            for level in self.levels
+        ]
+
+    def _parameters(self) -> dict[str, Any]:
+        return {
+            "num_leaves": self.leaves,
+            "learning_rate": self.learning_rate,
+            "min_data_in_leaf": self.minimum_leaf,
+            "feature_fraction": 0.6,
+            "bagging_fraction": 0.7,
+            "bagging_freq": 1,
+            "lambda_l2": 10.0,
+            "max_bin": 63,
+            "num_threads": self.threads,
+            "deterministic": True,
+            "force_row_wise": True,
+            "seed": self.seed,
+            "verbose": -1,
+        }
+
+    def _importance(self) -> dict[str, float]:
+        gains = [b.feature_importance(importance_type="gain") for row in self.boosters_ for b in row]
+        return top_importance(self.features_, np.sum(gains, axis=0))
+
+
+def draw(allowed: NDArray[np.bool_], at_most: int, seed: int) -> NDArray[np.int64]:
+    """Return the positions that are allowed, a seeded draw of them when there are too many; sorted."""
+    positions = np.flatnonzero(allowed)
+    if len(positions) <= at_most:
+        return positions
+    return np.sort(np.random.default_rng(seed).choice(positions, at_most, replace=False))
+
+
+def top_importance(names: Sequence[str], gains: NDArray[np.float64], count: int = 20) -> dict[str, float]:
+    """Return the largest shares of the total gain by feature name."""
+    share = np.asarray(gains, dtype=np.float64) / max(float(np.sum(gains)), 1e-12)
+    order = np.argsort(-share, kind="stable")[:count]
+    return {names[i]: round(float(share[i]), 6) for i in order}
+
+
+def vars_of(model: Any) -> dict[str, Any]:
+    """Return a model's parameters (attributes without a trailing underscore)."""
+    return {k: v for k, v in vars(model).items() if not k.endswith("_") and k != "threads"}
