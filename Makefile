@@ -1,0 +1,46 @@
+# Tradewind. `make` alone lists what can be made.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format types check bench docs clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv/complete: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Tradewind needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+install: .venv/complete ## make .venv from the lock file
+
+demo: .venv/complete ## real stocks, offline: recommendations, track record, verdict, report
+	$(BIN)/tradewind demo
+
+test: .venv/complete ## run every test
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: .venv/complete ## style, import order of the rooms, spelling of the contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: .venv/complete ## strict type check
+	$(BIN)/mypy
+
+format: .venv/complete ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: lint types test ## everything that must hold before a commit lands
+
+bench: .venv/complete ## every benchmark against its peers (builds .bench/ on first use)
+	$(BIN)/python -m benchmarks
+
+docs: .venv/complete ## build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+clean: ## remove what make made (never .tradewind, which holds your data)
+	rm -rf .venv .bench site dist .pytest_cache .mypy_cache .ruff_cache

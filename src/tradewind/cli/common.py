@@ -1,0 +1,107 @@
+"""What every verb shares: its options, its output and its exit code."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tradewind.errors import TradewindError
+
+if TYPE_CHECKING:
+    from tradewind.evaluation.plan import Plan
+
+PlaybookArgument = Annotated[str, typer.Argument(help="A playbook: a shipped name (sample, nasdaq-tft) or a TOML file.")]
+SourceOption = Annotated[
+    str | None, typer.Option("--source", help="Use this source instead of the playbook's (sample, synthetic, files, yahoo).")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one value; may be repeated.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
+AsOfOption = Annotated[
+    str | None, typer.Option("--as-of", metavar="TIME", help="Use only what was known then (ISO 8601, UTC unless said).")
+]
+
+
+def load_plan(playbook: str, source: str | None, overrides: list[str] | None) -> Plan:
+    """Read and validate a playbook with its flags and the environment."""
+    from tradewind.evaluation.plan import Plan
+    from tradewind.playbook import load
+
+    return Plan.of(load(playbook, source=source, overrides=parse_overrides(overrides), environ=os.environ))
+
+
+def parse_overrides(pairs: list[str] | None) -> dict[str, str]:
+    """Split ``section.key=value`` flags."""
+    from tradewind.errors import InputError
+
+    parsed: dict[str, str] = {}
+    for pair in pairs or []:
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise InputError(f"--set {pair}: no '=' in it", hint="write it as section.key=value")
+        parsed[key.strip()] = value.strip()
+    return parsed
+
+
+def instant(text: str | None) -> Any:
+    """Read an instant given on the command line; a bare date means the end of that day, UTC."""
+    from datetime import UTC, datetime, time
+
+    from tradewind.errors import InputError
+
+    if text is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{text!r} is not a date or time", hint="write it as 2012-06-29 or 2012-06-29T20:00:00") from None
+    if len(text) <= 10:
+        parsed = datetime.combine(parsed.date(), time(23, 59, 59, 999999))
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def emit(result: Mapping[str, Any]) -> None:
+    """Print one JSON object: no NaN, no infinity (null instead), keys in order of meaning."""
+    sys.stdout.write(json.dumps(plain(result), allow_nan=False, default=str) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can say it; what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
+
+
+@contextmanager
+def failures(as_json: bool) -> Iterator[None]:
+    """Turn our errors into a message on stderr (an object on stdout with ``--json``) and their exit code."""
+    try:
+        yield
+    except TradewindError as error:
+        if as_json:
+            emit({"error": {"kind": type(error).__name__, "what": error.what, "hint": error.hint}})
+        typer.secho(f"tradewind: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("tradewind: interrupted; what was stored stays stored, the same command continues", err=True)
+        raise typer.Exit(130) from None
+
+
+def note(text: str) -> None:
+    """Say something on stderr, where it never disturbs a program that reads stdout."""
+    typer.echo(text, err=True)

@@ -1,0 +1,103 @@
+"""Row A9: the NASDAQ-TFT signals: position, swing and day trade, with the sentiment conditions switched off.
+
+The thresholds of the original were written for uncalibrated scores; confidence here is the calibrated probability of
+profit after costs, and move thresholds may be given in forecast sigmas (``threshold_unit``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.decisions.signals import Belief, Signals, register, stop_distance, target_distance
+from tradewind.errors import InputError
+
+POSITION_BARS, DAY_BARS = 5, 1
+RSI_OVERHEATED, RSI_SELL = 65.0, 75.0
+HOLD_STOP, FAST_STOP = 0.05, 0.02
+SELL_MOVE_SHARE = 0.4
+"""The sell threshold is 2 % where the position threshold is 5 %: the same share in any unit."""
+
+
+@register
+class NasdaqTft:
+    """STRONG_BUY on a calm RSI and a strong week; SELL on an overheated RSI and a weak day; else HOLD."""
+
+    name: ClassVar[str] = "nasdaq_tft"
+    needs: ClassVar[tuple[str, ...]] = ("rsi_14",)
+
+    def decide(self, belief: Belief) -> Signals:
+        """Apply the long-term and the sell clause; the day-trade clause needs a 4-hour forecast."""
+        settings = belief.settings
+        if settings.use_sentiment:
+            raise InputError(
+                "decision.use_sentiment = true, but no sentiment source is configured",
+                hint="set decision.use_sentiment = false; the rule then says that sentiment is off",
+            )
+        buy, exit_, short = self._clauses(belief)
+        long_probability = belief.probability_above(POSITION_BARS, np.log1p(belief.round_trip_cost))
+        short_probability = 1.0 - belief.probability_above(DAY_BARS, np.log1p(-belief.round_trip_cost))
+        decided = belief.decides & np.isfinite(long_probability)
+        buy &= decided & (long_probability >= settings.confidence_min)
+        strong_sell = decided & short & (short_probability >= settings.confidence_min)
+        sell = decided & exit_ & ~strong_sell
+        action = 2 * buy.astype(np.int8) - sell.astype(np.int8) - 2 * strong_sell.astype(np.int8)
+        losing = sell | strong_sell
+        stop = np.where(losing, FAST_STOP, np.where(buy, self._stop(belief), HOLD_STOP))
+        return Signals(
+            rule=self.name,
+            event=settings.event,
+            action=action.astype(np.int8),
+            decided=decided,
+            close=losing,
+            horizon_bars=np.where(losing, DAY_BARS, settings.horizon_bars).astype(np.int64),
+            confidence=np.where(losing, short_probability, long_probability),
+            stop=np.maximum(stop, settings.stop_minimum),
+            target=target_distance(belief, POSITION_BARS, action),
+            clause=np.select([buy, strong_sell, sell], [1, 3, 2], 0).astype(np.int16),
+            clauses=(
+                "neither the long-term nor the sell clause holds",
+                "RSI below 65 and the 1-week median above the threshold (sentiment conditions are off: no source)",
+                "RSI above 75 and the 1-day median below the threshold (sentiment conditions are off: no source)",
+                "RSI above 35 and the 1-week median below minus the threshold: the mirror of STRONG_BUY",
+            ),
+            notes=(
+                "sentiment conditions of row A9 are switched off: there is no sentiment source",
+                "the day-trade clause needs a 4-hour forecast, which daily bars cannot give",
+            ),
+        )
+
+    def thresholds(self, belief: Belief) -> Mapping[str, float]:
+        """Return how often each condition held."""
+        usable = belief.decides & np.isfinite(belief.median(POSITION_BARS))
+        if not usable.any():
+            return {"forecasts available": 0.0}
+        rsi = belief.features.column("rsi_14")[usable]
+        move = belief.move(POSITION_BARS)[usable]
+        probability = belief.probability_above(POSITION_BARS, np.log1p(belief.round_trip_cost))[usable]
+        return {
+            "RSI < 65": float(np.mean(rsi < RSI_OVERHEATED)),
+            f"1-week median > {belief.settings.entry_threshold} {belief.settings.threshold_unit}": float(
+                np.mean(move > belief.settings.entry_threshold)
+            ),
+            f"confidence_min={belief.settings.confidence_min}": float(
+                np.mean(probability >= belief.settings.confidence_min)
+            ),
+        }
+
+    def _clauses(self, belief: Belief) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        threshold = belief.settings.entry_threshold
+        rsi = belief.features.column("rsi_14")
+        week, day = belief.move(POSITION_BARS), belief.move(DAY_BARS)
+        buy = (rsi < RSI_OVERHEATED) & (week > threshold)
+        sell = (rsi > RSI_SELL) & (day < -SELL_MOVE_SHARE * threshold)
+        mirror = (rsi > 100 - RSI_OVERHEATED) & (week < -threshold)
+        return buy, sell, mirror
+
+    def _stop(self, belief: Belief) -> NDArray[np.float64]:
+        """Return the p10 of the week below the entry, or the sigma stop where p10 lies above it."""
+        low = belief.quantiles(POSITION_BARS)[..., belief.forecast.levels.index(0.1)]
+        return np.where(low < 0, -np.expm1(low), stop_distance(belief, POSITION_BARS))

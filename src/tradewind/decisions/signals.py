@@ -1,0 +1,218 @@
+"""Belief to signal: what to do, how sure, where to get out, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.decisions.settings import DecisionSection
+from tradewind.errors import DataError, InputError, did_you_mean
+from tradewind.features.table import Features
+from tradewind.market.panel import Panel
+from tradewind.models.forecast import Forecast
+from tradewind.stats import distribution
+
+
+NORMAL_90 = 1.2815515655446004
+"""The standard normal's 90 % quantile."""
+
+
+class Action(IntEnum):
+    """What to do; the sign is the side."""
+
+    STRONG_SELL = -2
+    SELL = -1
+    HOLD = 0
+    BUY = 1
+    STRONG_BUY = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """Everything a rule may look at, all known at the close of each bar.
+
+    Attributes
+    ----------
+    panel, features
+        Market and features on the same axes ``(T, N)``.
+    forecast
+        Calibrated forecast on the same time axis.
+    round_trip_cost
+        Fraction of the traded value that entering and leaving costs.
+    settings
+        The playbook's decision section.
+    """
+
+    panel: Panel
+    features: Features
+    forecast: Forecast
+    round_trip_cost: float
+    settings: DecisionSection
+
+    def horizon_index(self, bars: int) -> int:
+        """Return the position of a horizon; raises ``InputError`` when it is not forecast."""
+        if bars not in self.forecast.horizons:
+            raise InputError(
+                f"decision.horizon_bars = {bars} is not forecast",
+                hint=f"choose one of labels.horizons_bars = {list(self.forecast.horizons)}",
+            )
+        return self.forecast.horizons.index(bars)
+
+    def quantiles(self, bars: int) -> NDArray[np.float64]:
+        """Return the calibrated quantiles of one horizon, ``(T, N, Q)``."""
+        return self.forecast.quantiles[:, :, self.horizon_index(bars), :]
+
+    def probability_above(self, bars: int, threshold: float | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return P(log return over ``bars`` > threshold), ``(T, N)``."""
+        return distribution.probability_above(self.quantiles(bars), threshold, distribution.grid(self.forecast.levels))
+
+    def median(self, bars: int) -> NDArray[np.float64]:
+        """Return the forecast median, ``(T, N)`` log return."""
+        return self.quantiles(bars)[..., self.forecast.levels.index(0.5)]
+
+    def sigma(self, bars: int) -> NDArray[np.float64]:
+        """Return the normal-equivalent standard deviation of the 80 % interval over ``bars``, ``(T, N)``."""
+        levels = self.forecast.levels
+        quantiles = self.quantiles(bars)
+        width = quantiles[..., levels.index(0.9)] - quantiles[..., levels.index(0.1)]
+        return width / (2 * NORMAL_90)
+
+    def move(self, bars: int) -> NDArray[np.float64]:
+        """Return the forecast median in the unit that thresholds are given in."""
+        median = self.median(bars)
+        return median / self.sigma(bars) if self.settings.threshold_unit == "sigma" else np.expm1(median)
+
+    @property
+    def decides(self) -> NDArray[np.bool_]:
+        """Bars on which positions may change and symbols that can: ``(T, N)``."""
+        on_schedule = np.arange(len(self.panel)) % self.settings.every_bars == 0
+        return on_schedule[:, None] & self.panel.mask & self.panel.member
+
+
+@dataclass(frozen=True, eq=False)
+class Signals:
+    """What a rule says at the close of each bar.
+
+    Attributes
+    ----------
+    action
+        ``(T, N)`` int8 of :class:`Action`; HOLD where nothing is said.
+    decided
+        ``(T, N)``: True where the rule had a forecast and was due; elsewhere a position is left alone.
+    close
+        ``(T, N)``: True where an open position should be closed.
+    horizon_bars
+        Bars after which the position is closed, ``(T, N)`` int64.
+    confidence
+        Calibrated probability of ``event``, ``(T, N)``.
+    stop, target
+        Distances from the entry as fractions of it, > 0, ``(T, N)``.
+    clause
+        ``(T, N)`` int16 index into ``clauses``: which part of the rule spoke.
+    """
+
+    rule: str
+    event: str
+    action: NDArray[np.int8]
+    decided: NDArray[np.bool_]
+    close: NDArray[np.bool_]
+    horizon_bars: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    stop: NDArray[np.float64]
+    target: NDArray[np.float64]
+    clause: NDArray[np.int16]
+    clauses: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Rule(Protocol):
+    """A decision rule: looks at a :class:`Belief`, says :class:`Signals`."""
+
+    name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]
+
+    def decide(self, belief: Belief) -> Signals:
+        """Say what to do at every bar."""
+        ...
+
+    def thresholds(self, belief: Belief) -> Mapping[str, float]:
+        """Return the share of bars on which each threshold was passed."""
+        ...
+
+
+_RULES: dict[str, Callable[[], Rule]] = {}
+
+
+def register(factory: Any) -> Any:
+    """Class decorator: make a rule known by its ``name``."""
+    _RULES[factory.name] = factory
+    return factory
+
+
+def rule(name: str) -> Rule:
+    """Return a rule by name; unknown names are refused with the nearest known one."""
+    _load()
+    if name not in _RULES:
+        raise did_you_mean("decision rule", name, _RULES)
+    return _RULES[name]()
+
+
+def rule_names() -> tuple[str, ...]:
+    """Return the names of all known rules, sorted."""
+    _load()
+    return tuple(sorted(_RULES))
+
+
+def decide(belief: Belief) -> Signals:
+    """Apply the playbook's rule; a rule that never opens a position is an error that names the threshold."""
+    chosen = rule(belief.settings.rule)
+    signals = chosen.decide(belief)
+    if signals.decided.any() and not (signals.action != Action.HOLD).any():
+        passed = ", ".join(f"{name} on {share:.1%}" for name, share in chosen.thresholds(belief).items())
+        raise DataError(
+            f"the rule {chosen.name!r} never fired in {int(signals.decided.sum()):,} decisions; passed: {passed}",
+            hint="lower the threshold that is never passed in [decision], e.g. --set decision.confidence_min=0.5",
+        )
+    return signals
+
+
+def stop_distance(belief: Belief, bars: int) -> NDArray[np.float64]:
+    """Return the stop's distance as a fraction of the entry: so many forecast sigmas, never below the floor.
+
+    Where the playbook asks for tier stops the tighter of the two holds.
+    """
+    settings = belief.settings
+    distance = -np.expm1(-settings.stop_sigma * belief.sigma(bars))
+    if settings.tier_stops:
+        from tradewind.market.tiers import stop_fraction
+
+        distance = np.fmin(distance, stop_fraction(belief.panel.close))
+    return np.maximum(distance, settings.stop_minimum)
+
+
+def target_distance(belief: Belief, bars: int, side: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return the target's distance: the forecast quantile on the winning side, NaN where it lies on the wrong one."""
+    levels = np.asarray(belief.forecast.levels)
+    quantiles = belief.quantiles(bars)
+    up = quantiles[..., int(np.argmin(np.abs(levels - belief.settings.target_quantile)))]
+    down = quantiles[..., int(np.argmin(np.abs(levels - (1 - belief.settings.target_quantile))))]
+    distance = np.where(side >= 0, np.expm1(up), -np.expm1(down))
+    return np.where(distance > 0, distance, np.nan)
+
+
+def _load() -> None:
+    import importlib
+    import pkgutil
+    from importlib.metadata import entry_points
+
+    import tradewind.decisions.rules as room
+
+    for module in pkgutil.iter_modules(room.__path__):
+        importlib.import_module(f"{room.__name__}.{module.name}")
+    for point in entry_points(group="tradewind.rules"):
+        point.load()

@@ -1,0 +1,58 @@
+"""Where a plan finds its stores: the home folder, the lake of its source, the records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tradewind.clock import Clock, SystemClock
+from tradewind.evaluation.plan import Plan
+
+if TYPE_CHECKING:
+    from tradewind.market.sources.base import Source
+    from tradewind.market.store.lake import Lake
+    from tradewind.market.store.records import Records
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The stores that a plan works on. Every source, with its options, has a lake of its own."""
+
+    plan: Plan
+    home: Path
+    clock: Clock = SystemClock()
+
+    @cached_property
+    def source(self) -> Source:
+        """The plan's source, built from its options in the playbook."""
+        from tradewind.market.sources.base import create
+
+        return create(self.plan.data.source, **self.plan.playbook.source_options)
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake of the plan's source."""
+        from tradewind.market.store.lake import Lake
+
+        return Lake(self.home / "lake" / self.lake_name)
+
+    @property
+    def lake_name(self) -> str:
+        """The source's name, with a hash of its options where it has any."""
+        options: dict[str, Any] = dict(self.plan.playbook.source_options)
+        if not options:
+            return self.plan.data.source
+        digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:8]
+        return f"{self.plan.data.source}-{digest}"
+
+    @cached_property
+    def records(self) -> Records:
+        """The records database of the home folder."""
+        from tradewind.market.store.records import Records
+
+        self.home.mkdir(parents=True, exist_ok=True)
+        return Records(f"sqlite:///{self.home / 'records.sqlite'}")

@@ -1,0 +1,314 @@
+"""A playbook: one TOML file that declares a trading system, resolved with the environment and flags.
+
+Every value has an origin: the default of its section, a line of the file, the part of the file that narrows it to
+one source (``[source.NAME]``), an environment variable (``TRADEWIND__SECTION__KEY``) or a flag (``--set``).
+Rooms own their sections; this module only finds, merges and reports.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tradewind.errors import PlaybookError
+from tradewind.settings import Section
+
+FORMAT = 1
+"""Newest playbook format this code understands."""
+
+ENVIRONMENT_PREFIX = "TRADEWIND__"
+
+S = TypeVar("S", bound=Section)
+
+
+@dataclass(frozen=True)
+class Playbook:
+    """A resolved playbook.
+
+    Attributes
+    ----------
+    name
+        File name without its suffix; the lineage that trials are counted under is ``lineage`` or else the name.
+    path
+        Where it was read from.
+    source
+        The source in force, after ``--source``.
+    values
+        Resolved nested values of all sections but ``source``; defaults are not in here.
+    source_options
+        Options of the source in force, by its own section.
+    origins
+        Dotted key to where its value came from.
+    lines
+        Dotted key to its line in the file.
+    """
+
+    name: str
+    path: Path
+    source: str
+    values: Mapping[str, Any]
+    source_options: Mapping[str, Any]
+    origins: Mapping[str, str] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def lineage(self) -> str:
+        """The family of variants that this playbook's trials are counted in."""
+        return str(self.values.get("playbook", {}).get("lineage", self.name))
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of everything that can change a result (not the name or the description)."""
+        values = {k: v for k, v in self.values.items() if k != "playbook"}
+        content = {"values": values, "source": self.source, "options": dict(self.source_options)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    def section(self, name: str, model: type[S]) -> S:
+        """Validate one section with its room's model; raise :class:`PlaybookError` with place and remedy."""
+        values = self.values.get(name, {})
+        if not isinstance(values, Mapping):
+            raise PlaybookError(f"{self.place(name)}: [{name}] must be a table, got {values!r}")
+        try:
+            return model.model_validate(dict(values))
+        except ValidationError as error:
+            raise self._explain(name, model, error.errors()) from None
+
+    def place(self, key: str) -> str:
+        """Return ``file:line`` of a dotted key, or the origin that set it."""
+        origin = self.origins.get(key, "")
+        if origin and not origin.startswith(self.path.name):
+            return origin
+        while key and key not in self.lines:
+            key = key.rpartition(".")[0]
+        return f"{self.path}:{self.lines[key]}" if key else str(self.path)
+
+    def refuse_unknown_sections(self, known: Iterable[str]) -> None:
+        """Raise for a section that no room owns."""
+        known = sorted({*known, "playbook", "source"})
+        for name in self.values:
+            if name not in known:
+                raise PlaybookError(
+                    f"{self.place(name)}: unknown section [{name}]", hint=_nearest(name, known, "sections")
+                )
+
+    def _explain(self, section: str, model: type[Section], errors: list[ErrorDetails]) -> PlaybookError:
+        lines, hint = [], ""
+        for error in errors:
+            key = ".".join([section, *(str(part) for part in error["loc"])])
+            if error["type"] == "extra_forbidden":
+                name = str(error["loc"][-1])
+                lines.append(f"{self.place(key)}: unknown key {name!r} in [{section}]")
+                hint = hint or _nearest(name, model.model_fields, "keys")
+            else:
+                lines.append(f"{self.place(key)}: {key} = {error.get('input')!r}: {error['msg']}")
+                hint = hint or _allowed(model, error)
+        return PlaybookError(
+            "\n".join(lines), hint=hint or "`tradewind config show` prints every value with its origin"
+        )
+
+
+def load(
+    reference: str | Path,
+    *,
+    source: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Playbook:
+    """Read a playbook by shipped name or path and resolve it.
+
+    Parameters
+    ----------
+    reference
+        ``sample`` (a shipped or local ``sample.toml``) or a path.
+    source
+        Override of ``data.source``.
+    overrides
+        Flags: dotted key to value; strings are read as TOML where they can be.
+    environ
+        Environment to read ``TRADEWIND__SECTION__KEY`` from.
+    """
+    path = find(reference)
+    text = _read(path)
+    raw = _parse(path, text)
+    _refuse_newer(path, raw)
+    lines = _key_lines(text)
+    narrowing = raw.pop("source", {})
+    values: dict[str, Any] = raw
+    origins = {key: f"{path.name}:{lines.get(key, 1)}" for key in _leaves(values)}
+    chosen = source or _late_source(values, overrides, environ) or ""
+    part = dict(narrowing.get(chosen, {}))
+    options = part.pop("options", {})
+    _overlay(values, origins, part, lambda key: f"{path.name}:{lines.get(f'source.{chosen}.{key}', 1)}")
+    _overlay(values, origins, _from_environment(environ or {}), lambda key: _variable(key))
+    _overlay(values, origins, _nested(overrides or {}), lambda key: f"--set {key}")
+    if source:
+        _overlay(values, origins, {"data": {"source": source}}, lambda _key: f"--source {source}")
+    all_lines = {**lines, **_lines_of_part(lines, chosen)}
+    return Playbook(path.stem, path, chosen, values, options, origins, all_lines)
+
+
+def find(reference: str | Path) -> Path:
+    """Return the file of a playbook given by path or by name (the working folder first, then the shipped ones)."""
+    path = Path(reference)
+    if path.suffix == ".toml" or path.parent != Path():
+        if path.is_file():
+            return path
+        raise PlaybookError(f"no playbook file {path}", hint="`tradewind init` copies a shipped one to edit")
+    for candidate in (Path(f"{reference}.toml"), Path("playbooks") / f"{reference}.toml"):
+        if candidate.is_file():
+            return candidate
+    known = shipped()
+    if str(reference) in known:
+        return known[str(reference)]
+    raise PlaybookError(
+        f"no playbook {str(reference)!r}", hint=_nearest(str(reference), known, "shipped playbooks")
+    )
+
+
+def shipped() -> dict[str, Path]:
+    """Return the playbooks that come with the package, by name."""
+    folder = Path(str(resources.files("tradewind") / "playbooks"))
+    return {p.stem: p for p in sorted(folder.glob("*.toml"))}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlaybookError(f"cannot read {path}: {error}") from None
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PlaybookError(f"{path}: not valid TOML: {error}") from None
+
+
+def _refuse_newer(path: Path, raw: Mapping[str, Any]) -> None:
+    head = raw.get("playbook", {})
+    version = head.get("format", FORMAT) if isinstance(head, Mapping) else FORMAT
+    if not isinstance(version, int) or version > FORMAT:
+        raise PlaybookError(
+            f"{path}: playbook format {version!r} is newer than this version understands ({FORMAT})",
+            hint="upgrade with `pip install --upgrade tradewind`",
+        )
+
+
+def _late_source(
+    values: Mapping[str, Any], overrides: Mapping[str, Any] | None, environ: Mapping[str, str] | None
+) -> str | None:
+    by_flag = (overrides or {}).get("data.source")
+    by_environment = (environ or {}).get(f"{ENVIRONMENT_PREFIX}DATA__SOURCE")
+    data = values.get("data", {})
+    by_file = data.get("source") if isinstance(data, Mapping) else None
+    return by_flag or by_environment or by_file
+
+
+_HEADER = re.compile(r"^\s*\[\[?\s*([A-Za-z0-9_.\-\"]+)\s*\]\]?")
+_KEY = re.compile(r"^\s*([A-Za-z0-9_.\-\"]+)\s*=")
+
+
+def _key_lines(text: str) -> dict[str, int]:
+    """Return dotted key to line number, by reading the headers and keys of the file."""
+    lines: dict[str, int] = {}
+    prefix = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            prefix = header[1].replace('"', "")
+            lines.setdefault(prefix, number)
+        elif key := _KEY.match(line):
+            lines.setdefault(f"{prefix}.{key[1]}".strip(".").replace('"', ""), number)
+    return lines
+
+
+def _lines_of_part(lines: Mapping[str, int], source: str) -> dict[str, int]:
+    start = f"source.{source}."
+    return {key[len(start) :]: line for key, line in lines.items() if key.startswith(start)}
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+
+
+def _overlay(
+    values: dict[str, Any], origins: dict[str, str], part: Mapping[str, Any], origin: Any, prefix: str = ""
+) -> None:
+    """Merge ``part`` over ``values`` in place, table by table, and note where each value came from."""
+    for key, value in part.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and isinstance(values.get(key, {}), Mapping):
+            values[key] = dict(values.get(key, {}))
+            _overlay(values[key], origins, value, origin, f"{dotted}.")
+        else:
+            values[key] = value
+        origins[dotted] = origin(dotted)
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found = {
+        name[len(ENVIRONMENT_PREFIX) :].lower().replace("__", "."): value
+        for name, value in environ.items()
+        if name.startswith(ENVIRONMENT_PREFIX)
+    }
+    return _nested(found)
+
+
+def _variable(key: str) -> str:
+    return ENVIRONMENT_PREFIX + key.upper().replace(".", "__")
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for dotted, value in flat.items():
+        place = nested
+        *parents, last = dotted.split(".")
+        if not parents:
+            raise PlaybookError(f"--set {dotted}: name the section too, as in section.key=value")
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = _toml_value(value) if isinstance(value, str) else value
+    return nested
+
+
+def _toml_value(text: str) -> Any:
+    """Read a flag or variable as a TOML value; bare words are strings."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _nearest(name: str, known: Iterable[str], kind: str) -> str:
+    choices = sorted(known)
+    near = difflib.get_close_matches(name, choices, n=2, cutoff=0.5)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"known {kind}: {', '.join(choices)}"
+
+
+def _allowed(model: type[Section], error: ErrorDetails) -> str:
+    """Say the allowed range of the field that was refused, from its own declaration."""
+    loc = error["loc"]
+    if not loc or str(loc[0]) not in model.model_fields:
+        return ""
+    name = str(loc[0])
+    schema = model.model_json_schema()["properties"].get(name, {})
+    bounds = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+    said = [f"{sign} {schema[key]}" for key, sign in bounds.items() if key in schema]
+    said += [f"one of {', '.join(map(str, schema['enum']))}"] if "enum" in schema else []
+    default = schema.get("default")
+    text = schema.get("description", "")
+    return f"{name}: {text or 'see docs'}; allowed: {' and '.join(said) or schema.get('type', 'see type')}; default {default!r}"
