@@ -20,8 +20,8 @@ class Labels:
         ``(T, N, H)`` float64: log return of the forward-adjusted close from bar ``t`` to bar ``t + h``.
         NaN where either close is missing or the horizon has not passed.
     scale
-        ``(T, N)`` float64: causal one-bar volatility at ``t`` (log-return units); ``returns / (scale * sqrt(h))``
-        is the volatility-scaled target.
+        ``(T, N)`` float64: causal one-bar volatility at ``t`` (log-return units); ``returns / (scale *
+        sqrt(h))`` is the volatility-scaled target.
     end
         ``(T, N, H)`` int64: row at which the label is resolved and known; ``T`` or more where it is not yet.
     classes
