@@ -9,7 +9,9 @@ from typing import Any, ClassVar, Protocol
 
 import polars as pl
 
-from tradewind.errors import did_you_mean
+from tradewind.errors import InputError, did_you_mean
+from tradewind.market.bars import ACTION_SCHEMA, BAR_SCHEMA, SOURCE_ACTION_COLUMNS, SOURCE_BAR_COLUMNS
+from tradewind.market.quality import mark_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Request:
 class Delivery:
     """One batch of a source's answer, complete in itself: storing it is one atomic append.
 
-    ``bars`` has ``SOURCE_BAR_COLUMNS``, ``actions`` has ``SOURCE_ACTION_COLUMNS`` (may be empty). ``notes`` are
-    findings to report (symbols without data, rows excluded and why, reconstruction done).
+    ``bars`` has ``SOURCE_BAR_COLUMNS``, ``actions`` has ``SOURCE_ACTION_COLUMNS`` (may be empty). ``notes``
+    are findings to report (symbols without data, rows excluded and why, reconstruction done).
     """
 
     bars: pl.DataFrame
@@ -41,8 +43,8 @@ class Source(Protocol):
     Attributes
     ----------
     adjustment
-        What the provider delivers: ``raw``, ``split`` (split-adjusted) or ``total`` (back-adjusted close only).
-        Whatever it is, deliveries contain raw prices, reconstructed where needed and marked so.
+        What the provider delivers: ``raw``, ``split`` (split-adjusted) or ``total`` (back-adjusted close
+        only). Whatever it is, deliveries contain raw prices, reconstructed where needed and marked so.
     publication_lag
         Added to ``time`` to give ``known_at`` for back-filled bars.
     survivorship_biased
@@ -73,6 +75,53 @@ class Source(Protocol):
         a timeframe or period it does not serve, ``DataError`` for an answer that cannot be read.
         """
         ...
+
+
+SOURCE_BAR_SCHEMA: Mapping[str, Any] = {name: BAR_SCHEMA[name] for name in SOURCE_BAR_COLUMNS}
+SOURCE_ACTION_SCHEMA: Mapping[str, Any] = {name: ACTION_SCHEMA[name] for name in SOURCE_ACTION_COLUMNS}
+
+
+def check_request(source: Source, request: Request) -> None:
+    """Refuse a timeframe that the source does not serve, and a period that ends before it begins."""
+    served = source.look_back()
+    if request.timeframe not in served:
+        raise InputError(
+            f"source {source.name!r} has no {request.timeframe!r} bars",
+            hint=f"it serves {', '.join(served) or 'nothing'}; set [data] timeframe to one of them",
+        )
+    if request.start > request.end:
+        raise InputError(
+            f"the period ends ({request.end}) before it begins ({request.start})", hint="swap start and end"
+        )
+
+
+def deliver(
+    request: Request, bars: pl.DataFrame, actions: pl.DataFrame | None = None, notes: tuple[str, ...] = ()
+) -> Delivery:
+    """Return a delivery cut to the request's period, ordered by symbol and time, with row marks set.
+
+    ``bars`` may lack ``marks`` and ``adjustment`` (then clean and raw); other columns are dropped.
+    """
+    if "marks" not in bars.columns:
+        bars = bars.with_columns(marks=pl.lit(""))
+    if "adjustment" not in bars.columns:
+        bars = bars.with_columns(adjustment=pl.lit("raw"))
+    actions = pl.DataFrame(schema=SOURCE_ACTION_SCHEMA) if actions is None else actions
+    period = pl.col("time").is_between(request.start, request.end)
+    return Delivery(
+        mark_rows(_shaped(bars, SOURCE_BAR_SCHEMA).filter(period)).sort("symbol", "time"),
+        _shaped(actions, SOURCE_ACTION_SCHEMA).filter(period).sort("symbol", "time", "kind"),
+        notes,
+    )
+
+
+def no_bars() -> pl.DataFrame:
+    """Return an empty table of bars."""
+    return pl.DataFrame(schema=SOURCE_BAR_SCHEMA)
+
+
+def _shaped(frame: pl.DataFrame, schema: Mapping[str, Any]) -> pl.DataFrame:
+    return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
 _REGISTRY: dict[str, Callable[..., Source]] = {}
