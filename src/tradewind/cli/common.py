@@ -18,16 +18,23 @@ from tradewind.errors import TradewindError
 if TYPE_CHECKING:
     from tradewind.evaluation.plan import Plan
 
-PlaybookArgument = Annotated[str, typer.Argument(help="A playbook: a shipped name (sample, nasdaq-tft) or a TOML file.")]
+PlaybookArgument = Annotated[
+    str, typer.Argument(help="A playbook: a shipped name (sample, nasdaq-tft) or a TOML file.")
+]
 SourceOption = Annotated[
-    str | None, typer.Option("--source", help="Use this source instead of the playbook's (sample, synthetic, files, yahoo).")
+    str | None,
+    typer.Option(
+        "--source", help="Use this source instead of the playbook's (sample, synthetic, files, yahoo)."
+    ),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one value; may be repeated.")
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one value; may be repeated."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 AsOfOption = Annotated[
-    str | None, typer.Option("--as-of", metavar="TIME", help="Use only what was known then (ISO 8601, UTC unless said).")
+    str | None,
+    typer.Option("--as-of", metavar="TIME", help="Use only what was known then (ISO 8601, UTC unless said)."),
 ]
 
 
@@ -63,7 +70,9 @@ def instant(text: str | None) -> Any:
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
-        raise InputError(f"{text!r} is not a date or time", hint="write it as 2012-06-29 or 2012-06-29T20:00:00") from None
+        raise InputError(
+            f"{text!r} is not a date or time", hint="write it as 2012-06-29 or 2012-06-29T20:00:00"
+        ) from None
     if len(text) <= 10:
         parsed = datetime.combine(parsed.date(), time(23, 59, 59, 999999))
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
@@ -98,7 +107,9 @@ def failures(as_json: bool) -> Iterator[None]:
         typer.secho(f"tradewind: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        typer.echo("tradewind: interrupted; what was stored stays stored, the same command continues", err=True)
+        typer.echo(
+            "tradewind: interrupted; what was stored stays stored, the same command continues", err=True
+        )
         raise typer.Exit(130) from None
 
 

@@ -69,7 +69,9 @@ class Belief:
 
     def probability_above(self, bars: int, threshold: float | NDArray[np.float64]) -> NDArray[np.float64]:
         """Return P(log return over ``bars`` > threshold), ``(T, N)``."""
-        return distribution.probability_above(self.quantiles(bars), threshold, distribution.grid(self.forecast.levels))
+        return distribution.probability_above(
+            self.quantiles(bars), threshold, distribution.grid(self.forecast.levels)
+        )
 
     def median(self, bars: int) -> NDArray[np.float64]:
         """Return the forecast median, ``(T, N)`` log return."""

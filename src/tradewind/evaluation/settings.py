@@ -15,7 +15,6 @@ class EvaluationSection(Section):
     min_train_bars: int = Field(756, ge=60, description="bars before the first out-of-sample forecast")
     refit_bars: int = Field(252, ge=5, description="bars between refits: the length of each test block")
     window: Literal["expanding", "rolling"] = Field("expanding", description="training window")
-    embargo_bars: int = Field(5, ge=0, description="bars left out between training and test, beyond the purge")
     train_stride_bars: int = Field(1, ge=1, description="train on every n-th bar")
     bootstrap_samples: int = Field(2000, ge=100, description="stationary bootstrap samples for intervals")
     confidence_level: float = Field(0.95, gt=0.5, lt=1, description="level of all intervals")
@@ -31,4 +30,6 @@ class TargetsSection(Section):
     annual_return_min: float | None = Field(None, description="least annual return, net")
     beats_index: bool | None = Field(None, description="annual return above the benchmark index")
     profit_factor_min: float | None = Field(None, gt=0, description="least gross profit over gross loss")
-    directional_accuracy_min: float | None = Field(None, ge=0, le=1, description="least share of right directions")
+    directional_accuracy_min: float | None = Field(
+        None, ge=0, le=1, description="least share of right directions"
+    )

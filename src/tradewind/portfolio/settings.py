@@ -34,4 +34,3 @@ class LimitsSection(Section):
     sector_max: float | None = Field(
         None, gt=0, le=1, description="largest weight of one sector; none: no limit"
     )
-    short_allowed: bool = Field(False, description="whether a SELL may open a short")

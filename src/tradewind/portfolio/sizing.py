@@ -38,11 +38,18 @@ class Targets:
         return {name: int(np.sum(bound == i)) for i, name in enumerate(self.steps)} if opened.size else {}
 
 
-def size(belief: Belief, signals: Signals, sizing: SizingSection, limits: LimitsSection) -> Targets:
+def size(
+    belief: Belief,
+    signals: Signals,
+    sizing: SizingSection,
+    limits: LimitsSection,
+    *,
+    short_allowed: bool = False,
+) -> Targets:
     """Size every signal: risk per trade over stop distance, capped by Kelly, position and tier limits, then gross.
 
     Weights are fractions of equity at the deciding close. SELL closes a long, and opens a short only where
-    ``limits.short_allowed``.
+    ``short_allowed``.
     """
     caps: dict[str, Array] = {"risk_per_trade": sizing.risk_per_trade / signals.stop}
     if sizing.kelly_fraction is not None:
@@ -58,7 +65,7 @@ def size(belief: Belief, signals: Signals, sizing: SizingSection, limits: Limits
     if sizing.conviction == "confidence":
         magnitude = magnitude * np.clip(2 * (signals.confidence - 0.5) / 0.1, 0.0, 1.0)
     side = np.sign(signals.action).astype(np.float64)
-    opens = (side > 0) | ((side < 0) & limits.short_allowed)
+    opens = (side > 0) | ((side < 0) & short_allowed)
     wanted = np.where(opens, side * magnitude, 0.0)
     wanted, bound, names = _cap_groups(wanted, bound, (*caps, "sector_max", "gross_max"), belief, limits)
     closes = signals.close | ((side < 0) & ~opens)

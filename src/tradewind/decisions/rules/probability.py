@@ -54,5 +54,3 @@ class Probability:
         usable = long[belief.decides & np.isfinite(long)]
         passed = float(np.mean(usable >= belief.settings.confidence_min)) if usable.size else 0.0
         return {f"confidence_min={belief.settings.confidence_min}": passed}
-
-

@@ -1,0 +1,61 @@
+"""The command line: one file per verb, nothing heavy imported before it is needed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tradewind import __version__
+from tradewind.cli import (
+    audit,
+    backtest,
+    backup,
+    check,
+    config,
+    demo,
+    doctor,
+    explain,
+    features,
+    init,
+    ranks,
+    recommend,
+    report,
+    reproduce,
+    sync,
+    train,
+)
+
+app = typer.Typer(
+    name="tradewind",
+    help="Calibrated market forecasts, honest trades. Not financial advice; past performance proves nothing.",
+    epilog="Start with `tradewind demo`. Exit codes: 0 fine, 1 failed, 2 usage, 3 the data or an audit says no, 4 safety stop.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (init, sync, train, backtest, recommend, explain, ranks, report, reproduce, backup, demo, doctor):
+    verb.add_to(app)
+app.add_typer(config.app, name="config")
+app.add_typer(check.app, name="data")
+app.add_typer(features.app, name="features")
+app.add_typer(audit.app, name="audit")
+
+
+@app.callback(invoke_without_command=True)
+def tradewind(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
+) -> None:
+    """Calibrated market forecasts, honest trades."""
+    from tradewind.cli import common
+
+    common.QUIET = quiet
+    if version:
+        typer.echo(f"tradewind {__version__}")
+        raise typer.Exit
+
+
+def run() -> None:
+    """Entry point of the `tradewind` command."""
+    app()

@@ -1,0 +1,343 @@
+"""The walk over history: from a plan to its track record, verdict and recommendations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tradewind.calibration.coverage import CoverageReport
+from tradewind.errors import DataError
+from tradewind.evaluation import corridor, runs
+from tradewind.evaluation.corridor import Progress, World, silent
+from tradewind.evaluation.data import Loaded, load_or_sync
+from tradewind.evaluation.fold_cache import FoldCache, code_version, panel_digest
+from tradewind.evaluation.forecast_quality import quality_table, reliability
+from tradewind.evaluation.recommend import Decision
+from tradewind.evaluation.track_record import Trials, book_returns, periods_per_year, summarise
+from tradewind.evaluation.verdict import headline, judge_targets, red_flags
+from tradewind.evaluation.workspace import Workspace
+from tradewind.execution.simulator import Simulation
+from tradewind.models.forecast import Forecast
+from tradewind.stats.metrics import performance
+
+NAIVE = "naive_normal"
+"""The yardstick of every forecast: zero mean, EWMA volatility, normal."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrackRecord:
+    """A finished back-test.
+
+    Attributes
+    ----------
+    decision
+        World, calibrated forecast, signals and targets of every bar.
+    forecasts
+        Uncalibrated out-of-sample forecasts by model; the traded model's calibrated one is ``decision.belief.forecast``.
+    coverage
+        Realised coverage of the calibrated intervals.
+    simulations
+        ``base``, ``delay_1`` (one bar later) and ``double_costs``.
+    start
+        Row from which the book trades: the first out-of-sample forecast.
+    result
+        The JSON object, free of everything that changes from run to run.
+    run
+        What does change: id, times, places.
+    """
+
+    decision: Decision
+    forecasts: Mapping[str, Forecast]
+    coverage: CoverageReport
+    simulations: Mapping[str, Simulation]
+    start: int
+    result: dict[str, Any]
+    manifest: runs.Manifest
+    run: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def world(self) -> World:
+        """The bars, features and labels behind it."""
+        return self.decision.world
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result with its ``run`` part."""
+        return {**self.result, "run": self.run}
+
+
+def backtest(
+    workspace: Workspace,
+    progress: Progress = silent,
+    *,
+    as_of: datetime | None = None,
+    recorded_until: datetime | None = None,
+    trials_until: datetime | None = None,
+) -> TrackRecord:
+    """Walk the corridor over history and judge the result; the trial is counted in the records.
+
+    Parameters
+    ----------
+    as_of
+        Use only bars known then (default: all).
+    recorded_until
+        Use only what the store had learnt by then: pins a reproduction to its original data.
+    trials_until
+        Count only trials first seen by then (for a reproduction).
+    """
+    started, clock = workspace.clock.now(), time.perf_counter()
+    recorded = recorded_until or started
+    loaded = load_or_sync(workspace, progress, as_of=as_of, recorded_until=recorded_until)
+    world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes)
+    progress("features", 1, 1)
+    forecasts = _forecasts(workspace, world, progress)
+    calibrated, coverage = corridor.calibrated(world, forecasts[workspace.plan.models.use])
+    belief, signals, targets = corridor.act(world, calibrated)
+    decision = Decision(world, belief, signals, targets)
+    start = corridor.first_forecast_row(calibrated)
+    simulations = _simulations(world, decision, start)
+    progress("trade", 1, 1)
+    manifest = _manifest(workspace, world, started, recorded, as_of)
+    trials = _count_trial(workspace, manifest, simulations["base"], world, start, trials_until)
+    result = _result(workspace, loaded, decision, forecasts, coverage, simulations, start, trials)
+    progress("judge", 1, 1)
+    run = {
+        "id": manifest.run,
+        "started": started.isoformat(),
+        "seconds": round(time.perf_counter() - clock, 2),
+        "home": str(workspace.home),
+    }
+    return TrackRecord(decision, forecasts, coverage, simulations, start, result, manifest, run)
+
+
+def save(record: TrackRecord, home: Path) -> Path:
+    """Write manifest, result, equity and forecasts of a run; return its folder."""
+    folder = home / "runs" / record.manifest.run
+    runs.write(folder, "manifest.json", record.manifest.to_dict())
+    write_forecasts(record, folder / "forecasts.parquet")
+    write_weights(record, folder / "weights.parquet")
+    runs.write(folder, "result.json", clean(record.to_dict()))
+    return folder
+
+
+def clean(value: Any) -> Any:
+    """Return a result as JSON can say it, NaN as null; the form that is compared by ``reproduce``."""
+    if isinstance(value, Mapping):
+        return {str(k): clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(v) for v in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return clean(value.tolist())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value
+
+
+def write_forecasts(record: TrackRecord, path: Path) -> None:
+    """Write every out-of-sample forecast in long form (Parquet or CSV by extension).
+
+    Columns: symbol, time (UTC close of the deciding bar), horizon (bars), q05 … q95 (log return from that close) and
+    p_down, p_neutral, p_up where the model has classes.
+    """
+    import polars as pl
+
+    forecast = record.decision.belief.forecast
+    row, column, horizon = np.nonzero(forecast.available)
+    table = {
+        "symbol": np.asarray(forecast.symbols)[column],
+        "time": forecast.times[row],
+        "horizon": np.asarray(forecast.horizons, dtype=np.int64)[horizon],
+    }
+    quantiles = forecast.quantiles[row, column, horizon]
+    table |= {f"q{round(level * 100):02d}": quantiles[:, i] for i, level in enumerate(forecast.levels)}
+    if forecast.probabilities is not None:
+        chances = forecast.probabilities[row, column, horizon]
+        table |= {name: chances[:, i] for i, name in enumerate(("p_down", "p_neutral", "p_up"))}
+    _write_table(pl.DataFrame(table), path)
+
+
+def write_weights(record: TrackRecord, path: Path) -> None:
+    """Write the target weights decided at each close, one row a decision (symbol, time, weight)."""
+    import polars as pl
+
+    weight = record.decision.targets.weight
+    row, column = np.nonzero(np.isfinite(weight))
+    panel = record.world.panel
+    table = pl.DataFrame(
+        {
+            "symbol": np.asarray(panel.symbols)[column],
+            "time": panel.times[row],
+            "weight": weight[row, column],
+        }
+    )
+    _write_table(table, path)
+
+
+def _write_table(table: Any, path: Path) -> None:
+    import polars as pl
+
+    table = table.with_columns(pl.col("time").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".csv":
+        table.write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+    elif path.suffix == ".parquet":
+        table.write_parquet(path)
+    else:
+        raise DataError(
+            f"cannot write {path}: unknown extension {path.suffix!r}", hint="use .parquet or .csv"
+        )
+
+
+def _forecasts(workspace: Workspace, world: World, progress: Progress) -> dict[str, Forecast]:
+    cache = FoldCache(workspace.home / "folds")
+    names = dict.fromkeys((*workspace.plan.models.all, NAIVE))
+    return {name: corridor.forecast_out_of_sample(world, name, cache, progress) for name in names}
+
+
+def _simulations(world: World, decision: Decision, start: int) -> dict[str, Simulation]:
+    execution = world.plan.execution
+    signals, targets = decision.signals, decision.targets
+    return {
+        "base": corridor.trade(world, signals, targets, execution, start=start),
+        "delay_1": corridor.trade(world, signals, targets, execution, start=start, delay_bars=1),
+        "double_costs": corridor.trade(world, signals, targets, execution.scaled(2.0), start=start),
+    }
+
+
+def _manifest(
+    workspace: Workspace, world: World, started: datetime, recorded: datetime, as_of: datetime | None
+) -> runs.Manifest:
+    plan = workspace.plan
+    data_version = panel_digest(world.panel)
+    key = hashlib.sha256(json.dumps([plan.playbook.content_hash, data_version]).encode()).hexdigest()[:24]
+    return runs.Manifest(
+        run=runs.new_run_id(plan.playbook.name, key, started),
+        playbook=runs.playbook_record(plan.playbook),
+        data_version=data_version,
+        recorded_until=recorded.isoformat(),
+        as_of=None if as_of is None else as_of.isoformat(),
+        code=code_version(),
+        environment=runs.environment(),
+        seeds={"models": plan.models.seed, "bootstrap": plan.evaluation.seed},
+        trial_key=key,
+    )
+
+
+def _count_trial(
+    workspace: Workspace,
+    manifest: runs.Manifest,
+    simulation: Simulation,
+    world: World,
+    start: int,
+    until: datetime | None,
+) -> Trials:
+    """Count this configuration in its lineage and return all of them, in the order they were first seen."""
+    returns = book_returns(simulation, start)
+    sharpe = performance.sharpe(returns, periods_per_year=periods_per_year(world.panel.timeframe)).value
+    folder = workspace.home / "trials"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{manifest.trial_key}.npy"
+    if not path.exists():
+        np.save(path, returns, allow_pickle=False)
+    records, lineage = workspace.records, workspace.plan.head.lineage or workspace.plan.playbook.name
+    records.record_trial(
+        lineage,
+        manifest.trial_key,
+        run=manifest.run,
+        sharpe=float(np.nan_to_num(sharpe)),
+        at=workspace.clock.now(),
+    )
+    known = [
+        t
+        for t in records.trials(lineage)
+        if until is None or t.first_seen <= until or t.key == manifest.trial_key
+    ]
+    series = [
+        np.load(folder / f"{t.key}.npy", allow_pickle=False)
+        for t in known
+        if (folder / f"{t.key}.npy").exists()
+    ]
+    return Trials(len(known), tuple(t.sharpe for t in known), tuple(series))
+
+
+def _result(
+    workspace: Workspace,
+    loaded: Loaded,
+    decision: Decision,
+    forecasts: Mapping[str, Forecast],
+    coverage: CoverageReport,
+    simulations: Mapping[str, Simulation],
+    start: int,
+    trials: Trials,
+) -> dict[str, Any]:
+    plan, world = workspace.plan, decision.world
+    shown = {f"{plan.models.use} (calibrated)": decision.belief.forecast, **forecasts}
+    quality = quality_table(shown, world.labels.returns, NAIVE, world.labels.horizons)
+    own = quality[f"{plan.models.use} (calibrated)"]
+    record = summarise(world, simulations["base"], start, trials)
+    covered = coverage.to_dict()
+    flags = red_flags(world.panel.flags, own, record, world.panel.timeframe)
+    times = world.panel.times
+    return {
+        "playbook": plan.playbook.name,
+        "playbook_hash": plan.playbook.content_hash,
+        "source": plan.data.source,
+        "as_of": str(np.datetime_as_string(times[-1], unit="s")) + "Z",
+        "verdict": headline(record, own, covered),
+        "recommendations": decision.recommendations(),
+        "coverage": covered,
+        "track_record": record,
+        "robustness": {name: _variant(world, s, start) for name, s in simulations.items() if name != "base"},
+        "forecast_quality": quality,
+        "reliability": _reliability(decision, start),
+        "limits_bound": decision.targets.times_bound(),
+        "red_flags": flags,
+        "targets": judge_targets(plan.targets, record, own),
+        "universe": {
+            "symbols": len(world.panel.symbols),
+            "dropped": loaded.dropped,
+            "timeframe": world.panel.timeframe,
+        },
+        "period": {
+            "bars": len(world.panel),
+            "from": str(times[0])[:10],
+            "out_of_sample_from": str(times[start])[:10],
+            "to": str(times[-1])[:10],
+        },
+        "notes": [*loaded.notes, *decision.signals.notes],
+        "warnings": list(plan.head.warnings),
+    }
+
+
+def _variant(world: World, simulation: Simulation, start: int) -> dict[str, float]:
+    returns = book_returns(simulation, start)
+    per_year = periods_per_year(world.panel.timeframe)
+    return {
+        "sharpe": performance.sharpe(returns, periods_per_year=per_year).value,
+        "annual_return": performance.annual_return(returns, periods_per_year=per_year).value,
+    }
+
+
+def _reliability(decision: Decision, start: int) -> dict[str, Any]:
+    """Return how often the event of the traded horizon happened where it was forecast so surely."""
+    belief = decision.belief
+    index = belief.horizon_index(belief.settings.horizon_bars)
+    threshold = np.log1p(belief.round_trip_cost)
+    chance = belief.probability_above(belief.settings.horizon_bars, threshold)
+    outcome = decision.world.labels.returns[:, :, index]
+    usable = np.where(np.isfinite(outcome), chance, np.nan)[start:]
+    passed = usable[np.isfinite(usable)]
+    return {
+        "event": decision.signals.event,
+        "horizon_bars": belief.settings.horizon_bars,
+        "table": reliability(usable, outcome[start:] > threshold),
+        "threshold": belief.settings.confidence_min,
+        "threshold_passed": float(np.mean(passed >= belief.settings.confidence_min)) if passed.size else None,
+    }

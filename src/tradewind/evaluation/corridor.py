@@ -1,0 +1,205 @@
+"""The corridor over history: one function per room, from bars to fills.
+
+Back-test, recommendation, explanation and audit all call these; a live loop calls the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tradewind.calibration.adaptive import calibrate
+from tradewind.decisions.signals import Belief, Signals, decide, rule
+from tradewind.errors import DataError, InputError
+from tradewind.evaluation.fold_cache import FoldCache
+from tradewind.evaluation.plan import Plan
+from tradewind.execution.plan import TradePlan
+from tradewind.execution.settings import ExecutionSection
+from tradewind.execution.simulator import Simulation, simulate
+from tradewind.features import compute, select
+from tradewind.features.table import Features
+from tradewind.labels.forward import forward_returns
+from tradewind.labels.splits import Fold, walk_forward
+from tradewind.labels.targets import Labels
+from tradewind.market.panel import Panel
+from tradewind.models.base import Windows, create
+from tradewind.models.forecast import Forecast
+from tradewind.portfolio.sizing import Targets, size
+
+if TYPE_CHECKING:
+    from tradewind.calibration.coverage import CoverageReport
+
+Progress = Callable[[str, int, int], None]
+"""Called with a phase, the steps done and the steps there are."""
+
+
+def silent(_phase: str, _done: int, _total: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """What a plan sees: its panel, the features known at each bar and the questions asked of them."""
+
+    plan: Plan
+    panel: Panel
+    features: Features
+    labels: Labels
+    notes: tuple[str, ...] = ()
+
+    def head(self, stop: int) -> World:
+        """Return the world as it was known at the close of bar ``stop - 1``."""
+        return replace(
+            self,
+            panel=self.panel.head(stop),
+            features=self.features.head(stop),
+            labels=self.labels.head(stop),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Book:
+    """What was decided and what came of it."""
+
+    signals: Signals
+    targets: Targets
+    simulation: Simulation
+
+
+def build_world(plan: Plan, panel: Panel, notes: tuple[str, ...] = ()) -> World:
+    """Compute features and labels for a panel."""
+    names = select(plan.features.include, plan.features.exclude)
+    needed = [n for n in rule(plan.decision.rule).needs if n not in names]
+    features = compute(panel, [*names, *needed])
+    labels = forward_returns(panel, plan.labels.horizons_bars, plan.labels.scale_half_life_bars)
+    return World(plan, panel, features, labels, notes)
+
+
+def folds_of(world: World) -> list[Fold]:
+    """Return the purged and embargoed walk-forward of the plan; raises ``DataError`` when history is too short."""
+    settings = world.plan.evaluation
+    try:
+        return list(
+            walk_forward(
+                len(world.panel),
+                min_train_bars=settings.min_train_bars,
+                test_bars=settings.refit_bars,
+                longest_horizon_bars=max(world.labels.horizons),
+                embargo_bars=world.plan.labels.embargo_bars,
+                window=settings.window,
+            )
+        )
+    except InputError as error:
+        raise DataError(
+            f"no walk-forward: {error.what}", hint="sync more history, or lower evaluation.min_train_bars"
+        ) from None
+
+
+def forecast_out_of_sample(
+    world: World, name: str, cache: FoldCache, progress: Progress = silent
+) -> Forecast:
+    """Fit and forecast fold by fold; every forecast comes from a model that had not seen its bar."""
+    folds = folds_of(world)
+    parts: list[tuple[Fold, Forecast]] = []
+    for number, fold in enumerate(folds):
+        parts.append((fold, cache.get(world, name, fold, lambda fold=fold: forecast_fold(world, name, fold))))
+        progress(name, number + 1, len(folds))
+    return _join(world, parts)
+
+
+def forecast_fold(world: World, name: str, fold: Fold) -> Forecast:
+    """Fit one model on a fold's training rows and forecast its test rows."""
+    plan = world.plan
+    parameters = {"seed": plan.models.seed, **plan.models.parameters.get(name, {})}
+    seen = world.head(int(fold.test[0]))
+    model = create(name, **parameters).fit(training_windows(seen, fold, plan.evaluation.train_stride_bars))
+    shown = world.head(int(fold.test[-1]) + 1)
+    return model.predict(windows(shown, fold.test))
+
+
+def training_windows(seen: World, fold: Fold, stride: int = 1) -> Windows:
+    """Return the samples of a fold's training rows with every label resolved."""
+    whole = windows(seen, fold.train[::stride])
+    resolved = np.isfinite(seen.labels.returns[whole.rows, whole.columns]).any(axis=1)
+    return replace(whole, rows=whole.rows[resolved], columns=whole.columns[resolved])
+
+
+def windows(world: World, rows: np.ndarray) -> Windows:
+    """Return the samples of these rows: symbols with a bar that belong to the universe."""
+    usable = world.panel.mask[rows] & world.panel.member[rows]
+    at, columns = np.nonzero(usable)
+    return Windows(
+        world.panel, world.features, world.labels, rows[at].astype(np.int64), columns.astype(np.int64)
+    )
+
+
+def calibrated(world: World, forecast: Forecast) -> tuple[Forecast, CoverageReport]:
+    """Calibrate a forecast online and put it on the grid that decisions are made on."""
+    adjusted, report = calibrate(forecast, world.labels, world.plan.calibration)
+    return adjusted.rounded(), report
+
+
+def act(world: World, forecast: Forecast) -> tuple[Belief, Signals, Targets]:
+    """Decide and size on a calibrated forecast."""
+    plan = world.plan
+    belief = Belief(world.panel, world.features, forecast, round_trip_cost(plan.execution), plan.decision)
+    signals = decide(belief)
+    short = plan.execution.short_allowed
+    return belief, signals, size(belief, signals, plan.sizing, plan.limits, short_allowed=short)
+
+
+def round_trip_cost(execution: ExecutionSection) -> float:
+    """Return what entering and leaving costs as a fraction of the notional (minimum fees and impact apart)."""
+    return (2 * (execution.commission_bps + execution.slippage_bps) + execution.spread_bps) / 1e4
+
+
+def trade(
+    world: World,
+    signals: Signals,
+    targets: Targets,
+    execution: ExecutionSection,
+    *,
+    start: int,
+    delay_bars: int = 0,
+) -> Simulation:
+    """Trade the targets on raw prices, from bar ``start``."""
+    orders = TradePlan(
+        weight=targets.weight,
+        stop=signals.stop,
+        max_bars=signals.horizon_bars.astype(np.float64),
+        priority=signals.confidence,
+        delay_bars=delay_bars,
+    )
+    return simulate(world.panel, orders, execution, world.plan.account, start=start)
+
+
+def first_forecast_row(forecast: Forecast) -> int:
+    """Return the first row with any forecast; raises ``DataError`` when there is none."""
+    rows = np.flatnonzero(forecast.available.any(axis=(1, 2)))
+    if not rows.size:
+        raise DataError(
+            f"the model {forecast.model!r} made no forecast",
+            hint="`tradewind data check` shows what is missing",
+        )
+    return int(rows[0])
+
+
+def _join(world: World, parts: list[tuple[Fold, Forecast]]) -> Forecast:
+    """Lay the folds' forecasts on the panel's time axis; NaN where nothing was forecast."""
+    first = parts[0][1]
+    axes = (*world.panel.shape, len(first.horizons))
+    quantiles, score = np.full((*axes, len(first.levels)), np.nan), np.full(axes, np.nan)
+    probabilities = None if first.probabilities is None else np.full((*axes, 3), np.nan)
+    for fold, part in parts:
+        rows = slice(int(fold.test[0]), int(fold.test[0]) + len(part.times))
+        quantiles[rows], score[rows] = part.quantiles, part.score
+        if probabilities is not None and part.probabilities is not None:
+            probabilities[rows] = part.probabilities
+    explanation: Mapping[str, object] = parts[-1][1].explanation
+    return Forecast(
+        world.panel.times, world.panel.symbols, first.horizons, first.levels, quantiles, score, probabilities,
+        first.model, parts[-1][1].version, explanation,
+    )  # fmt: skip

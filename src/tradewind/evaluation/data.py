@@ -1,0 +1,107 @@
+"""From a plan to its panel: what the lake holds of the plan's universe, as known at a moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tradewind.errors import DataError
+from tradewind.evaluation.corridor import Progress, silent
+from tradewind.evaluation.workspace import Workspace
+from tradewind.market.panel import Panel
+from tradewind.market.sources.base import Request
+
+if TYPE_CHECKING:
+    from tradewind.market.sync import SyncReport
+
+FIRST_DAY = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A panel with what was dropped on the way and the data's version."""
+
+    panel: Panel
+    dropped: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def wanted_symbols(workspace: Workspace) -> tuple[str, ...]:
+    """Return the plan's symbols: those it names, else all that its source can list, context series excluded."""
+    plan = workspace.plan
+    named = tuple(plan.universe.symbols)
+    context = set(plan.data.context.values())
+    symbols = named or tuple(s for s in workspace.source.symbols(plan.data.timeframe) if s not in context)
+    if not symbols:
+        raise DataError(
+            f"the universe is empty: the playbook names no symbols and the source {workspace.source.name!r} cannot list any",
+            hint="set universe.symbols in the playbook",
+        )
+    return symbols
+
+
+def synchronise(workspace: Workspace, progress: Progress = silent, *, dry_run: bool = False) -> SyncReport:
+    """Bring the lake up to date with the plan's source; idempotent, and goes on after an interruption."""
+    from tradewind.market.sync import sync
+
+    plan = workspace.plan
+    served = set(workspace.source.symbols(plan.data.timeframe))
+    context = tuple(s for s in plan.data.context.values() if not served or s in served)
+    request = Request(
+        symbols=(*wanted_symbols(workspace), *context),
+        timeframe=plan.data.timeframe,
+        start=plan.data.start or FIRST_DAY,
+        end=plan.data.end or workspace.clock.now(),
+    )
+    return sync(
+        workspace.lake,
+        workspace.records,
+        workspace.source,
+        request,
+        progress=progress,
+        clock=workspace.clock,
+        dry_run=dry_run,
+    )
+
+
+def load(
+    workspace: Workspace, as_of: datetime | None = None, recorded_until: datetime | None = None
+) -> Loaded:
+    """Return the plan's panel as known at ``as_of`` and as recorded by ``recorded_until``.
+
+    Raises ``DataError`` when the lake holds nothing of the universe, with the command that mends it.
+    """
+    from tradewind.market.load import load_panel
+
+    plan = workspace.plan
+    symbols = wanted_symbols(workspace)
+    panel, report = load_panel(
+        workspace.lake,
+        symbols=symbols,
+        timeframe=plan.data.timeframe,
+        start=plan.data.start,
+        end=plan.data.end,
+        as_of=as_of,
+        recorded_until=recorded_until,
+        context=dict(plan.data.context),
+        sectors=dict(workspace.source.sectors()),
+        flags=_flags(workspace),
+    )
+    return Loaded(panel, dict(report.dropped), tuple(report.notes))
+
+
+def load_or_sync(workspace: Workspace, progress: Progress = silent, **when: Any) -> Loaded:
+    """Load the panel; a source that needs no network is synced first where the lake lacks the universe."""
+    if workspace.source.offline and not workspace.lake.coverage(timeframe=workspace.plan.data.timeframe):
+        synchronise(workspace, progress)
+    return load(workspace, **when)
+
+
+def _flags(workspace: Workspace) -> tuple[str, ...]:
+    flags = []
+    if workspace.source.survivorship_biased:
+        flags.append("survivorship")
+    if workspace.plan.universe.hindsight:
+        flags.append("selection")
+    return tuple(flags)

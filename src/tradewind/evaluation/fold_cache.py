@@ -1,0 +1,123 @@
+"""Forecasts of finished folds, kept by the content of everything they depend on.
+
+A walk-forward that was interrupted goes on where it stopped, and a second look at an identical fold costs nothing. A key
+covers the bars seen, the settings, the model and the code, so a stored forecast can only be the one that would be
+computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tradewind.labels.splits import Fold
+from tradewind.market.panel import Panel
+from tradewind.models.forecast import Forecast
+
+if TYPE_CHECKING:
+    from tradewind.evaluation.corridor import World
+
+
+@dataclass(frozen=True)
+class FoldCache:
+    """A folder of fold forecasts; ``None`` keeps nothing."""
+
+    folder: Path | None
+
+    def get(self, world: World, model: str, fold: Fold, make: Callable[[], Forecast]) -> Forecast:
+        """Return the stored forecast of a fold, or make and store it."""
+        if self.folder is None:
+            return make()
+        path = self.folder / f"{key_of(world, model, fold)}.npz"
+        if path.is_file():
+            return _read(path)
+        forecast = make()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write(path, forecast)
+        return forecast
+
+
+def key_of(world: World, model: str, fold: Fold) -> str:
+    """Return the hash of everything that a fold's forecast depends on."""
+    plan = world.plan
+    settings = {
+        "features": world.features.names,
+        "labels": plan.labels.model_dump(mode="json"),
+        "parameters": plan.models.parameters.get(model, {}),
+        "seed": plan.models.seed,
+        "stride": plan.evaluation.train_stride_bars,
+        "model": model,
+        "train": [int(fold.train[0]), int(fold.train[-1]), len(fold.train)],
+        "test": [int(fold.test[0]), int(fold.test[-1])],
+        "code": code_version(),
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    digest.update(panel_digest(world.panel.head(int(fold.test[-1]) + 1)).encode())
+    return digest.hexdigest()[:32]
+
+
+def panel_digest(panel: Panel) -> str:
+    """Return a hash of everything in a panel."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((panel.symbols, panel.sectors, panel.timeframe)).encode())
+    arrays = [panel.times, panel.mask, panel.member, *(panel.fields[k] for k in sorted(panel.fields))]
+    for array in [*arrays, *(panel.context[k] for k in sorted(panel.context))]:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(repr(sorted(panel.context)).encode())
+    return digest.hexdigest()
+
+
+@cache
+def code_version() -> str:
+    """Return the package version and a hash of its source, so that changed code is never taken for the old."""
+    import tradewind
+
+    root = Path(tradewind.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return f"{tradewind.__version__}+{digest.hexdigest()[:12]}"
+
+
+def _write(path: Path, forecast: Forecast) -> None:
+    """Store under a temporary name first: a killed process leaves no half file under the real one."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.npz")
+    head = {
+        "symbols": forecast.symbols,
+        "horizons": forecast.horizons,
+        "levels": forecast.levels,
+        "model": forecast.model,
+        "version": forecast.version,
+        "explanation": dict(forecast.explanation),
+    }
+    arrays = {"times": forecast.times, "quantiles": forecast.quantiles, "score": forecast.score}
+    if forecast.probabilities is not None:
+        arrays["probabilities"] = forecast.probabilities
+    np.savez(temporary, allow_pickle=False, head=np.array(json.dumps(head)), **arrays)
+    os.replace(temporary, path)
+
+
+def _read(path: Path) -> Forecast:
+    with np.load(path, allow_pickle=False) as stored:
+        head = json.loads(str(stored["head"]))
+        return Forecast(
+            times=stored["times"],
+            symbols=tuple(head["symbols"]),
+            horizons=tuple(head["horizons"]),
+            levels=tuple(head["levels"]),
+            quantiles=stored["quantiles"],
+            score=stored["score"],
+            probabilities=stored.get("probabilities"),
+            model=head["model"],
+            version=head["version"],
+            explanation=head["explanation"],
+        )

@@ -1,0 +1,132 @@
+"""The last bar's decisions, said in prices, sizes and words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tradewind.decisions.signals import Action, Belief, Signals
+from tradewind.evaluation.corridor import World
+from tradewind.market.tiers import tier_of
+from tradewind.models.forecast import Forecast
+from tradewind.portfolio.sizing import Targets
+
+INTERVALS = {"50": (0.25, 0.75), "80": (0.10, 0.90), "90": (0.05, 0.95)}
+"""Central intervals shown with every recommendation, by the levels that bound them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """Everything that one bar's recommendations are read from."""
+
+    world: World
+    belief: Belief
+    signals: Signals
+    targets: Targets
+
+    def recommendations(self, row: int = -1) -> list[dict[str, Any]]:
+        """Return one recommendation per symbol of the universe, the surest actions first, HOLD included."""
+        row = range(len(self.world.panel))[row]
+        entries = [recommendation(self, row, n) for n in range(len(self.world.panel.symbols))]
+        return sorted(entries, key=lambda r: (r["action"] == "HOLD", -(r["confidence"] or 0.0), r["symbol"]))
+
+
+def recommendation(decision: Decision, row: int, column: int) -> dict[str, Any]:
+    """Return what is recommended for one symbol at one close, as plain values.
+
+    ``intervals`` and ``median`` are prices at the horizon (raw, as of the deciding close); ``weight`` is the target
+    fraction of equity that a new position would get, 0 where none is recommended.
+    """
+    world, signals, targets = decision.world, decision.signals, decision.targets
+    panel = world.panel
+    close = float(panel.close[row, column])
+    action = Action(int(signals.action[row, column]))
+    side = 1 if action >= 0 else -1
+    weight = float(np.nan_to_num(targets.weight[row, column])) if action != Action.HOLD else 0.0
+    known = bool(panel.mask[row, column]) and math.isfinite(float(signals.confidence[row, column]))
+    return {
+        "symbol": panel.symbols[column],
+        "as_of": _instant(panel.times[row]),
+        "action": action.name if known else "HOLD",
+        "confidence": _finite(signals.confidence[row, column]),
+        "event": signals.event,
+        "horizon_bars": int(signals.horizon_bars[row, column]),
+        "entry": _finite(close),
+        "entry_note": "reference close; the order fills at the next open",
+        "target": _finite(close * (1 + side * float(signals.target[row, column]))),
+        "stop": _finite(close * (1 - side * float(signals.stop[row, column]))),
+        "weight": weight,
+        "shares": _shares(world, weight, close),
+        "bound_by": targets.steps[int(targets.bound_by[row, column])] if weight else None,
+        "sector": panel.sectors[column],
+        "tier": tier_of(close) if math.isfinite(close) else None,
+        "intervals": intervals(decision.belief.forecast, row, column, close),
+        "reasons": reasons(decision, row, column, known),
+    }
+
+
+def intervals(forecast: Forecast, row: int, column: int, close: float) -> dict[str, dict[str, Any]]:
+    """Return the central intervals in prices by horizon, None where there is no forecast."""
+    result: dict[str, dict[str, Any]] = {}
+    for index, horizon in enumerate(forecast.horizons):
+        quantiles = forecast.quantiles[row, column, index]
+        prices = dict(zip(forecast.levels, close * np.exp(quantiles), strict=True))
+        entry: dict[str, Any] = {"median": _finite(prices[0.5])}
+        for name, (low, high) in INTERVALS.items():
+            if low in prices and high in prices:
+                entry[name] = [_finite(prices[low]), _finite(prices[high])]
+        result[str(horizon)] = entry
+    return result
+
+
+def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]:
+    """Return the reasons in words: the rule's clause with the numbers it saw, the spread and the binding limit."""
+    world, belief, signals = decision.world, decision.belief, decision.signals
+    if not known:
+        return ["no forecast: the symbol has no usable bar at this close, or too little history"]
+    settings = belief.settings
+    bars = settings.horizon_bars
+    said = [signals.clauses[int(signals.clause[row, column])].format(**settings.model_dump())]
+    probability = float(belief.probability_above(bars, np.log1p(belief.round_trip_cost))[row, column])
+    sigma, median = float(belief.sigma(bars)[row, column]), float(belief.median(bars)[row, column])
+    said.append(
+        f"P(profit after {belief.round_trip_cost:.2%} costs in {bars} bars) = {probability:.1%}; "
+        f"median {math.expm1(median):+.2%}, one sigma {sigma:.2%}"
+    )
+    said.append(_volatility_words(world, belief, row, column))
+    if not signals.decided[row, column]:
+        said.append(f"not a scheduled decision bar (every {settings.every_bars} bars): shown for information")
+    bound = decision.targets.steps[int(decision.targets.bound_by[row, column])]
+    if signals.action[row, column] != Action.HOLD:
+        said.append(f"size set by {bound.replace('_', ' ')}")
+    return said
+
+
+def _volatility_words(world: World, belief: Belief, row: int, column: int) -> str:
+    """Say whether the name is calmer or wilder than its own usual, from its past forecasts alone."""
+    sigma = belief.sigma(belief.settings.horizon_bars)[: row + 1, column]
+    past = sigma[np.isfinite(sigma)]
+    if past.size < 60 or not math.isfinite(float(sigma[-1])):
+        return "too few forecasts yet to say whether this volatility is usual"
+    share = float(np.mean(past <= sigma[-1]))
+    word = "calm" if share < 0.25 else "wild" if share > 0.75 else "usual"
+    return f"expected volatility is {word} for {world.panel.symbols[column]}: above {share:.0%} of its past forecasts"
+
+
+def _shares(world: World, weight: float, close: float) -> float | None:
+    if not math.isfinite(close) or close <= 0:
+        return None
+    shares = weight * world.plan.account.start_capital / close
+    return round(shares, 6) if world.plan.execution.fractional_shares else float(math.trunc(shares))
+
+
+def _finite(value: Any) -> float | None:
+    number = float(value)
+    return round(number, 6) if math.isfinite(number) else None
+
+
+def _instant(time: np.datetime64) -> str:
+    return f"{np.datetime_as_string(time, unit='s')}Z"

@@ -1,0 +1,174 @@
+"""What came of it, with every caveat a sceptical statistician would ask for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.evaluation.corridor import World
+from tradewind.evaluation.settings import EvaluationSection
+from tradewind.execution.simulator import Simulation
+from tradewind.market.bars import TIMEFRAMES
+from tradewind.stats import overfitting, significance
+from tradewind.stats.metrics import performance, registry, trades, weights
+
+Array = NDArray[np.float64]
+SESSIONS_PER_YEAR = 252
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """Every configuration of the lineage that has been looked at, this one included.
+
+    ``returns`` holds one series ``(T,)`` per trial on the same bars where that is so; others are only counted.
+    """
+
+    count: int
+    sharpes: tuple[float, ...]
+    returns: tuple[Array, ...]
+
+
+def periods_per_year(timeframe: str) -> float:
+    """Return the bars of a year: 252 sessions of 390 trading minutes."""
+    return SESSIONS_PER_YEAR * TIMEFRAMES["1d"] / TIMEFRAMES[timeframe]
+
+
+def book_returns(simulation: Simulation, start: int) -> Array:
+    """Return the book's simple returns from the bar after ``start``."""
+    equity = simulation.equity[start:]
+    return np.asarray(equity[1:] / equity[:-1] - 1.0)
+
+
+def buy_and_hold(world: World, start: int) -> Array:
+    """Return the equal-weight total return of the universe, rebalanced at every close, without costs.
+
+    A symbol counts from its first bar in the universe on; a missing bar earns nothing.
+    """
+    adjusted = world.panel.adjusted("close")[start:]
+    with np.errstate(invalid="ignore"):
+        moves = adjusted[1:] / adjusted[:-1] - 1.0
+    usable = np.isfinite(moves) & world.panel.member[start:-1]
+    count = usable.sum(axis=1)
+    return np.asarray(np.where(usable, moves, 0.0).sum(axis=1) / np.maximum(count, 1))
+
+
+def index_returns(world: World, start: int) -> Array | None:
+    """Return the benchmark index's price returns, None where the source has no index."""
+    index = world.panel.context.get("index")
+    if index is None or not np.isfinite(index[start:]).any():
+        return None
+    level = index[start:]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.nan_to_num(level[1:] / level[:-1] - 1.0))
+
+
+def summarise(world: World, simulation: Simulation, start: int, trials: Trials) -> dict[str, Any]:
+    """Return the track record: performance with intervals, significance, baselines, costs and trades."""
+    settings, per_year = world.plan.evaluation, periods_per_year(world.panel.timeframe)
+    returns = book_returns(simulation, start)
+    sharpe = performance.sharpe(returns, periods_per_year=per_year)
+    low, high = sharpe_interval(returns, per_year, settings)
+    hold, index = buy_and_hold(world, start), index_returns(world, start)
+    pbo, pbo_reason = backtest_overfitting(trials.returns)
+    closed = simulation.trades
+    profits = closed["pnl"].to_numpy() if len(closed) else np.array([])
+    held = closed["bars_held"].to_numpy() if len(closed) else np.array([])
+    exposure = position_weights(world, simulation)[start:]
+    return {
+        "bars": len(returns),
+        "sharpe": sharpe.value,
+        "sharpe_ci": [low, high],
+        "confidence_level": settings.confidence_level,
+        "probabilistic_sharpe": significance.probabilistic_sharpe(returns),
+        "deflated_sharpe": deflated(returns, trials, per_year),
+        "trials": trials.count,
+        "pbo": pbo,
+        "pbo_reason": pbo_reason,
+        "minimum_detectable_sharpe": significance.minimum_detectable_sharpe(
+            len(returns), periods_per_year=per_year
+        ),
+        "annual_return": performance.annual_return(returns, periods_per_year=per_year).value,
+        "total_return": performance.total_return(returns).value,
+        "volatility": performance.volatility(returns, periods_per_year=per_year).value,
+        "sortino": performance.sortino(returns, periods_per_year=per_year).value,
+        "calmar": performance.calmar(returns, periods_per_year=per_year).value,
+        "max_drawdown": performance.max_drawdown(returns).value,
+        "max_drawdown_bars": performance.max_drawdown_bars(returns).value,
+        "win_rate": trades.win_rate(profits).value,
+        "profit_factor": trades.profit_factor(profits).value,
+        "trades": len(closed),
+        "average_holding_bars": trades.average_holding(held).value,
+        "turnover": weights.turnover(exposure, periods_per_year=per_year).value,
+        "exposure": weights.exposure(exposure).value,
+        "costs": {**simulation.costs, "total": float(sum(simulation.costs.values()))},
+        "final_equity": float(simulation.equity[-1]),
+        "baseline_sharpe": performance.sharpe(hold, periods_per_year=per_year).value,
+        "baselines": {
+            "equal_weight": baseline(hold, per_year),
+            "index": None if index is None else baseline(index, per_year),
+        },
+        "excess_sharpe_ci": list(sharpe_interval(returns - hold, per_year, settings)),
+        "ambiguous_bars": int(simulation.ambiguous_bars),
+    }
+
+
+def baseline(returns: Array, per_year: float) -> dict[str, float]:
+    """Return the few figures shown for a baseline."""
+    return {
+        "sharpe": performance.sharpe(returns, periods_per_year=per_year).value,
+        "annual_return": performance.annual_return(returns, periods_per_year=per_year).value,
+        "max_drawdown": performance.max_drawdown(returns).value,
+    }
+
+
+def sharpe_interval(returns: Array, per_year: float, settings: EvaluationSection) -> tuple[float, float]:
+    """Return the stationary-bootstrap interval of the annualised Sharpe ratio; NaN where nothing moved."""
+    if len(returns) < 20 or not np.any(returns):
+        return math.nan, math.nan
+    found = significance.sharpe_interval(
+        returns,
+        periods_per_year=per_year,
+        level=settings.confidence_level,
+        samples=settings.bootstrap_samples,
+        seed=settings.seed,
+    )
+    return found.low, found.high
+
+
+def deflated(returns: Array, trials: Trials, per_year: float) -> float:
+    """Return the deflated Sharpe ratio: the probability that the true Sharpe beats the best of so many lucky ones."""
+    per_bar = np.asarray(trials.sharpes) / math.sqrt(per_year)
+    variance = float(np.var(per_bar, ddof=1)) if len(per_bar) > 1 else 0.0
+    return significance.deflated_sharpe(returns, trials=max(trials.count, 1), trial_variance=variance)
+
+
+def backtest_overfitting(series: Sequence[Array]) -> tuple[float | None, str | None]:
+    """Return the PBO of the lineage's trials over their common bars, or None with the reason."""
+    if not series:
+        return None, "no configuration has been tried"
+    longest = max(len(s) for s in series)
+    same = [s for s in series if len(s) == longest]
+    found = overfitting.probability_of_overfitting(np.column_stack(same))
+    return found.value, found.reason
+
+
+def position_weights(world: World, simulation: Simulation) -> Array:
+    """Return positions as fractions of equity at every close, ``(T, N)``."""
+    close = last_known(world.panel.close)
+    return np.asarray(np.nan_to_num(simulation.shares * close) / simulation.equity[:, None])
+
+
+def last_known(values: Array) -> Array:
+    """Return each column with gaps filled by the last value before them (valuation only)."""
+    rows = np.where(np.isfinite(values), np.arange(len(values))[:, None], 0)
+    return values[np.maximum.accumulate(rows, axis=0), np.arange(values.shape[1])]
+
+
+def formulas() -> dict[str, str]:
+    """Return the formula of every metric, for the report."""
+    return {name: registry.definition(name).formula for name in registry.names()}

@@ -1,0 +1,188 @@
+"""Red flags, the author's targets, and the verdict in one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tradewind.evaluation.settings import TargetsSection
+
+SUSPICIOUS_IC = 0.10
+SUSPICIOUS_ACCURACY = 0.58
+
+FLAG_TEXT = {
+    "survivorship": "the symbols were chosen knowing that they survived: returns are flattered by an unknown amount",
+    "selection": "the universe was picked in hindsight",
+    "assumed_vintage": "back-filled bars: when they were known is assumed, not witnessed",
+    "reconstructed": "raw prices were reconstructed from adjusted ones for some bars",
+}
+
+
+def red_flags(
+    flags: tuple[str, ...],
+    quality: Mapping[str, Mapping[str, Any]],
+    record: Mapping[str, Any],
+    timeframe: str,
+) -> list[dict[str, str]]:
+    """Return what makes the result less believable, each with a code and a sentence."""
+    found = [{"code": code, "message": FLAG_TEXT.get(code, code.replace("_", " "))} for code in flags]
+    if timeframe in ("1d", "1w"):
+        found += _suspected_leaks(quality)
+    if record["trades"] < 30:
+        found.append(
+            {"code": "few_trades", "message": f"only {record['trades']} trades: their statistics mean little"}
+        )
+    sharpe, detectable = record["sharpe"], record["minimum_detectable_sharpe"]
+    if math.isfinite(sharpe) and abs(sharpe) < detectable:
+        found.append(
+            {
+                "code": "short_sample",
+                "message": f"a Sharpe of {sharpe:.2f} cannot be told from zero: this sample detects {detectable:.2f} or more",
+            }
+        )
+    if record["pbo"] is None:
+        found.append({"code": "no_pbo", "message": f"no probability of overfitting: {record['pbo_reason']}"})
+    return found
+
+
+def _suspected_leaks(quality: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    found = []
+    for horizon, row in quality.items():
+        if (row["rank_ic"] or 0.0) > SUSPICIOUS_IC:
+            found.append(
+                {
+                    "code": "suspected_leak",
+                    "message": f"rank IC {row['rank_ic']:.3f} at {horizon} bars is too good to be true",
+                }
+            )
+        if horizon == "1" and (row["directional_accuracy"] or 0.0) > SUSPICIOUS_ACCURACY:
+            found.append(
+                {
+                    "code": "suspected_leak",
+                    "message": f"accuracy {row['directional_accuracy']:.1%} on daily bars is too good to be true",
+                }
+            )
+    return found
+
+
+def judge_targets(
+    targets: TargetsSection, record: Mapping[str, Any], quality: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the author's targets with what was measured: met, not met, or cannot tell.
+
+    A target on the Sharpe ratio is met only when its interval lies above it, and missed only when it lies
+    below it; one on a rate only with the normal interval of a proportion; the others by their value.
+    """
+    rows: list[dict[str, Any]] = []
+    low, high = record["sharpe_ci"]
+    if targets.sharpe_min is not None:
+        rows.append(_row("Sharpe ratio", ">", targets.sharpe_min, record["sharpe"], low, high))
+    if targets.win_rate_min is not None:
+        rows.append(_rate("win rate", targets.win_rate_min, record["win_rate"], record["trades"]))
+    if targets.max_drawdown_max is not None:
+        rows.append(_row("maximum drawdown", "<", targets.max_drawdown_max, record["max_drawdown"]))
+    if targets.annual_return_min is not None:
+        spread = 1.96 * record["volatility"] / math.sqrt(max(record["bars"], 1) / 252)
+        value = record["annual_return"]
+        rows.append(
+            _row("annual return", ">", targets.annual_return_min, value, value - spread, value + spread)
+        )
+    if targets.beats_index:
+        rows.append(_beats_index(record))
+    if targets.profit_factor_min is not None:
+        rows.append(_row("profit factor", ">", targets.profit_factor_min, record["profit_factor"]))
+    if targets.directional_accuracy_min is not None and "1" in quality:
+        row = quality["1"]
+        rows.append(
+            _rate(
+                "directional accuracy",
+                targets.directional_accuracy_min,
+                row["directional_accuracy"],
+                row["n"],
+            )
+        )
+    return rows
+
+
+def _beats_index(record: Mapping[str, Any]) -> dict[str, Any]:
+    index = record["baselines"]["index"]
+    if index is None:
+        return {
+            "target": "annual return above the index",
+            "measured": None,
+            "ci": None,
+            "verdict": "cannot tell",
+        }
+    measured = record["annual_return"] - index["annual_return"]
+    spread = 1.96 * record["volatility"] / math.sqrt(max(record["bars"], 1) / 252)
+    return _row("annual return above the index", ">", 0.0, measured, measured - spread, measured + spread)
+
+
+def _rate(name: str, wanted: float, measured: float, n: int) -> dict[str, Any]:
+    spread = (
+        1.96 * math.sqrt(max(measured * (1 - measured), 0.0) / n)
+        if n and math.isfinite(measured)
+        else math.nan
+    )
+    return _row(name, ">", wanted, measured, measured - spread, measured + spread)
+
+
+def _row(
+    name: str, sign: str, wanted: float, measured: float, low: float | None = None, high: float | None = None
+) -> dict[str, Any]:
+    low, high = (measured if low is None else low), (measured if high is None else high)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        verdict = "cannot tell"
+    elif (low > wanted) if sign == ">" else (high < wanted):
+        verdict = "met"
+    elif (high <= wanted) if sign == ">" else (low >= wanted):
+        verdict = "not met"
+    else:
+        verdict = "cannot tell"
+    return {
+        "target": f"{name} {sign} {wanted:g}",
+        "measured": measured,
+        "ci": [low, high],
+        "verdict": verdict,
+    }
+
+
+def headline(
+    record: Mapping[str, Any], quality: Mapping[str, Mapping[str, Any]], coverage: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the verdict: one word for colour, one sentence for people."""
+    low, high = record["sharpe_ci"]
+    excess_low, excess_high = record["excess_sharpe_ci"]
+    if not math.isfinite(low):
+        money, word = "Nothing was traded: there is no track record to judge", "none"
+    elif low > 0 and record["deflated_sharpe"] > 0.95 and excess_low > 0:
+        money, word = "The book made money beyond luck, and more than holding the universe", "good"
+    elif high < 0:
+        money, word = "The book lost money, and not by bad luck", "bad"
+    elif low > 0 and excess_low <= 0:
+        money, word = (
+            "The book made money, but nothing says that it did better than simply holding the universe",
+            "unproven",
+        )
+    else:
+        money, word = (
+            "Nothing says that this made money: its Sharpe ratio cannot be told from zero",
+            "unproven",
+        )
+    if math.isfinite(excess_high) and excess_high < 0:
+        money += "; it did worse than simply holding the universe"
+    return {"word": word, "text": f"{money}. {_forecast_words(quality, coverage)}"}
+
+
+def _forecast_words(quality: Mapping[str, Mapping[str, Any]], coverage: Mapping[str, Any]) -> str:
+    said = []
+    for horizon, row in coverage.items():
+        gain = quality.get(horizon, {}).get("pinball_skill")
+        skill = (
+            f", {gain:+.1%} sharper than the naive forecast"
+            if gain is not None and math.isfinite(gain)
+            else ""
+        )
+        said.append(f"{horizon}-bar 80 % intervals held {row['realised']:.1%}{skill}")
+    return "Forecasts: " + "; ".join(said) + "."
