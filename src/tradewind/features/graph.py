@@ -1,0 +1,459 @@
+"""The engine: runs the graph of features over blocks of bars, history and newest bar alike.
+
+A plan lists each distinct node once, arguments first, with the buffer it writes to. Blocks of a few dozen bars pass
+through the whole plan while they are in cache. Symbols are split over threads; cross-sections are split by bars.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tradewind.errors import DataError, InputError
+from tradewind.features import inputs, registry
+from tradewind.features.expression import Expr
+from tradewind.features.primitives import PRIMITIVES, State
+from tradewind.features.rowwise import CROSS_SECTIONS, KERNELS, UFUNCS, Section
+from tradewind.features.table import Features
+from tradewind.market.panel import Panel
+
+FloatArray = NDArray[np.float64]
+Span = tuple[int, int]
+
+BLOCK_ELEMENTS = 49_152
+"""Values of one buffer: small enough that a plan's buffers stay in cache, large enough to hide the calls."""
+LEAST_PER_THREAD = 6_144
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node of a plan: what runs, on which buffers, in which phase."""
+
+    kind: str
+    op: str
+    args: tuple[int, ...]
+    outs: tuple[int, ...]
+    params: tuple[Any, ...]
+    phase: int
+    key: str
+    emits: tuple[tuple[int, int], ...]
+    """Pairs (output of this node, feature) that are results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A schedule for a set of features: steps in order, and how many buffers they need."""
+
+    steps: tuple[Step, ...]
+    buffers: int
+    constants: Mapping[int, float]
+
+    def phases(self) -> Iterator[tuple[bool, tuple[Step, ...]]]:
+        """Yield runs of steps that need no barrier between them, and whether they look across symbols."""
+        for phase in sorted({s.phase for s in self.steps}):
+            yield phase % 2 == 1, tuple(s for s in self.steps if s.phase == phase)
+
+
+def build_plan(expressions: Sequence[Expr]) -> Plan:
+    """Schedule expressions so that common parts are computed once and buffers are used again."""
+    return _Scheduler(expressions).plan()
+
+
+class _Scheduler:
+    """Turns expressions into a plan: distinct nodes, phases, buffers."""
+
+    def __init__(self, expressions: Sequence[Expr]) -> None:
+        self.roots = expressions
+        self.heads: dict[str, Expr] = {}
+        self.phase: dict[str, int] = {}
+        self.order: list[str] = []
+        for expression in expressions:
+            for node in expression.nodes():
+                self._visit(node)
+        self.order.sort(key=lambda key: self.phase[key])
+        self.last_use = self._last_uses()
+
+    @staticmethod
+    def core(node: Expr) -> str:
+        """Return the key of the computation, whichever of its outputs is meant."""
+        return "|".join([node.op, *(a.key for a in node.args), *(repr(p) for p in node.params)])
+
+    def _visit(self, node: Expr) -> None:
+        key = self.core(node)
+        if key in self.heads or node.kind == "constant":
+            return
+        below = [self.phase[self.core(a)] for a in node.args if a.kind != "constant"]
+        highest = max(below, default=0)
+        odd = node.kind == "cross"
+        self.heads[key] = node
+        self.phase[key] = highest + (highest % 2 != odd)
+        self.order.append(key)
+
+    def _last_uses(self) -> dict[str, int]:
+        last: dict[str, int] = {}
+        for place, key in enumerate(self.order):
+            last[key] = max(place, last.get(key, 0))
+            for argument in self.heads[key].args:
+                last[self.core(argument)] = place
+        return last
+
+    def plan(self) -> Plan:
+        """Assign buffers in order of execution; a buffer is free again after its last reader."""
+        free: list[int] = []
+        held: dict[str, tuple[int, ...]] = {}
+        constants: dict[int, float] = {}
+        constant_slot: dict[float, int] = {}
+        used = 0
+        steps = []
+        for place, key in enumerate(self.order):
+            node = self.heads[key]
+            args = []
+            for argument in node.args:
+                if argument.kind == "constant":
+                    value = float(argument.params[0])
+                    if value not in constant_slot:
+                        constant_slot[value] = -1 - len(constant_slot)
+                        constants[constant_slot[value]] = value
+                    args.append(constant_slot[value])
+                else:
+                    args.append(held[self.core(argument)][argument.output])
+            width = PRIMITIVES[node.op].outputs if node.kind == "fold" else 1
+            outs = []
+            for _ in range(width):
+                if free:
+                    outs.append(free.pop())
+                else:
+                    outs.append(used)
+                    used += 1
+            held[key] = tuple(outs)
+            steps.append(
+                Step(
+                    node.kind,
+                    node.op,
+                    tuple(args),
+                    tuple(outs),
+                    node.params,
+                    self.phase[key],
+                    key,
+                    self._emits(key),
+                )
+            )
+            for done in {key, *(self.core(a) for a in node.args if a.kind != "constant")}:
+                if self.last_use[done] == place:
+                    free.extend(held[done])
+        return Plan(tuple(steps), used, constants)
+
+    def _emits(self, key: str) -> tuple[tuple[int, int], ...]:
+        return tuple((r.output, f) for f, r in enumerate(self.roots) if self.core(r) == key)
+
+
+@dataclass(slots=True)
+class FeatureState:
+    """Everything the engine remembers between blocks; one ``State`` per fold of the plan.
+
+    ``step`` updates it in place: keep a :meth:`copy` where the state before matters.
+    """
+
+    names: tuple[str, ...]
+    n_symbols: int
+    folds: dict[str, State] = field(default_factory=dict)
+    bars: int = 0
+
+    def copy(self) -> FeatureState:
+        """Return an independent copy."""
+        folds = {k: State(s.memory.copy(), s.marks.copy(), s.ring.copy()) for k, s in self.folds.items()}
+        return FeatureState(self.names, self.n_symbols, folds, self.bars)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the state as named arrays, fit for ``numpy.savez``."""
+        found: dict[str, NDArray[Any]] = {
+            "names": np.array(self.names),
+            "size": np.array([self.n_symbols, self.bars]),
+        }
+        for key, state in self.folds.items():
+            for part in ("memory", "marks", "ring"):
+                found[f"{key}/{part}"] = getattr(state, part)
+        return found
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> FeatureState:
+        """Rebuild a state from :meth:`arrays`."""
+        keys = [k.removesuffix("/memory") for k in arrays if k.endswith("/memory")]
+        folds = {k: State(arrays[f"{k}/memory"], arrays[f"{k}/marks"], arrays[f"{k}/ring"]) for k in keys}
+        n_symbols, bars = (int(v) for v in arrays["size"])
+        return cls(tuple(str(n) for n in arrays["names"]), n_symbols, folds, bars)
+
+
+class FeatureEngine:
+    """Computes a fixed set of features, block by block.
+
+    Parameters
+    ----------
+    names
+        Feature names, in the order of the result's last axis.
+    threads
+        How many threads share the symbols; the machine's cores by default. The result does not depend on it.
+    block_elements
+        Values per buffer (bars × symbols) of one pass through the plan. The result does not depend on it.
+
+    Raises
+    ------
+    InputError
+        An unknown name, a name twice, or a feature that has no source yet.
+    """
+
+    def __init__(
+        self, names: Sequence[str], *, threads: int | None = None, block_elements: int = BLOCK_ELEMENTS
+    ) -> None:
+        self.names = tuple(names)
+        self._plan = build_plan([_expression(name) for name in _distinct(self.names)])
+        self._threads = threads or os.cpu_count() or 1
+        self._block_elements = block_elements
+        self._buffers: FloatArray = np.empty((0, 0, 0))
+        self._results: NDArray[np.float32] = np.empty((0, 0, 0), dtype=np.float32)
+        self._constants: dict[int, FloatArray] = {}
+        self._phases = tuple(self._plan.phases())
+        self._row_inputs = [s.op for s in self._plan.steps if s.kind == "input" and not inputs.is_per_symbol(s.op)]
+
+    @property
+    def look_back_bars(self) -> int:
+        """Bars until every feature has its first value."""
+        return max(registry.get(name).look_back_bars for name in self.names)
+
+    def initial_state(self, n_symbols: int) -> FeatureState:
+        """Return the state before the first bar of ``n_symbols`` symbols."""
+        folds = {
+            step.key: PRIMITIVES[step.op].start(n_symbols, step.params)
+            for step in self._plan.steps
+            if step.kind == "fold"
+        }
+        return FeatureState(self.names, n_symbols, folds)
+
+    def step(self, state: FeatureState, block: Panel) -> tuple[FeatureState, Features]:
+        """Advance over the bars of ``block``, which follow those seen before.
+
+        Parameters
+        ----------
+        state
+            Updated in place and returned.
+        block
+            The next bars, one or many, symbols in the same order as always.
+
+        Raises
+        ------
+        InputError
+            The state belongs to other features or to another number of symbols.
+        DataError
+            A corporate action that cannot be (see ``market.actions``).
+        """
+        rows, columns = block.shape
+        if state.names != self.names or state.n_symbols != columns:
+            raise InputError(
+                f"the state is for {len(state.names)} features of {state.n_symbols} symbols, "
+                f"not for {len(self.names)} of {columns}",
+                hint="start from initial_state, or keep one state per engine and universe",
+            )
+        values = np.empty((rows, columns, len(self.names)), dtype=np.float32)
+        height = self._reserve(rows, columns)
+        by_row = {name: inputs.by_row(block, name) for name in self._row_inputs}
+        sector = inputs.sector_codes(block.sectors)
+        with _pool(self._threads if height * columns >= 2 * LEAST_PER_THREAD else 1) as pool:
+            for start in range(0, rows, height):
+                part = slice(start, min(start + height, rows))
+                _Pass(self, state, block, by_row, sector, part, pool).run(values[part])
+        state.bars += rows
+        self._refuse_impossible_actions(state, block)
+        return state, Features(block.times, block.symbols, self.names, values)
+
+    def _reserve(self, rows: int, columns: int) -> int:
+        """Make room for blocks of as many bars as fit; return that number."""
+        height = max(1, min(rows, self._block_elements // max(columns, 1)))
+        if self._buffers.shape[1:] != (height, columns):
+            self._buffers = np.empty((self._plan.buffers, height, columns))
+            self._results = np.empty((len(self.names), height, columns), dtype=np.float32)
+            self._constants = {s: np.full((height, columns), v) for s, v in self._plan.constants.items()}
+        return height
+
+    def _refuse_impossible_actions(self, state: FeatureState, block: Panel) -> None:
+        for step in self._plan.steps:
+            if step.op == "adjustment" and state.folds[step.key].marks[1].any():
+                bad = [block.symbols[j] for j in np.flatnonzero(state.folds[step.key].marks[1])]
+                raise DataError(
+                    f"impossible corporate action in {', '.join(bad[:5])} between {block.times[0]} and "
+                    f"{block.times[-1]}",
+                    hint="a split must be positive and a dividend below the previous close; run `tradewind data check`",
+                )
+
+
+class _Pass:
+    """One block of bars on its way through the plan."""
+
+    def __init__(
+        self,
+        engine: FeatureEngine,
+        state: FeatureState,
+        panel: Panel,
+        by_row: Mapping[str, FloatArray],
+        sector: NDArray[np.int64],
+        part: slice,
+        pool: _Workers,
+    ) -> None:
+        self.phases = engine._phases
+        self.rows, self.columns = part.stop - part.start, panel.shape[1]
+        self.buffers = engine._buffers[:, : self.rows]
+        self.results = engine._results[:, : self.rows]
+        self.constants = {slot: array[: self.rows] for slot, array in engine._constants.items()}
+        self.scalars = engine._plan.constants
+        self.folds = state.folds
+        self.fields = {name: array[part] for name, array in panel.fields.items()}
+        self.by_row = {name: series[part] for name, series in by_row.items()}
+        self.mask, self.member, self.sector = panel.mask[part], panel.member[part], sector
+        self.pool = pool
+
+    def run(self, values: NDArray[np.float32]) -> None:
+        """Run all phases, then write the features to their place in the table."""
+        for across, steps in self.phases:
+            work = self._cross_sections if across else self._columns
+            self.pool.split(self.rows if across else self.columns, lambda a, b, w=work, s=steps: w(s, a, b))
+        self.pool.split(self.rows, lambda a, b: _interleave(self.results, values, a, b))
+
+    def _columns(self, steps: Sequence[Step], first: int, last: int) -> None:
+        whole = [self.buffers[i] for i in range(len(self.buffers))]
+        view = [b[:, first:last] for b in whole] if last - first < self.columns else whole
+        result = self.results[:, :, first:last]
+        with np.errstate(all="ignore"):
+            for step in steps:
+                if step.kind == "fold":
+                    self._fold(step, whole, first, last)
+                elif step.kind == "map":
+                    self._map(step, whole, view, first, last)
+                else:
+                    self._input(step.op, view[step.outs[0]], first, last)
+                for output, feature in step.emits:
+                    result[feature] = view[step.outs[output]]
+
+    def _fold(self, step: Step, whole: list[FloatArray], first: int, last: int) -> None:
+        state = self.folds[step.key]
+        arrays = [self._whole(i, whole) for i in step.args] + [whole[i] for i in step.outs]
+        run = PRIMITIVES[step.op].run
+        run(*arrays, state.memory, state.marks, state.ring, *step.params, first, last)
+
+    def _map(self, step: Step, whole: list[FloatArray], view: list[FloatArray], first: int, last: int) -> None:
+        if step.op in KERNELS:
+            KERNELS[step.op](*(self._whole(i, whole) for i in step.args), whole[step.outs[0]], first, last)
+            return
+        arguments = [view[i] if i >= 0 else self.scalars[i] for i in step.args]
+        UFUNCS[step.op](*arguments, out=view[step.outs[0]])
+
+    def _whole(self, slot: int, whole: list[FloatArray]) -> FloatArray:
+        return whole[slot] if slot >= 0 else self.constants[slot]
+
+    def _input(self, name: str, out: FloatArray, first: int, last: int) -> None:
+        if name in inputs.EVENT_FIELDS:
+            out[:] = self.fields[name][:, first:last]
+            return
+        values = self.fields[name][:, first:last] if name in self.fields else self.by_row[name][:, None]
+        out[:] = values
+        np.copyto(out, np.nan, where=~self.mask[:, first:last])
+
+    def _cross_sections(self, steps: Sequence[Step], first: int, last: int) -> None:
+        part = slice(first, last)
+        section = Section(self.mask[part], self.member[part], self.sector)
+        with np.errstate(all="ignore"):
+            for step in steps:
+                out = self.buffers[step.outs[0], part]
+                CROSS_SECTIONS[step.op](self.buffers[step.args[0], part], out, section)
+                for _, feature in step.emits:
+                    self.results[feature, part] = out
+
+
+@njit(nogil=True, cache=True)
+def _interleave(results, values, first, last):  # type: ignore[no-untyped-def]
+    """Write ``(F, T, N)`` into ``(T, N, F)``, tile by tile so that cache lines are used whole."""
+    features, _, columns = results.shape
+    for t in range(first, last):
+        for start in range(0, columns, 16):
+            for f in range(features):
+                for j in range(start, min(start + 16, columns)):
+                    values[t, j, f] = results[f, t, j]
+
+
+class _Workers:
+    """Splits a range over threads, or runs it here where one thread is as good."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.executor = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.executor is not None:
+            self.executor.shutdown()
+
+    def split(self, length: int, work: Callable[[int, int], None]) -> None:
+        """Run ``work(first, last)`` over parts of ``range(length)`` and wait for all."""
+        if self.executor is None or length < 2 * self.threads:
+            work(0, length)
+            return
+        edges = [length * i // self.threads for i in range(self.threads + 1)]
+        for done in [self.executor.submit(work, a, b) for a, b in zip(edges, edges[1:], strict=False)]:
+            done.result()
+
+
+def _pool(threads: int) -> _Workers:
+    return _Workers(threads)
+
+
+def _distinct(names: Sequence[str]) -> Sequence[str]:
+    twice = sorted({n for n in names if list(names).count(n) > 1})
+    if twice or not names:
+        raise InputError(f"features asked for twice: {', '.join(twice)}" if twice else "no features asked for")
+    return names
+
+
+def _expression(name: str) -> Expr:
+    spec = registry.get(name)
+    if spec.expression is None:
+        raise InputError(f"the feature {name!r} has no source yet: {spec.unavailable}", hint=f"exclude {name!r}")
+    return spec.expression
+
+
+def compute(panel: Panel, names: Sequence[str] | None = None, *, threads: int | None = None) -> Features:
+    """Compute features over a whole panel.
+
+    Parameters
+    ----------
+    panel
+        Bars from each symbol's first one on; row ``t`` of the result uses rows up to ``t`` only.
+    names
+        Feature names (``registry.select`` expands families and groups); the scale-free ones by default.
+    threads
+        How many threads to use; the machine's cores by default.
+
+    Returns
+    -------
+    Features ``(T, N, F)``, NaN where there is no bar, no source or not enough history.
+    """
+    engine = FeatureEngine(registry.select() if names is None else names, threads=threads)
+    return engine.step(engine.initial_state(panel.shape[1]), panel)[1]
+
+
+def missing_inputs(panel: Panel, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the features that will be all missing on this panel, with the inputs that they lack."""
+    found = {}
+    for name in names:
+        spec = registry.get(name)
+        if spec.expression is None:
+            found[name] = (spec.unavailable,)
+        elif lacking := inputs.absent(panel, spec.inputs):
+            found[name] = lacking
+    return found
