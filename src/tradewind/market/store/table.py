@@ -1,0 +1,475 @@
+"""One append-only, bitemporal Delta table: every row is one version of one fact, and nothing is rewritten.
+
+A *fact* is what the key names (one bar of one instrument by one source); a *version* is one row of it, valid
+from ``known_at`` and learnt at ``recorded_at``. ``revision`` counts the versions of a fact from 0, so that a
+read that meets no revision above 0 has nothing to resolve.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import DeltaError
+
+from tradewind.errors import DataError
+from tradewind.market.bars import UTC_TIME, Schema
+from tradewind.market.store.failures import explain
+
+_TICK: Final = timedelta(microseconds=1)
+_REVISION: Final[Schema] = {"revision": pl.Int32}
+
+#: Old log entries are what makes a pinned version readable: they are kept for ever.
+_CONFIGURATION: Final = {
+    "delta.logRetentionDuration": "interval 36500 days",
+    "delta.deletedFileRetentionDuration": "interval 36500 days",
+    "delta.enableExpiredLogCleanup": "false",
+}
+_HOOKS: Final = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+_WRITER: Final = WriterProperties(compression="ZSTD", compression_level=1)
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """What one table of the lake holds.
+
+    Attributes
+    ----------
+    schema
+        Column types of the long form, including ``known_at`` and ``recorded_at`` (UTC, microseconds).
+    key
+        Columns that name the fact; never null.
+    values
+        Columns whose change makes a new version.
+    partition
+        Columns of the folders on disk; ``year`` (of ``time``) is derived where it is not in the schema.
+    order
+        Sort order of reads and of the rows inside each file.
+    """
+
+    name: str
+    schema: Schema
+    key: tuple[str, ...]
+    values: tuple[str, ...]
+    partition: tuple[str, ...] = ("year",)
+    order: tuple[str, ...] = ()
+
+    def empty(self) -> pl.DataFrame:
+        """Return a frame of this shape without rows."""
+        return pl.DataFrame(schema=dict(self.schema))
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What one append did: rows that were new, that corrected stored ones, and that were known already."""
+
+    added: int = 0
+    corrected: int = 0
+    unchanged: int = 0
+
+    def __add__(self, other: Appended) -> Appended:
+        """Return the sum of two appends."""
+        return Appended(
+            self.added + other.added, self.corrected + other.corrected, self.unchanged + other.unchanged
+        )
+
+
+@dataclass
+class Table:
+    """A bitemporal Delta table in the folder ``root/spec.name``; the lake holds the lock of its writer."""
+
+    root: Path
+    spec: TableSpec
+    _open: DeltaTable | None = field(default=None, repr=False)
+
+    @property
+    def path(self) -> Path:
+        """Folder of the table."""
+        return self.root / self.spec.name
+
+    def exists(self) -> bool:
+        """Return whether anything was ever stored."""
+        return (self.path / "_delta_log").is_dir() and any((self.path / "_delta_log").glob("*.json"))
+
+    def version(self) -> int | None:
+        """Return the newest Delta version; None where nothing was ever stored."""
+        return self._delta().version() if self.exists() else None
+
+    def identity(self) -> str:
+        """Return the id given to this table when it was created; ``""`` before that."""
+        return str(self._delta().metadata().id) if self.exists() else ""
+
+    def files(self, version: int | None = None) -> list[Path]:
+        """Return the data files of a version (default: newest), sorted."""
+        if not self.exists():
+            return []
+        return sorted(self.path / name for name in self._sizes(self._delta(version)))
+
+    def read(
+        self,
+        *filters: pl.Expr,
+        columns: Sequence[str] | None = None,
+        as_of: datetime | None = None,
+        recorded_until: datetime | None = None,
+        version: int | None = None,
+        key: Sequence[str] | None = None,
+        ordered: bool = True,
+    ) -> pl.DataFrame:
+        """Return the latest visible version of each fact.
+
+        Parameters
+        ----------
+        filters
+            Row filters on key columns (they are applied before versions are resolved).
+        columns
+            Columns wanted; all of the schema when None.
+        as_of, recorded_until
+            Only versions with ``known_at <= as_of`` and ``recorded_at <= recorded_until`` are visible.
+        version
+            Delta version to read; the newest when None.
+        key
+            Columns that name a fact in this read; the table's own key when None.
+        ordered
+            Sort the result by the table's order.
+
+        Raises
+        ------
+        DataError
+            When a file of the table is missing, truncated or corrupt; it is named and nothing is deleted.
+        """
+        wanted = list(columns) if columns is not None else list(self.spec.schema)
+        names = list(key or self.spec.key)
+        needed = list(dict.fromkeys([*wanted, *names, "known_at", "recorded_at", "revision"]))
+        visible = self.versions(
+            *filters, columns=needed, as_of=as_of, recorded_until=recorded_until, version=version
+        )
+        latest = _latest(visible, names, single=list(names) == list(self.spec.key))
+        result = latest.sort(self.spec.order) if ordered and set(self.spec.order) <= set(needed) else latest
+        return result.select(wanted)
+
+    def versions(
+        self,
+        *filters: pl.Expr,
+        columns: Sequence[str] | None = None,
+        as_of: datetime | None = None,
+        recorded_until: datetime | None = None,
+        version: int | None = None,
+    ) -> pl.DataFrame:
+        """Return every visible version of every fact, ``revision`` included, in no order."""
+        wanted = list(columns) if columns is not None else [*self.spec.schema, "revision"]
+        if not self.exists():
+            return pl.DataFrame(schema={**self.spec.schema, **_REVISION}).select(wanted)
+        conditions = [*filters]
+        if as_of is not None:
+            conditions.append(pl.col("known_at") <= pl.lit(as_of, dtype=UTC_TIME))
+        if recorded_until is not None:
+            conditions.append(pl.col("recorded_at") <= pl.lit(recorded_until, dtype=UTC_TIME))
+        return self._scan(conditions, wanted, version)
+
+    def last_recorded(self) -> datetime | None:
+        """Return the latest ``recorded_at`` stored; None where nothing is."""
+        if not self.exists():
+            return None
+        frame = self._collect(self._lazy(None).select(pl.col("recorded_at").max()), None)
+        value: datetime | None = frame.item()
+        return value
+
+    def append(self, rows: pl.DataFrame, *, recorded_at: datetime) -> Appended:
+        """Store the rows that say something new, in one atomic commit.
+
+        Parameters
+        ----------
+        rows
+            Frame with the schema's columns; ``recorded_at`` is set here. ``known_at`` of a row that corrects
+            a stored one becomes at least ``recorded_at``, and its vintage ``observed``: it was witnessed.
+        recorded_at
+            The moment this store learns the rows, UTC; must not lie before the last one stored.
+
+        Raises
+        ------
+        DataError
+            When a key column is null, or one fact comes twice with different values.
+        RetryError
+            When the disk is full; nothing of this append is visible then.
+        """
+        incoming = self._prepare(rows, recorded_at)
+        if incoming.is_empty():
+            return Appended()
+        fresh, corrections = self._news(incoming, recorded_at)
+        news = pl.concat([fresh, corrections])
+        if not news.is_empty():
+            self._write(news)
+        return Appended(fresh.height, corrections.height, incoming.height - news.height)
+
+    def compact(self) -> None:
+        """Merge small files, sorted by instrument; the files they replace stay for pinned reads."""
+        if not self.exists():
+            return
+        try:
+            self._delta().optimize.compact(writer_properties=_WRITER, post_commithook_properties=_HOOKS)
+        except (DeltaError, OSError) as failure:
+            raise self._reading_failed(failure, None) from failure
+        self._make_durable()
+
+    def prune(self, keep: Sequence[int], older_than: timedelta) -> int:
+        """Delete files that were replaced before ``older_than`` ago and that no version in ``keep`` needs."""
+        if not self.exists():
+            return 0
+        deleted = self._delta().vacuum(
+            retention_hours=int(older_than.total_seconds() // 3600),
+            dry_run=False,
+            enforce_retention_duration=False,
+            keep_versions=sorted(set(keep)),
+        )
+        return len(deleted)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the table's files and rows; empty when all is well."""
+        if not self.exists():
+            return []
+        found = self._file_problems(None)
+        return found or self._row_problems()
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def _delta(self, version: int | None = None) -> DeltaTable:
+        try:
+            if version is not None:
+                return DeltaTable(self.path, version=version)
+            if self._open is None:
+                self._open = DeltaTable(self.path)
+            self._open.update_incremental()
+            return self._open
+        except (DeltaError, OSError, ValueError) as failure:
+            self._open = None
+            raise self._log_failed(failure) from failure
+
+    def _lazy(self, version: int | None) -> pl.LazyFrame:
+        return pl.scan_delta(self._delta(version))
+
+    def _scan(self, conditions: list[pl.Expr], wanted: Sequence[str], version: int | None) -> pl.DataFrame:
+        lazy = self._lazy(version)
+        if conditions:
+            lazy = lazy.filter(*conditions)
+        return self._collect(lazy.select(wanted), version)
+
+    def _collect(self, lazy: pl.LazyFrame, version: int | None) -> pl.DataFrame:
+        try:
+            return lazy.collect()
+        except (pl.exceptions.PolarsError, OSError) as failure:
+            raise self._reading_failed(failure, version) from failure
+
+    def _reading_failed(self, failure: Exception, version: int | None) -> Exception:
+        explained = explain(failure, self.path)
+        if explained is not None:
+            return explained
+        problems = self._file_problems(version)
+        what = "; ".join(problems[:3]) if problems else f"table {self.path} cannot be read: {failure}"
+        return DataError(
+            what,
+            hint="nothing was deleted; bring the file back from a backup: `tradewind restore`",
+        )
+
+    def _log_failed(self, failure: Exception) -> Exception:
+        explained = explain(failure, self.path)
+        if explained is not None:
+            return explained
+        broken = _broken_log(self.path / "_delta_log")
+        what = f"the log of table {self.path} cannot be read: {broken or failure}"
+        return DataError(
+            what, hint="nothing was deleted: restore this file from a backup (tradewind restore)"
+        )
+
+    def _sizes(self, table: DeltaTable) -> dict[str, int]:
+        actions = pl.DataFrame(table.get_add_actions(flatten=True))
+        return dict(zip(actions["path"].to_list(), actions["size_bytes"].to_list(), strict=True))
+
+    def _file_problems(self, version: int | None) -> list[str]:
+        sizes = self._sizes(self._delta(version))
+        found = (_file_problem(self.path / name, size) for name, size in sorted(sizes.items()))
+        return [problem for problem in found if problem]
+
+    def _row_problems(self) -> list[str]:
+        rows = self.versions(columns=[*self.spec.key, "known_at", "revision"])
+        counted = rows.group_by([*self.spec.key, "revision"]).len().filter(pl.col("len") > 1)
+        found = [f"table {self.path}: {counted.height} facts are stored twice"] if counted.height else []
+        nulls = rows.select(pl.any_horizontal(pl.col(c).is_null() for c in self.spec.key).sum()).item()
+        return found + ([f"table {self.path}: {nulls} rows lack a part of their key"] if nulls else [])
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def _prepare(self, rows: pl.DataFrame, recorded_at: datetime) -> pl.DataFrame:
+        stamped = rows.with_columns(recorded_at=pl.lit(recorded_at, dtype=UTC_TIME))
+        missing = [name for name in self.spec.schema if name not in stamped.columns]
+        if missing:
+            raise DataError(f"rows for table {self.spec.name!r} lack the columns {', '.join(missing)}")
+        typed = stamped.select(pl.col(name).cast(kind) for name, kind in self.spec.schema.items())
+        nulls = [name for name in (*self.spec.key, "known_at") if typed[name].null_count()]
+        if nulls:
+            raise DataError(f"rows for table {self.spec.name!r} have no value in {', '.join(nulls)}")
+        return self._without_repeats(typed)
+
+    def _without_repeats(self, rows: pl.DataFrame) -> pl.DataFrame:
+        once = rows.unique(subset=[*self.spec.key, *self.spec.values], maintain_order=True)
+        contradictory = once.filter(pl.struct(self.spec.key).is_duplicated())
+        if contradictory.height:
+            first = contradictory.select(self.spec.key).row(0, named=True)
+            raise DataError(
+                f"rows for table {self.spec.name!r} give one fact two values: {first}",
+                hint="drop or mark the repeated row before storing",
+            )
+        return once
+
+    def _news(self, rows: pl.DataFrame, recorded_at: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Split off what is not stored yet: new facts, and corrections of stored ones."""
+        stored = self._stored_for(rows)
+        if stored.is_empty():
+            return rows.with_columns(pl.lit(0, dtype=pl.Int32).alias("revision")), rows.clear().with_columns(
+                pl.lit(0, dtype=pl.Int32).alias("revision")
+            )
+        joined = rows.join(
+            stored, on=list(self.spec.key), how="left", suffix="_stored", maintain_order="left"
+        )
+        known = pl.col("revision").is_not_null()
+        same = pl.all_horizontal(pl.col(v).eq_missing(pl.col(f"{v}_stored")) for v in self.spec.values)
+        columns = [*self.spec.schema, "revision"]
+        fresh = joined.filter(~known).with_columns(pl.lit(0, dtype=pl.Int32).alias("revision"))
+        changed = joined.filter(known & ~same).with_columns(_as_correction(self.spec, recorded_at))
+        return fresh.select(columns), changed.select(columns)
+
+    def _stored_for(self, rows: pl.DataFrame) -> pl.DataFrame:
+        columns = [*self.spec.key, *self.spec.values, "known_at", "recorded_at", "revision"]
+        if not self.exists():
+            return pl.DataFrame(schema={**self.spec.schema, **_REVISION}).select(columns).drop("recorded_at")
+        narrow = [
+            pl.col(name).is_in(rows[name].unique().implode())
+            for name in self.spec.key
+            if self.spec.schema[name] == pl.String
+        ]
+        if "time" in self.spec.key:
+            narrow += self._period_of(rows["time"])
+        found = self._scan(narrow, columns, None)
+        return _latest(found, list(self.spec.key), single=True).drop("recorded_at")
+
+    def _period_of(self, times: pl.Series) -> list[pl.Expr]:
+        first, last = pl.lit(times.min(), dtype=UTC_TIME), pl.lit(times.max(), dtype=UTC_TIME)
+        period = [pl.col("time").is_between(first, last)]
+        if "year" in self.spec.partition:
+            period.append(pl.col("year").is_between(first.dt.year(), last.dt.year()))
+        return period
+
+    def _write(self, rows: pl.DataFrame) -> None:
+        frame = rows.sort(self.spec.order) if self.spec.order else rows
+        if "year" in self.spec.partition and "year" not in frame.columns:
+            frame = frame.with_columns(pl.col("time").dt.year().alias("year"))
+        try:
+            write_deltalake(
+                self.path,
+                frame,
+                mode="append",
+                partition_by=list(self.spec.partition) or None,
+                configuration=dict(_CONFIGURATION),
+                writer_properties=_WRITER,
+                post_commithook_properties=_HOOKS,
+                commit_properties=CommitProperties(max_commit_retries=20),
+            )
+        except (DeltaError, OSError) as failure:
+            explained = explain(failure, self.path)
+            if explained is None:
+                raise
+            raise explained from failure
+        self._make_durable()
+
+    def _make_durable(self) -> None:
+        """Force the newest commit to the disk, so that nothing is called done before it is."""
+        version = self._delta().version()
+        log = self.path / "_delta_log" / f"{version:020d}.json"
+        folders = {log.parent}
+        for name in _added_by(log):
+            _flush(self.path / name)
+            folders.add((self.path / name).parent)
+        _flush(log)
+        for folder in folders:
+            _flush(folder)
+
+
+def _latest(rows: pl.DataFrame, key: list[str], *, single: bool) -> pl.DataFrame:
+    """Keep the latest version of each fact. ``single``: each fact has exactly one revision 0."""
+    if rows.is_empty():
+        return rows
+    if not single:
+        return _last_of_each(rows, key)
+    revised = rows.filter(pl.col("revision") > 0)
+    if revised.is_empty():
+        return rows
+    keys = revised.select(key).unique()
+    touched = rows.join(keys, on=key, how="semi")
+    return pl.concat([rows.join(keys, on=key, how="anti"), _last_of_each(touched, key)])
+
+
+def _last_of_each(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    ordered = rows.sort("known_at", "recorded_at", "revision")
+    return ordered.unique(subset=key, keep="last", maintain_order=True)
+
+
+def _as_correction(spec: TableSpec, recorded_at: datetime) -> list[pl.Expr]:
+    """Stamp a correction: known from the moment it was witnessed, and always after what it corrects."""
+    moment = pl.lit(recorded_at, dtype=UTC_TIME)
+    columns = [
+        pl.max_horizontal(moment, pl.col("known_at"), pl.col("known_at_stored") + _TICK).alias("known_at"),
+        (pl.col("revision") + 1).cast(pl.Int32).alias("revision"),
+    ]
+    return [*columns, pl.lit("observed").alias("vintage")] if "vintage" in spec.schema else columns
+
+
+def _file_problem(path: Path, size: int) -> str:
+    if not path.exists():
+        return f"lake file {path} is missing"
+    actual = path.stat().st_size
+    if actual != size:
+        return f"lake file {path} is truncated or altered: {actual} bytes, {size} were written"
+    try:
+        pl.read_parquet(path, hive_partitioning=False)
+    except (pl.exceptions.PolarsError, OSError) as failure:
+        return f"lake file {path} is corrupt: {failure}"
+    return ""
+
+
+def _broken_log(folder: Path) -> str:
+    for path in sorted(folder.glob("*.json")):
+        try:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                json.loads(line)
+        except ValueError as failure:
+            return f"{path} is corrupt ({failure})"
+    return ""
+
+
+def _added_by(log: Path) -> list[str]:
+    from urllib.parse import unquote
+
+    entries: list[dict[str, Any]] = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line]
+    return [unquote(entry["add"]["path"]) for entry in entries if "add" in entry]
+
+
+def _flush(path: Path) -> None:
+    if os.name == "nt":  # pragma: no cover - folders cannot be opened there
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
