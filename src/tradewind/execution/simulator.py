@@ -1,0 +1,340 @@
+"""Trade a plan over history, or one bar at a time, by the rules of ``docs/fill-rules.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tradewind.errors import DataError, InputError
+from tradewind.execution import kernel as k
+from tradewind.execution.book import Book, kernel_params
+from tradewind.execution.plan import TradePlan
+from tradewind.execution.records import (
+    COST_KINDS,
+    Records,
+    fills_table,
+    ledger_digest,
+    ledger_table,
+    trades_table,
+)
+from tradewind.execution.settings import AccountSection, ExecutionSection
+from tradewind.market.panel import Panel
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+TimeArray = NDArray[np.datetime64]
+
+YEAR = np.timedelta64(365, "D") / np.timedelta64(1, "us")
+
+
+@dataclass(frozen=True, eq=False)
+class Delisting:
+    """The end of an instrument, where it is known.
+
+    Attributes
+    ----------
+    row
+        The bar before whose open the delisting takes effect.
+    cash_per_share
+        What a holder is paid; NaN for the last close less the haircut of the settings.
+    """
+
+    row: int
+    cash_per_share: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """What happened to an account. Money is in currency; row ``t`` is the close of bar ``t``.
+
+    Attributes
+    ----------
+    times
+        ``(T,)`` bar closes, UTC.
+    equity
+        ``(T,)`` cash plus positions at their last close.
+    cash
+        ``(T,)`` including the proceeds of short sales.
+    shares
+        ``(T, N)``; negative is short.
+    long_value, short_value
+        ``(T,)`` market value of long and of short positions, both positive.
+    records
+        Raw fills, events and round trips of the kernel; the tables are made from them when asked for.
+    book
+        The account after the last bar; hand it to :func:`step` to go on.
+    """
+
+    times: TimeArray
+    symbols: tuple[str, ...]
+    equity: FloatArray
+    cash: FloatArray
+    shares: FloatArray
+    long_value: FloatArray
+    short_value: FloatArray
+    records: Records
+    book: Book
+    start_capital: float
+
+    @property
+    def gross_exposure(self) -> FloatArray:
+        """Return ``(T,)`` long plus short value over equity; NaN where equity is not positive."""
+        return self._over_equity(self.long_value + self.short_value)
+
+    @property
+    def net_exposure(self) -> FloatArray:
+        """Return ``(T,)`` long less short value over equity; NaN where equity is not positive."""
+        return self._over_equity(self.long_value - self.short_value)
+
+    def _over_equity(self, value: FloatArray) -> FloatArray:
+        result = np.full(value.shape, np.nan)
+        np.divide(value, self.equity, out=result, where=self.equity > 0)
+        return result
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return how often orders were clipped, refused, kept waiting, and other things worth telling."""
+        return self.book.counts
+
+    @property
+    def ambiguous_bars(self) -> int:
+        """Return how many bars held both barriers of a position (all resolved against us)."""
+        return self.counts["ambiguous_bars"]
+
+    @cached_property
+    def fills(self) -> pl.DataFrame:
+        """One row a fill; see :func:`tradewind.execution.records.fills_table`."""
+        return fills_table(self.records, self.times, self.symbols)
+
+    @cached_property
+    def trades(self) -> pl.DataFrame:
+        """One row a finished round trip; see :func:`tradewind.execution.records.trades_table`."""
+        return trades_table(self.records, self.times, self.symbols)
+
+    @cached_property
+    def ledger(self) -> pl.DataFrame:
+        """Every movement of cash and shares; see :func:`tradewind.execution.records.ledger_table`."""
+        return ledger_table(self.records, self.times, self.symbols, self.start_capital * 100)
+
+    @cached_property
+    def ledger_hash(self) -> str:
+        """SHA-256 of the ledger in canonical form."""
+        return ledger_digest(self.records, self.times, self.symbols, self.start_capital * 100)
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Return what was paid by kind, positive = paid: trading costs, borrow, and interest (net)."""
+        paid = {name: float(self.records.fills[:, index].sum() / 100) for name, index in COST_KINDS.items()}
+        for name, kind in (("borrow", k.BORROW_EVENT), ("interest", k.INTEREST_EVENT)):
+            events = self.records.events
+            paid[name] = -float(events[events[:, k.E_KIND] == kind, k.E_CASH].sum() / 100) + 0.0
+        return paid
+
+    @property
+    def dividends(self) -> float:
+        """Return the dividends received less those owed on shorts."""
+        events = self.records.events
+        return float(events[events[:, k.E_KIND] == k.DIVIDEND_EVENT, k.E_CASH].sum() / 100)
+
+    @property
+    def traded_value(self) -> FloatArray:
+        """Return ``(T,)`` the value bought plus the value sold in each bar."""
+        fills = self.records.fills
+        rows = fills[:, k.F_ROW].astype(np.int64)
+        return np.bincount(rows, np.abs(fills[:, k.F_CASH]) / 100, minlength=len(self.times))
+
+    @property
+    def positions_at_end(self) -> pl.DataFrame:
+        """Return the open positions after the last bar with their levels; NaN for a level that is not set."""
+        s = self.book.state
+        held = np.flatnonzero(s[k.SHARES])
+        side = np.sign(s[k.SHARES])
+        columns = {
+            "shares": s[k.SHARES],
+            "price": s[k.MARK],
+            "value": s[k.SHARES] * s[k.MARK],
+            "entry_price": s[k.ENTRY],
+            "stop": s[k.ENTRY] * (1 - side * s[k.STOP]),
+            "take_profit": s[k.ENTRY] * (1 + side * s[k.TAKE]),
+            "trailing_stop": s[k.EXTREME] * (1 - side * s[k.TRAIL]),
+            "bars_held": s[k.AGE],
+            "bars_without_price": s[k.STALE],
+        }
+        table = {name: values[held] for name, values in columns.items()}
+        return pl.DataFrame({"symbol": [self.symbols[i] for i in held], **table})
+
+
+def simulate(
+    panel: Panel,
+    plan: TradePlan,
+    execution: ExecutionSection,
+    account: AccountSection,
+    *,
+    start: int = 0,
+    delistings: Mapping[str, Delisting] | None = None,
+) -> Simulation:
+    """Trade a plan over a whole panel.
+
+    Row ``t`` of the plan is decided at the close of bar ``t``, sized with the equity and prices of that close
+    and filled in bar ``t + 1 + plan.delay_bars`` or later, so nothing can fill before it was decided.
+
+    Parameters
+    ----------
+    panel
+        Raw bars with splits and dividends.
+    plan
+        Target weights with brackets, ``(T, N)`` on the panel's axes.
+    start
+        First row whose decisions count; earlier bars only warm up volume and volatility.
+    delistings
+        Known ends of instruments by symbol. Without an entry, a symbol that has had no bar for
+        ``delisted_after_bars`` is taken as delisted.
+
+    Raises
+    ------
+    InputError
+        Shapes that differ, unknown symbols.
+    DataError
+        Prices that are not positive numbers with ``low <= open, close <= high`` where the mask is True.
+    """
+    if plan.weight.shape != panel.shape:
+        raise InputError(f"the plan has shape {plan.weight.shape}, the panel {panel.shape}")
+    book = Book.opened(panel.symbols, account)
+    return _advance(
+        book, panel, plan, execution, first_plan_row=-1 - plan.delay_bars, start=start, delistings=delistings
+    )
+
+
+def step(
+    book: Book,
+    bars: Panel,
+    orders: TradePlan | None,
+    execution: ExecutionSection,
+    *,
+    delistings: Mapping[str, Delisting] | None = None,
+) -> Simulation:
+    """Take a book from its close over the next bar: the same code as :func:`simulate`, one bar at a time.
+
+    Parameters
+    ----------
+    book
+        The account at the last close. It is not changed.
+    bars
+        The next bar: a panel of one row with the book's symbols.
+    orders
+        What was decided at the last close: a plan of one row; None for nothing new.
+
+    Returns
+    -------
+    Simulation
+        Of the one bar; its ``book`` goes into the next call.
+    """
+    if bars.shape != (1, len(book.symbols)) or bars.symbols != book.symbols:
+        raise InputError(
+            f"a step takes one bar of the book's {len(book.symbols)} symbols, got shape {bars.shape}",
+            hint="select the book's symbols, in its order, and one row",
+        )
+    plan = TradePlan.hold(bars.shape) if orders is None else orders
+    if plan.weight.shape != bars.shape:
+        raise InputError(f"the orders have shape {plan.weight.shape}, expected {bars.shape}")
+    if plan.delay_bars:
+        raise InputError("a step cannot delay its orders", hint="hold them back and hand them in later")
+    return _advance(book.copy(), bars, plan, execution, first_plan_row=0, start=0, delistings=delistings)
+
+
+def _advance(
+    book: Book,
+    panel: Panel,
+    plan: TradePlan,
+    execution: ExecutionSection,
+    *,
+    first_plan_row: int,
+    start: int,
+    delistings: Mapping[str, Delisting] | None,
+) -> Simulation:
+    """Run the kernel over a block of bars; `book` is consumed."""
+    _check_prices(panel)
+    bars, symbols = panel.shape
+    first_row = book.row + 1
+    start_capital = book.cash if first_row == 0 else np.nan
+    none = np.full((1, symbols), np.nan)
+    optional = (plan.stop, plan.take_profit, plan.trail, plan.max_bars, plan.priority)
+    gone_row, gone_cash = _delisting_arrays(panel.symbols, delistings)
+    totals = np.empty((4, bars))
+    shares = np.empty((bars, symbols))
+    fields = ("open", "high", "low", "close", "volume", "split", "dividend")
+    for_book = book.scalars[[k.FILLS, k.EVENTS, k.TRADES]].copy()
+    book.scalars[[k.FILLS, k.EVENTS, k.TRADES]] = 0
+    fills, events, trades = k.history_kernel(
+        _years(panel.times, book.time),
+        *(_dense(panel.fields[name]) for name in fields),
+        np.ascontiguousarray(panel.mask),
+        first_row,
+        first_plan_row,
+        plan.delay_bars,
+        start,
+        _dense(plan.weight),
+        *(none if values is None else _dense(values) for values in optional),
+        gone_row,
+        gone_cash,
+        kernel_params(execution),
+        book.state,
+        book.scalars,
+        totals,
+        shares,
+    )
+    book.scalars[[k.FILLS, k.EVENTS, k.TRADES]] += for_book
+    after = replace(book, time=panel.times[-1] if bars else book.time)
+    totals /= 100
+    return Simulation(
+        times=panel.times,
+        symbols=panel.symbols,
+        equity=totals[0],
+        cash=totals[1],
+        shares=shares,
+        long_value=totals[2],
+        short_value=totals[3],
+        records=Records(fills, events, trades),
+        book=after,
+        start_capital=start_capital,
+    )
+
+
+def _dense(values: FloatArray) -> FloatArray:
+    return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def _years(times: TimeArray, before: np.datetime64) -> FloatArray:
+    """Return the calendar time between each close and the one before it, in years; 0 at the first bar ever."""
+    instants = times.astype("datetime64[us]").astype(np.float64)
+    first = instants[:1] if np.isnat(before) else np.array([before.astype("datetime64[us]").astype(np.float64)])
+    return np.diff(instants, prepend=first) / YEAR
+
+
+def _check_prices(panel: Panel) -> None:
+    bad = k.first_bad_bar(*(_dense(panel.fields[n]) for n in ("open", "high", "low", "close")), panel.mask)
+    if bad >= 0:
+        row, column = divmod(int(bad), panel.shape[1])
+        prices = ", ".join(f"{n} {panel.fields[n][row, column]}" for n in ("open", "high", "low", "close"))
+        raise DataError(
+            f"{panel.symbols[column]} at {panel.times[row]} cannot be traded: {prices}",
+            hint="mask such bars, or run the data checks: they mark what is unfit for use",
+        )
+
+
+def _delisting_arrays(
+    symbols: tuple[str, ...], delistings: Mapping[str, Delisting] | None
+) -> tuple[IntArray, FloatArray]:
+    row = np.full(len(symbols), -1, dtype=np.int64)
+    cash = np.full(len(symbols), np.nan)
+    for symbol, end in (delistings or {}).items():
+        if symbol not in symbols:
+            raise InputError(f"a delisting names {symbol!r}, which is not in this panel")
+        row[symbols.index(symbol)] = end.row
+        cash[symbols.index(symbol)] = end.cash_per_share
+    return row, cash
