@@ -92,12 +92,12 @@ def reconstruct(
     """Return the splits and dividends that explain a back-adjusted close, for one instrument.
 
     The factor ``adjusted / close`` jumps on ex-dates only. A jump to within rounding of a ratio that
-    companies use is a split (together with a dividend when up to 10 % is left over); any other rise is a dividend;
-    any other fall is kept as a split of that ratio, so that total returns still equal the source's.
+    companies use is a split (together with a dividend when up to 10 % is left over); any other rise is a
+    dividend; any other fall is kept as a split of that ratio, so that total returns still equal the source's.
 
     Accuracy: split ratios are exact; the total return of every bar equals the source's to rounding. A cash
-    amount is what the source's own factor implies: within 8 % of the amounts paid on the sample's quotes (whose
-    factors are coarse). Dividends whose factor jump drowns in the rounding of ``adjusted`` are lost.
+    amount is what the source's own factor implies: within 8 % of the amounts paid on the sample's quotes
+    (whose factors are coarse). Dividends whose factor jump drowns in the rounding of ``adjusted`` are lost.
 
     Parameters
     ----------

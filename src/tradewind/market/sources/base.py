@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
@@ -112,6 +112,26 @@ def deliver(
         mark_rows(_shaped(bars, SOURCE_BAR_SCHEMA).filter(period)).sort("symbol", "time"),
         _shaped(actions, SOURCE_ACTION_SCHEMA).filter(period).sort("symbol", "time", "kind"),
         notes,
+    )
+
+
+def batched(deliveries: Iterable[Delivery], rows: int = 250_000) -> Iterator[Delivery]:
+    """Yield the same content in fewer deliveries of about ``rows`` bars, so that storing it is quick."""
+    held: list[Delivery] = []
+    for delivery in deliveries:
+        held.append(delivery)
+        if sum(len(d.bars) for d in held) >= rows:
+            yield _joined(held)
+            held = []
+    if held:
+        yield _joined(held)
+
+
+def _joined(parts: list[Delivery]) -> Delivery:
+    return Delivery(
+        pl.concat([p.bars for p in parts]).sort("symbol", "time"),
+        pl.concat([p.actions for p in parts]).sort("symbol", "time", "kind"),
+        tuple(note for p in parts for note in p.notes),
     )
 
 

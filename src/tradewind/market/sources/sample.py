@@ -1,8 +1,9 @@
 """The sample: real quotes that travel inside two installed packages, for offline use and demonstrations.
 
-``bokeh_sampledata``: AAPL, FB, GOOG, IBM and MSFT, daily 2000-03 to 2013-03, prices and volumes as traded plus
-a back-adjusted close. ``arch.data``: S&P 500 (``^GSPC``) and NASDAQ Composite (``^IXIC``) 1999 to 2018, and
-``^VIX`` closes from 2014 on: in the years of the stocks VIX is honestly missing. The files are read in place.
+``bokeh_sampledata``: AAPL, FB, GOOG, IBM and MSFT, daily 2000-03 to 2013-03, prices and volumes as traded
+plus a back-adjusted close. ``arch.data``: S&P 500 (``^GSPC``) and NASDAQ Composite (``^IXIC``) 1999 to 2018,
+and ``^VIX`` closes from 2014 on: in the years of the stocks VIX is honestly missing. The files are read in
+place.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import polars as pl
 from tradewind.errors import DataError
 from tradewind.market.actions import reconstruct
 from tradewind.market.calendar import calendar
-from tradewind.market.sources.base import Delivery, Request, check_request, deliver, no_bars, register
+from tradewind.market.sources.base import Delivery, Request, batched, check_request, deliver, no_bars, register
 from tradewind.settings import Section
 
 _STOCKS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
@@ -56,25 +57,24 @@ class SampleSource:
         return dict.fromkeys(_STOCKS, "Information Technology")
 
     def fetch(self, request: Request) -> Iterator[Delivery]:
-        """Yield one delivery per symbol."""
+        """Yield all symbols in one delivery; unknown ones are reported and deliver nothing."""
         check_request(self, request)
-        for symbol in request.symbols:
-            if symbol in _STOCKS:
-                yield _stock(symbol, request)
-            elif symbol in _INDICES:
-                yield deliver(request, _index(symbol))
-            else:
-                known = ", ".join(self.symbols("1d"))
-                yield deliver(request, no_bars(), notes=(f"{symbol}: not in the sample, which has {known}",))
+        yield from batched(self._symbol(symbol, request) for symbol in request.symbols)
+
+    def _symbol(self, symbol: str, request: Request) -> Delivery:
+        if symbol in _STOCKS:
+            return _stock(symbol, request)
+        if symbol in _INDICES:
+            return deliver(request, _index(symbol))
+        known = ", ".join(self.symbols("1d"))
+        return deliver(request, no_bars(), notes=(f"{symbol}: not in the sample, which has {known}",))
 
 
 def _stock(symbol: str, request: Request) -> Delivery:
     table = _read("bokeh_sampledata", "_data/stocks.csv.gz").filter(pl.col("Ticker") == symbol)
     bars = _stamped(table, symbol, "%Y-%m-%d")
     split, dividend = reconstruct(bars["close"].to_numpy(), bars["adj close"].to_numpy())
-    events = pl.concat(
-        [_events(bars, "split", split, split != 1), _events(bars, "dividend", dividend, dividend > 0)]
-    )
+    events = pl.concat([_events(bars, "split", split, split != 1), _events(bars, "dividend", dividend, dividend > 0)])
     return deliver(request, bars, events, (f"{symbol}: {_NOTE}",) if len(events) else ())
 
 
@@ -91,9 +91,9 @@ def _index(symbol: str) -> pl.DataFrame:
         return table
     nothing = pl.lit(None, pl.Float64)
     close = pl.col("vix").cast(pl.Float64, strict=False)  # holidays carry a dot
-    return table.select(
-        "symbol", "time", close=close, open=nothing, high=nothing, low=nothing, volume=nothing
-    ).filter(pl.col("close").is_not_null())
+    return table.select("symbol", "time", close=close, open=nothing, high=nothing, low=nothing, volume=nothing).filter(
+        pl.col("close").is_not_null()
+    )
 
 
 def _stamped(table: pl.DataFrame, symbol: str, date_format: str) -> pl.DataFrame:
