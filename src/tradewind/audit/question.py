@@ -1,0 +1,195 @@
+"""One question put to every column: what do you know about these numbers that the past does not?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.audit import effect
+from tradewind.audit.effect import Moments, Past
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+#: Chance of one false alarm in a whole table of independent noise that the guard on small samples allows.
+ALARM_PROBABILITY = 1e-3
+#: Share explained inside one part of the sample that is guilty although the whole is not.
+GUILTY_IN_PART = 0.5
+_ACF_LAGS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """One thing that may be known too early: ``lead`` bars ahead, over ``span`` bars."""
+
+    lead: int
+    span: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """How much one column knows about one aim.
+
+    Attributes
+    ----------
+    effect
+        Share of the variance beyond the past that the column explains (partial R², cross-validated over blocks
+        of time; within ``first`` … ``last`` alone when ``whole`` is False).
+    sigmas
+        Standard errors of Fisher's z above none, on the number of independent pairs.
+    first, last
+        Rows in time order between which the knowledge pays.
+    """
+
+    column: str
+    aim: Aim
+    effect: float
+    sigmas: float
+    guilty: bool
+    whole: bool
+    how: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """Aims with their numbers, beyond the past.
+
+    Attributes
+    ----------
+    aims, answers
+        What may be known too early, and ``(n, aims)`` its numbers given the past, in time order.
+    scores
+        The same as normal scores.
+    past
+        The controls, in the table's order.
+    order
+        Table rows in time order.
+    acf
+        ``(lags, aims)`` autocorrelation of the answers.
+    guilty
+        The share explained from which a column is guilty.
+    tests
+        How many looks the whole table takes, for the guard on small samples.
+    times
+        Number of distinct times; many symbols at one time are not independent.
+    """
+
+    aims: tuple[Aim, ...]
+    answers: FloatArray
+    scores: FloatArray
+    past: Past
+    order: NDArray[np.intp]
+    acf: FloatArray
+    guilty: float
+    tests: int
+    times: int
+
+    @classmethod
+    def about(
+        cls,
+        answers: Mapping[Aim, FloatArray],
+        past: Past,
+        order: NDArray[np.intp],
+        *,
+        guilty: float,
+        columns: int,
+        times: int,
+    ) -> Question:
+        """Ask about raw ``answers`` in the table's order."""
+        rest = np.column_stack([past.beyond(values) for values in answers.values()])
+        acf = np.column_stack([effect.autocorrelation(rest[:, j], _ACF_LAGS) for j in range(rest.shape[1])])
+        rest = np.column_stack([effect.clipped(rest[:, j]) for j in range(rest.shape[1])])[order]
+        scores = np.column_stack([effect.normal_scores(rest[:, j]) for j in range(rest.shape[1])])
+        tests = columns * len(answers) * 7
+        return cls(tuple(answers), rest, scores, past, order, acf, guilty, tests, times)
+
+    def put_to(self, column: str, forms: Sequence[FloatArray]) -> Suspicion | None:
+        """Return the strongest suspicion against any form of one column, None if it cannot know anything."""
+        found = [s for j, form in enumerate(forms) for s in self._looks(column, form, curve=j == 0)]
+        return max(found, key=lambda s: (s.guilty, s.whole, s.effect), default=None)
+
+    def beyond(self, form: FloatArray) -> FloatArray:
+        """Return one form of a column given the past, in time order, clipped."""
+        return effect.clipped(self.past.beyond(form))[self.order]
+
+    def _looks(self, column: str, form: FloatArray, *, curve: bool) -> list[Suspicion]:
+        rest = self.past.beyond(form)
+        if not np.isfinite(rest).any():
+            return []
+        acf = effect.autocorrelation(rest, _ACF_LAGS)
+        x = effect.clipped(rest)[self.order]
+        ranks = effect.normal_scores(x)
+        starts = effect.blocks_of(len(x))
+        straight = effect.moments(x, self.answers, starts)
+        ranked = effect.moments(ranks, self.scores, starts)
+        rows = self._independent(straight.n.sum(axis=0), acf)
+        looks = [self._whole(column, straight, rows, x, self.answers, "straight line")]
+        looks.append(self._whole(column, ranked, rows, ranks, self.scores, "ranks"))
+        if curve:
+            raw = form[self.order]
+            share = effect.explained_by_bins(raw, self.scores, starts)
+            looks.append(self._judged(column, share, rows, "curve", None))
+        looks += self._parts(column, ranked, rows, ranks)
+        return looks
+
+    def _independent(self, n: FloatArray, acf: FloatArray) -> FloatArray:
+        rows = effect.effective_rows(n, acf, self.acf)
+        crowd = n.max(initial=1.0) / self.times
+        return rows if crowd <= 1.5 else rows / (1.0 + 0.3 * (crowd - 1.0))
+
+    def _whole(
+        self, column: str, sums: Moments, rows: FloatArray, x: FloatArray, y: FloatArray, how: str
+    ) -> Suspicion:
+        return self._judged(column, effect.explained_unseen(sums), rows, how, (x, y))
+
+    def _judged(
+        self, column: str, share: FloatArray, rows: FloatArray, how: str, pair: tuple[Any, Any] | None
+    ) -> Suspicion:
+        sigmas = effect.surprise(share, rows)
+        guilty = (share >= self.guilty) & (sigmas >= _sigmas_needed(self.tests))
+        j = int(np.argmax(np.where(guilty, share + 1.0, np.where(sigmas >= 3.0, share, share - 1.0))))
+        where = slice(0, len(self.order))
+        if guilty[j] and pair is not None:
+            where = effect.stretch(pair[0], pair[1][:, j])
+        size = float(np.clip(share[j], 0.0, 1.0))
+        return Suspicion(
+            column, self.aims[j], size, float(sigmas[j]), bool(guilty[j]), True, how, where.start, where.stop - 1
+        )
+
+    def _parts(self, column: str, sums: Moments, rows: FloatArray, x: FloatArray) -> list[Suspicion]:
+        """Judge every run of 1, 2, 4 and 8 blocks alone, by ranks."""
+        blocks = sums.n.shape[0]
+        best: list[Suspicion] = []
+        needed = _sigmas_needed(self.tests * 50)
+        for length in (1, 2, 4, 8):
+            if length >= blocks:
+                break
+            step = max(1, length // 2)
+            run = sums.runs(length, step)
+            n = run.n
+            share = 1.0 - (1.0 - run.correlation**2) * (n - 1.0) / np.maximum(n - 2.0, 1.0)
+            share[n < effect.FEWEST_ROWS_ALONE] = 0.0
+            sigmas = effect.surprise(share, n * (rows / np.maximum(sums.n.sum(axis=0), 1.0)))
+            guilty = (share >= max(GUILTY_IN_PART, self.guilty)) & (sigmas >= needed)
+            if guilty.any():
+                best.append(self._in_part(column, np.where(guilty, share, -1.0), sigmas, x))
+        return best
+
+    def _in_part(self, column: str, share: FloatArray, sigmas: FloatArray, x: FloatArray) -> Suspicion:
+        i, j = np.unravel_index(int(np.argmax(share)), share.shape)
+        where = effect.stretch(x, self.scores[:, j])
+        aim, size, z = self.aims[int(j)], float(share[i, j]), float(sigmas[i, j])
+        return Suspicion(column, aim, size, z, True, False, "ranks", where.start, where.stop - 1)
+
+
+def _sigmas_needed(tests: int) -> float:
+    from scipy.stats import norm
+
+    return float(norm.isf(ALARM_PROBABILITY / max(tests, 1) / 2.0))
