@@ -15,7 +15,8 @@ Schema = dict[str, pl.DataType | DataTypeClass]
 #: One row is one version of one bar. ``time`` is the bar's close; ``known_at`` when the world could have
 #: known this version; ``recorded_at`` when this store learnt it; ``vintage`` is ``observed`` where
 #: ``known_at`` was witnessed and ``assumed`` where it is time plus the source's publication lag. Prices are
-#: raw (as traded) unless ``adjustment`` says they could only be reconstructed. A correction is a later row, never a rewrite.
+#: raw (as traded) unless ``adjustment`` says they could only be reconstructed.
+#: A correction is a later row, never a rewrite.
 BAR_SCHEMA: Final[Schema] = {
     "instrument": pl.String,
     "symbol": pl.String,

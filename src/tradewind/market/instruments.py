@@ -133,9 +133,7 @@ class Instruments:
         by_symbol = self._by_symbol()
         wanted = frame["symbol"].unique().to_list()
         simple = {s: self._sole(by_symbol[s]) for s in wanted}
-        mapped = frame.with_columns(
-            pl.col("symbol").replace_strict(simple, return_dtype=pl.String).alias("instrument")
-        )
+        mapped = frame.with_columns(pl.col("symbol").replace_strict(simple, return_dtype=pl.String).alias("instrument"))
         for symbol in sorted(s for s in wanted if simple[s] is None):
             mapped = mapped.with_columns(self._dated(symbol, by_symbol[symbol]))
         return mapped

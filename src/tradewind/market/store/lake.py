@@ -175,9 +175,7 @@ class Lake:
     ) -> pl.DataFrame:
         """Return corporate actions, the latest version of each; parameters as :meth:`read_bars`."""
         filters = _period(start, end, partitioned=True)
-        return self._read(
-            ACTIONS, filters, symbols, instruments, end, source, as_of, recorded_until, pin, None, True
-        )
+        return self._read(ACTIONS, filters, symbols, instruments, end, source, as_of, recorded_until, pin, None, True)
 
     def versions_of_bars(
         self, symbols: Iterable[str], timeframe: str, *, source: str | None = None, pin: Pin | None = None
@@ -225,7 +223,10 @@ class Lake:
         ).sort("source", "timeframe", "instrument")
 
     def identity(self) -> str:
-        """Return the id of this lake, ``""`` while it holds no bars: a lake built anew has another."""
+        """Return the id of this lake, created where it is not there yet: a lake built anew has another."""
+        if not self._tables["bars"].exists():
+            with self.writing():
+                self._tables["bars"].create()
         return self._tables["bars"].identity()
 
     def check(self) -> list[str]:
@@ -234,9 +235,7 @@ class Lake:
 
     # -- writing ---------------------------------------------------------------------------------------------
 
-    def append(
-        self, bars: pl.DataFrame, actions: pl.DataFrame | None = None, *, recorded_at: datetime
-    ) -> Stored:
+    def append(self, bars: pl.DataFrame, actions: pl.DataFrame | None = None, *, recorded_at: datetime) -> Stored:
         """Store the bars and actions that say something new.
 
         Parameters
@@ -335,9 +334,7 @@ class Lake:
             version=version,
             ordered=False,
         )
-        one = _one_version(
-            _canonical(rows, known), [k for k in spec.key if k != "source"], bool(known.merges)
-        )
+        one = _one_version(_canonical(rows, known), [k for k in spec.key if k != "source"], bool(known.merges))
         return (one.sort(spec.order) if ordered else one).select(wanted)
 
     def _ids(

@@ -82,9 +82,7 @@ class Appended:
 
     def __add__(self, other: Appended) -> Appended:
         """Return the sum of two appends."""
-        return Appended(
-            self.added + other.added, self.corrected + other.corrected, self.unchanged + other.unchanged
-        )
+        return Appended(self.added + other.added, self.corrected + other.corrected, self.unchanged + other.unchanged)
 
 
 @dataclass
@@ -108,8 +106,13 @@ class Table:
         """Return the newest Delta version; None where nothing was ever stored."""
         return self._delta().version() if self.exists() else None
 
+    def create(self) -> None:
+        """Create the table without rows, unless it exists."""
+        if not self.exists():
+            self._write(self.spec.empty().with_columns(pl.lit(0, dtype=pl.Int32).alias("revision")))
+
     def identity(self) -> str:
-        """Return the id given to this table when it was created; ``""`` before that."""
+        """Return the id given to this table when it was created, ``""`` before that."""
         return str(self._delta().metadata().id) if self.exists() else ""
 
     def files(self, version: int | None = None) -> list[Path]:
@@ -153,9 +156,7 @@ class Table:
         wanted = list(columns) if columns is not None else list(self.spec.schema)
         names = list(key or self.spec.key)
         needed = list(dict.fromkeys([*wanted, *names, "known_at", "recorded_at", "revision"]))
-        visible = self.versions(
-            *filters, columns=needed, as_of=as_of, recorded_until=recorded_until, version=version
-        )
+        visible = self.versions(*filters, columns=needed, as_of=as_of, recorded_until=recorded_until, version=version)
         latest = _latest(visible, names, single=list(names) == list(self.spec.key))
         result = latest.sort(self.spec.order) if ordered and set(self.spec.order) <= set(needed) else latest
         return result.select(wanted)
@@ -289,9 +290,7 @@ class Table:
             return explained
         broken = _broken_log(self.path / "_delta_log")
         what = f"the log of table {self.path} cannot be read: {broken or failure}"
-        return DataError(
-            what, hint="nothing was deleted: restore this file from a backup (tradewind restore)"
-        )
+        return DataError(what, hint="nothing was deleted: restore this file from a backup (tradewind restore)")
 
     def _sizes(self, table: DeltaTable) -> dict[str, int]:
         actions = pl.DataFrame(table.get_add_actions(flatten=True))
@@ -340,9 +339,7 @@ class Table:
             return rows.with_columns(pl.lit(0, dtype=pl.Int32).alias("revision")), rows.clear().with_columns(
                 pl.lit(0, dtype=pl.Int32).alias("revision")
             )
-        joined = rows.join(
-            stored, on=list(self.spec.key), how="left", suffix="_stored", maintain_order="left"
-        )
+        joined = rows.join(stored, on=list(self.spec.key), how="left", suffix="_stored", maintain_order="left")
         known = pl.col("revision").is_not_null()
         same = pl.all_horizontal(pl.col(v).eq_missing(pl.col(f"{v}_stored")) for v in self.spec.values)
         columns = [*self.spec.schema, "revision"]

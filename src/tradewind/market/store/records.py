@@ -1,0 +1,294 @@
+"""The records: runs, trials, jobs, predictions and signals, in a database that survives `kill -9`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, RowMapping
+
+from tradewind.errors import InputError, did_you_mean
+from tradewind.market.store import schema
+from tradewind.market.store.database import Database
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a verb over a playbook: all that is needed to repeat it.
+
+    ``status`` is ``running``, ``done`` or ``failed``; ``manifest`` holds the pin of the lake under ``"pin"``.
+    """
+
+    id: str
+    verb: str
+    playbook: str
+    lineage: str
+    playbook_hash: str
+    data_version: str
+    code_version: str
+    started: datetime
+    status: str = "running"
+    seconds: float | None = None
+    seeds: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    result_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One configuration that was tried on one set of data, counted once however often it is run."""
+
+    lineage: str
+    trial_key: str
+    run: str
+    sharpe: float | None
+    returns_path: str | None
+    first_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A piece of work that can be interrupted: what it is, and which of its items are done."""
+
+    id: int
+    kind: str
+    key: str
+    status: str
+    started: datetime
+    finished: datetime | None
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One forecast, to be judged when its outcome is known.
+
+    ``time`` is the deciding close; ``quantiles`` map levels ("0.05") to log returns; ``outcome`` is the
+    realised value of ``target``, None until resolved.
+    """
+
+    run: str
+    symbol: str
+    time: datetime
+    target: str
+    horizon_bars: int
+    quantiles: Mapping[str, float] = field(default_factory=dict)
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    outcome: float | None = None
+    resolved_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRecord:
+    """One recommendation as it was given."""
+
+    run: str
+    symbol: str
+    time: datetime
+    action: str
+    horizon_bars: int
+    confidence: float | None = None
+    weight: float | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def new_run_id(playbook: str, started: datetime) -> str:
+    """Return an id that sorts by time and says what was run."""
+    return f"{started.astimezone(UTC):%Y%m%dT%H%M%S}-{playbook}-{secrets.token_hex(3)}"
+
+
+class Records:
+    """The records database behind a URL (``sqlite:///…`` or ``postgresql+psycopg://…``).
+
+    Opening it creates or upgrades the schema. Raises as :class:`Database`.
+    """
+
+    def __init__(self, url: str, *, patience_seconds: float = 10.0) -> None:
+        self.database = Database(url, patience_seconds)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.database.close()
+
+    def check(self) -> list[str]:
+        """Return what is wrong with the database; empty when all is well."""
+        return self.database.problems()
+
+    # -- runs and trials -------------------------------------------------------------------------------------
+
+    def record_run(self, run: Run) -> None:
+        """Store a run; one with the same id is brought up to date."""
+        row = asdict(run)
+        statement = self._insert(schema.runs).values(row)
+        update = {name: statement.excluded[name] for name in row if name != "id"}
+        with self.database.writing() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=update))
+
+    def get_run(self, run: str) -> Run:
+        """Return a run by its id; ``InputError`` with the nearest ids where there is none."""
+        with self.database.reading() as connection:
+            found = _one(connection, sa.select(schema.runs).where(schema.runs.c.id == run))
+            if found is not None:
+                return _as(Run, found)
+            known = connection.execute(sa.select(schema.runs.c.id)).scalars().all()
+        if not known:
+            raise InputError(f"no run {run!r}: nothing was run here yet", hint="run `tradewind backtest sample`")
+        raise did_you_mean("run", run, known)
+
+    def latest_run(
+        self, *, playbook: str | None = None, verb: str | None = None, status: str | None = "done"
+    ) -> Run | None:
+        """Return the run that started last, of a playbook, verb and status where given."""
+        found = self.runs(playbook=playbook, verb=verb, status=status, limit=1)
+        return found[0] if found else None
+
+    def runs(
+        self,
+        *,
+        playbook: str | None = None,
+        verb: str | None = None,
+        status: str | None = None,
+        limit: int | None = None,
+    ) -> list[Run]:
+        """Return runs, newest first."""
+        wanted = {"playbook": playbook, "verb": verb, "status": status}
+        query = sa.select(schema.runs).order_by(schema.runs.c.started.desc(), schema.runs.c.id.desc())
+        query = query.where(*(schema.runs.c[k] == v for k, v in wanted.items() if v is not None)).limit(limit)
+        with self.database.reading() as connection:
+            return [_as(Run, row) for row in connection.execute(query).mappings()]
+
+    def pins(self) -> list[Mapping[str, Any]]:
+        """Return the pin of every run that has one, for :meth:`Lake.prune`."""
+        return [run.manifest["pin"] for run in self.runs() if run.manifest.get("pin")]
+
+    def record_trial(
+        self,
+        lineage: str,
+        key: str,
+        *,
+        run: str,
+        seen: datetime,
+        sharpe: float | None = None,
+        returns_path: str | None = None,
+    ) -> int:
+        """Count a trial and return how many its lineage has; an identical key is not a new trial."""
+        row = asdict(Trial(lineage, key, run, sharpe, returns_path, seen))
+        statement = self._insert(schema.trials).values(row).on_conflict_do_nothing()
+        count = sa.select(sa.func.count()).where(schema.trials.c.lineage == lineage)
+        with self.database.writing() as connection:
+            connection.execute(statement)
+            return int(connection.execute(count).scalar_one())
+
+    def trials(self, lineage: str) -> list[Trial]:
+        """Return the trials of a lineage in the order they were first seen."""
+        query = sa.select(schema.trials).where(schema.trials.c.lineage == lineage).order_by(schema.trials.c.id)
+        with self.database.reading() as connection:
+            return [_as(Trial, row) for row in connection.execute(query).mappings()]
+
+    # -- jobs ------------------------------------------------------------------------------------------------
+
+    def resume_job(self, kind: str, key: str, *, started: datetime, detail: Mapping[str, Any]) -> Job:
+        """Return the unfinished job of this kind and key, or a new one."""
+        same = (schema.jobs.c.kind == kind) & (schema.jobs.c.key == key) & (schema.jobs.c.status == "running")
+        query = sa.select(schema.jobs).where(same).order_by(schema.jobs.c.id.desc()).limit(1)
+        fresh = {"kind": kind, "key": key, "status": "running", "started": started, "detail": dict(detail)}
+        with self.database.writing() as connection:
+            if _one(connection, query) is None:
+                connection.execute(sa.insert(schema.jobs).values(fresh))
+            found = _one(connection, query)
+        assert found is not None
+        return _as(Job, found)
+
+    def finished_items(self, job: Job) -> frozenset[str]:
+        """Return the items of a job that are done."""
+        query = sa.select(schema.job_items.c.item).where(schema.job_items.c.job == job.id)
+        with self.database.reading() as connection:
+            return frozenset(connection.execute(query).scalars())
+
+    def finish_items(self, job: Job, items: Iterable[str], *, at: datetime) -> None:
+        """Note that items of a job are done."""
+        rows = [{"job": job.id, "item": item, "finished": at} for item in items]
+        if rows:
+            with self.database.writing() as connection:
+                connection.execute(self._insert(schema.job_items).on_conflict_do_nothing(), rows)
+
+    def finish_job(self, job: Job, *, at: datetime, status: str = "done") -> None:
+        """Note that a job is over; the next one of its key starts anew."""
+        change = sa.update(schema.jobs).where(schema.jobs.c.id == job.id).values(status=status, finished=at)
+        with self.database.writing() as connection:
+            connection.execute(change)
+
+    def jobs(self, kind: str | None = None) -> list[Job]:
+        """Return jobs, newest first."""
+        query = sa.select(schema.jobs).order_by(schema.jobs.c.id.desc())
+        if kind is not None:
+            query = query.where(schema.jobs.c.kind == kind)
+        with self.database.reading() as connection:
+            return [_as(Job, row) for row in connection.execute(query).mappings()]
+
+    # -- predictions and signals -----------------------------------------------------------------------------
+
+    def record_predictions(self, predictions: Sequence[Prediction]) -> None:
+        """Store forecasts; one already stored for its run, symbol, time, target and horizon stays as it is."""
+        self._store(schema.predictions, [asdict(p) for p in predictions])
+
+    def unresolved(self, *, until: datetime) -> list[Prediction]:
+        """Return forecasts made by ``until`` whose outcome is not known yet, oldest first."""
+        table = schema.predictions
+        query = sa.select(table).where(table.c.outcome.is_(None), table.c.time <= until)
+        with self.database.reading() as connection:
+            found = connection.execute(query.order_by(table.c.time, table.c.id)).mappings().all()
+        return [_as(Prediction, row) for row in found]
+
+    def resolve(self, prediction: Prediction, outcome: float, *, at: datetime) -> None:
+        """Note what became of a forecast. The first outcome stays."""
+        table = schema.predictions
+        names = ("run", "symbol", "time", "target", "horizon_bars")
+        same = [table.c[name] == getattr(prediction, name) for name in names]
+        change = sa.update(table).where(*same, table.c.outcome.is_(None))
+        with self.database.writing() as connection:
+            connection.execute(change.values(outcome=outcome, resolved_at=at))
+
+    def predictions(self, run: str) -> list[Prediction]:
+        """Return the forecasts of a run by time and symbol."""
+        table = schema.predictions
+        query = sa.select(table).where(table.c.run == run).order_by(table.c.time, table.c.symbol, table.c.id)
+        with self.database.reading() as connection:
+            return [_as(Prediction, row) for row in connection.execute(query).mappings()]
+
+    def record_signals(self, signals: Sequence[SignalRecord]) -> None:
+        """Store recommendations; one already stored for its run, symbol, time and horizon stays as it is."""
+        self._store(schema.signals, [asdict(s) for s in signals])
+
+    def signals(self, run: str) -> list[SignalRecord]:
+        """Return the recommendations of a run by time and symbol."""
+        table = schema.signals
+        query = sa.select(table).where(table.c.run == run).order_by(table.c.time, table.c.symbol, table.c.id)
+        with self.database.reading() as connection:
+            return [_as(SignalRecord, row) for row in connection.execute(query).mappings()]
+
+    # -- parts -----------------------------------------------------------------------------------------------
+
+    def _store(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            with self.database.writing() as connection:
+                connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
+
+    def _insert(self, table: sa.Table) -> Any:
+        return sqlite.insert(table) if self.database.is_sqlite else postgresql.insert(table)
+
+
+def _one(connection: Connection, query: sa.Select[Any]) -> RowMapping | None:
+    return connection.execute(query).mappings().first()
+
+
+def _as(kind: type[Row], row: RowMapping) -> Row:
+    return kind(**{f.name: row[f.name] for f in fields(kind)})  # type: ignore[arg-type]

@@ -1,0 +1,144 @@
+"""The tables of the records database, the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+#: Every schema version this code can read, oldest first; one file each in `migrations/versions/`.
+VERSIONS: Final = ("0001",)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A UTC instant: aware in Python, naive UTC in SQLite, ``timestamptz`` in PostgreSQL."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times and store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time without a zone cannot be recorded: {value}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _json(name: str) -> Column[Any]:
+    return Column(name, JSON, nullable=False)
+
+
+runs: Final = Table(
+    "runs",
+    metadata,
+    Column("id", String(120), primary_key=True),
+    Column("verb", String(40), nullable=False),
+    Column("playbook", String(200), nullable=False),
+    Column("lineage", String(200), nullable=False, index=True),
+    Column("playbook_hash", String(64), nullable=False),
+    Column("data_version", String(64), nullable=False),
+    Column("code_version", String(80), nullable=False),
+    _json("seeds"),
+    _json("environment"),
+    Column("started", Instant, nullable=False, index=True),
+    Column("seconds", Float),
+    Column("status", String(20), nullable=False),
+    _json("manifest"),
+    Column("result_path", Text),
+)
+
+trials: Final = Table(
+    "trials",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("lineage", String(200), nullable=False),
+    Column("trial_key", String(128), nullable=False),
+    Column("run", String(120), nullable=False),
+    Column("sharpe", Float),
+    Column("returns_path", Text),
+    Column("first_seen", Instant, nullable=False),
+    UniqueConstraint("lineage", "trial_key"),
+)
+
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("key", String(64), nullable=False, index=True),
+    Column("status", String(20), nullable=False),
+    Column("started", Instant, nullable=False),
+    Column("finished", Instant),
+    _json("detail"),
+)
+
+job_items: Final = Table(
+    "job_items",
+    metadata,
+    Column("job", Integer, ForeignKey("jobs.id"), primary_key=True),
+    Column("item", String(120), primary_key=True),
+    Column("finished", Instant, nullable=False),
+)
+
+predictions: Final = Table(
+    "predictions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run", String(120), nullable=False),
+    Column("symbol", String(40), nullable=False),
+    Column("time", Instant, nullable=False, index=True),
+    Column("target", String(80), nullable=False),
+    Column("horizon_bars", Integer, nullable=False),
+    _json("quantiles"),
+    _json("probabilities"),
+    Column("outcome", Float),
+    Column("resolved_at", Instant),
+    UniqueConstraint("run", "symbol", "time", "target", "horizon_bars"),
+)
+
+signals: Final = Table(
+    "signals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run", String(120), nullable=False),
+    Column("symbol", String(40), nullable=False),
+    Column("time", Instant, nullable=False, index=True),
+    Column("action", String(20), nullable=False),
+    Column("horizon_bars", Integer, nullable=False),
+    Column("confidence", Float),
+    Column("weight", Float),
+    _json("detail"),
+    UniqueConstraint("run", "symbol", "time", "horizon_bars"),
+)
