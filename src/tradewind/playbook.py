@@ -171,9 +171,7 @@ def find(reference: str | Path) -> Path:
     known = shipped()
     if str(reference) in known:
         return known[str(reference)]
-    raise PlaybookError(
-        f"no playbook {str(reference)!r}", hint=_nearest(str(reference), known, "shipped playbooks")
-    )
+    raise PlaybookError(f"no playbook {str(reference)!r}", hint=_nearest(str(reference), known, "shipped playbooks"))
 
 
 def shipped() -> dict[str, Path]:
@@ -311,4 +309,5 @@ def _allowed(model: type[Section], error: ErrorDetails) -> str:
     said += [f"one of {', '.join(map(str, schema['enum']))}"] if "enum" in schema else []
     default = schema.get("default")
     text = schema.get("description", "")
-    return f"{name}: {text or 'see docs'}; allowed: {' and '.join(said) or schema.get('type', 'see type')}; default {default!r}"
+    allowed = " and ".join(said) or schema.get("type", "see its type")
+    return f"{name}: {text}; allowed: {allowed}; default {default!r}"

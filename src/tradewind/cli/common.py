@@ -23,9 +23,7 @@ PlaybookArgument = Annotated[
 ]
 SourceOption = Annotated[
     str | None,
-    typer.Option(
-        "--source", help="Use this source instead of the playbook's (sample, synthetic, files, yahoo)."
-    ),
+    typer.Option("--source", help="Use this source instead of the playbook's (sample, synthetic, files, yahoo)."),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -107,12 +105,52 @@ def failures(as_json: bool) -> Iterator[None]:
         typer.secho(f"tradewind: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        typer.echo(
-            "tradewind: interrupted; what was stored stays stored, the same command continues", err=True
-        )
+        typer.echo("tradewind: interrupted; what was stored stays stored, the same command continues", err=True)
         raise typer.Exit(130) from None
 
 
 def note(text: str) -> None:
     """Say something on stderr, where it never disturbs a program that reads stdout."""
     typer.echo(text, err=True)
+
+
+QUIET = False
+"""Set by ``-q``: no progress, no notes."""
+
+
+def home_folder() -> Path:
+    """Return where state lives: ``TRADEWIND_HOME``, else ``./.tradewind``."""
+    return Path(os.environ.get("TRADEWIND_HOME", ".tradewind"))
+
+
+@contextmanager
+def progress_bar() -> Iterator[Any]:
+    """Yield a ``(phase, done, total)`` callback: a bar on a terminal, silent elsewhere."""
+    if QUIET or not sys.stderr.isatty():
+        yield lambda _phase, _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bar.add_task(phase, total=total)
+            bar.update(tasks[phase], completed=done, total=total)
+
+        yield show
+
+
+def open_workspace(playbook: str, source: str | None, overrides: list[str] | None) -> Any:
+    """Return the workspace of a playbook in the home folder."""
+    from tradewind.evaluation.workspace import Workspace
+
+    return Workspace(load_plan(playbook, source, overrides), home_folder())

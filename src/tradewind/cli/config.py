@@ -25,9 +25,7 @@ def _group() -> None:
     """Settings: what is in force, and why."""
 
 
-@app.command(
-    epilog="Example: tradewind config show nasdaq-tft --source synthetic --set sizing.risk_per_trade=0.01"
-)
+@app.command(epilog="Example: tradewind config show nasdaq-tft --source synthetic --set sizing.risk_per_trade=0.01")
 def show(
     playbook: PlaybookArgument = "sample",
     source: SourceOption = None,
@@ -55,9 +53,7 @@ def resolved(plan: Any) -> list[dict[str, Any]]:
             rows.append({"key": dotted, "value": hide(key, value), "origin": origins.get(dotted, "default")})
     for key, value in plan.playbook.source_options.items():
         place = plan.playbook.place(f"source.{plan.playbook.source}.options.{key}")
-        rows.append(
-            {"key": f"source.{plan.data.source}.options.{key}", "value": hide(key, value), "origin": place}
-        )
+        rows.append({"key": f"source.{plan.data.source}.options.{key}", "value": hide(key, value), "origin": place})
     return rows
 
 

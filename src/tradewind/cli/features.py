@@ -47,7 +47,6 @@ def list_(
             emit({"count": len(rows), "families": families, "features": rows})
             return
         for row in rows:
-            typer.echo(
-                f"{row['name']:<28} {row['family']:<14} {row['unit']:<14} {row['look_back_bars']:>4}  {row['description']}"
-            )
+            columns = f"{row['name']:<28} {row['family']:<14} {row['unit']:<14} {row['look_back_bars']:>4}"
+            typer.echo(f"{columns}  {row['description']}")
         typer.echo(f"{len(rows)} features in {len(families)} families")

@@ -29,7 +29,8 @@ from tradewind.cli import (
 app = typer.Typer(
     name="tradewind",
     help="Calibrated market forecasts, honest trades. Not financial advice; past performance proves nothing.",
-    epilog="Start with `tradewind demo`. Exit codes: 0 fine, 1 failed, 2 usage, 3 the data or an audit says no, 4 safety stop.",
+    epilog="Start with `tradewind demo`. "
+    "Exit codes: 0 fine, 1 failed, 2 usage, 3 the data or an audit says no, 4 safety stop.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -12,33 +12,21 @@ from tradewind.settings import Section
 class DecisionSection(Section):
     """How a belief becomes a signal."""
 
-    rule: str = Field(
-        "probability", description="name of the decision rule (`tradewind config show` lists them)"
-    )
+    rule: str = Field("probability", description="name of the decision rule (`tradewind config show` lists them)")
     horizon_bars: int = Field(20, ge=1, description="horizon whose forecast is acted on, in bars")
     event: Literal["profit_after_costs", "beats_universe_median"] = Field(
         "profit_after_costs", description="the event that confidence is the calibrated probability of"
     )
-    confidence_min: float = Field(
-        0.52, ge=0, le=1, description="least probability of the event to open a position"
-    )
-    confidence_exit: float = Field(
-        0.47, ge=0, le=1, description="below this probability a position is closed"
-    )
-    entry_threshold: float = Field(
-        0.01, ge=0, le=1, description="least forecast median, as a return or in sigmas"
-    )
+    confidence_min: float = Field(0.52, ge=0, le=1, description="least probability of the event to open a position")
+    confidence_exit: float = Field(0.47, ge=0, le=1, description="below this probability a position is closed")
+    entry_threshold: float = Field(0.01, ge=0, le=1, description="least forecast median, as a return or in sigmas")
     threshold_unit: Literal["return", "sigma"] = Field("return", description="unit of the move thresholds")
     stop_sigma: float = Field(
         2.0, gt=0, le=10, description="stop distance in forecast standard deviations of the horizon"
     )
     stop_minimum: float = Field(0.005, gt=0, le=0.5, description="least stop distance, fraction of the entry")
-    target_quantile: float = Field(
-        0.9, gt=0.5, lt=1, description="quantile of the forecast taken as the price target"
-    )
-    every_bars: int = Field(
-        5, ge=1, description="decide on every n-th bar; stops and time exits work on each"
-    )
+    target_quantile: float = Field(0.9, gt=0.5, lt=1, description="quantile of the forecast taken as the price target")
+    every_bars: int = Field(5, ge=1, description="decide on every n-th bar; stops and time exits work on each")
     use_sentiment: bool = Field(
         False, description="require the sentiment conditions of the rule (needs a sentiment source)"
     )

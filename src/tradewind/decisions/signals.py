@@ -17,7 +17,6 @@ from tradewind.market.panel import Panel
 from tradewind.models.forecast import Forecast
 from tradewind.stats import distribution
 
-
 NORMAL_90 = 1.2815515655446004
 """The standard normal's 90 % quantile."""
 
@@ -69,9 +68,7 @@ class Belief:
 
     def probability_above(self, bars: int, threshold: float | NDArray[np.float64]) -> NDArray[np.float64]:
         """Return P(log return over ``bars`` > threshold), ``(T, N)``."""
-        return distribution.probability_above(
-            self.quantiles(bars), threshold, distribution.grid(self.forecast.levels)
-        )
+        return distribution.probability_above(self.quantiles(bars), threshold, distribution.grid(self.forecast.levels))
 
     def median(self, bars: int) -> NDArray[np.float64]:
         """Return the forecast median, ``(T, N)`` log return."""

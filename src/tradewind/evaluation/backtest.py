@@ -25,6 +25,7 @@ from tradewind.evaluation.track_record import Trials, book_returns, periods_per_
 from tradewind.evaluation.verdict import headline, judge_targets, red_flags
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.simulator import Simulation
+from tradewind.market.store.lake import Pin
 from tradewind.models.forecast import Forecast
 from tradewind.stats.metrics import performance
 
@@ -41,11 +42,11 @@ class TrackRecord:
     decision
         World, calibrated forecast, signals and targets of every bar.
     forecasts
-        Uncalibrated out-of-sample forecasts by model; the traded model's calibrated one is ``decision.belief.forecast``.
+        Uncalibrated out-of-sample forecasts by model; the traded model's calibrated one is the decision's.
     coverage
         Realised coverage of the calibrated intervals.
     simulations
-        ``base``, ``delay_1`` (one bar later) and ``double_costs``.
+        ``base``, ``delay_1`` (one bar later), ``double_costs``.
     start
         Row from which the book trades: the first out-of-sample forecast.
     result
@@ -78,7 +79,7 @@ def backtest(
     progress: Progress = silent,
     *,
     as_of: datetime | None = None,
-    recorded_until: datetime | None = None,
+    pin: Pin | None = None,
     trials_until: datetime | None = None,
 ) -> TrackRecord:
     """Walk the corridor over history and judge the result; the trial is counted in the records.
@@ -87,14 +88,13 @@ def backtest(
     ----------
     as_of
         Use only bars known then (default: all).
-    recorded_until
-        Use only what the store had learnt by then: pins a reproduction to its original data.
+    pin
+        Use only what the store held then: a reproduction sees its original data.
     trials_until
         Count only trials first seen by then (for a reproduction).
     """
     started, clock = workspace.clock.now(), time.perf_counter()
-    recorded = recorded_until or started
-    loaded = load_or_sync(workspace, progress, as_of=as_of, recorded_until=recorded_until)
+    loaded = load_or_sync(workspace, progress, as_of=as_of, pin=pin)
     world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes)
     progress("features", 1, 1)
     forecasts = _forecasts(workspace, world, progress)
@@ -104,7 +104,7 @@ def backtest(
     start = corridor.first_forecast_row(calibrated)
     simulations = _simulations(world, decision, start)
     progress("trade", 1, 1)
-    manifest = _manifest(workspace, world, started, recorded, as_of)
+    manifest = _manifest(workspace, world, started, loaded.pin, as_of)
     trials = _count_trial(workspace, manifest, simulations["base"], world, start, trials_until)
     result = _result(workspace, loaded, decision, forecasts, coverage, simulations, start, trials)
     progress("judge", 1, 1)
@@ -190,9 +190,7 @@ def _write_table(table: Any, path: Path) -> None:
     elif path.suffix == ".parquet":
         table.write_parquet(path)
     else:
-        raise DataError(
-            f"cannot write {path}: unknown extension {path.suffix!r}", hint="use .parquet or .csv"
-        )
+        raise DataError(f"cannot write {path}: unknown extension {path.suffix!r}", hint="use .parquet or .csv")
 
 
 def _forecasts(workspace: Workspace, world: World, progress: Progress) -> dict[str, Forecast]:
@@ -211,9 +209,7 @@ def _simulations(world: World, decision: Decision, start: int) -> dict[str, Simu
     }
 
 
-def _manifest(
-    workspace: Workspace, world: World, started: datetime, recorded: datetime, as_of: datetime | None
-) -> runs.Manifest:
+def _manifest(workspace: Workspace, world: World, started: datetime, pin: Pin, as_of: datetime | None) -> runs.Manifest:
     plan = workspace.plan
     data_version = panel_digest(world.panel)
     key = hashlib.sha256(json.dumps([plan.playbook.content_hash, data_version]).encode()).hexdigest()[:24]
@@ -221,7 +217,8 @@ def _manifest(
         run=runs.new_run_id(plan.playbook.name, key, started),
         playbook=runs.playbook_record(plan.playbook),
         data_version=data_version,
-        recorded_until=recorded.isoformat(),
+        started=started.isoformat(),
+        pin=pin.to_dict(),
         as_of=None if as_of is None else as_of.isoformat(),
         code=code_version(),
         environment=runs.environment(),
@@ -255,15 +252,9 @@ def _count_trial(
         at=workspace.clock.now(),
     )
     known = [
-        t
-        for t in records.trials(lineage)
-        if until is None or t.first_seen <= until or t.key == manifest.trial_key
+        t for t in records.trials(lineage) if until is None or t.first_seen <= until or t.key == manifest.trial_key
     ]
-    series = [
-        np.load(folder / f"{t.key}.npy", allow_pickle=False)
-        for t in known
-        if (folder / f"{t.key}.npy").exists()
-    ]
+    series = [np.load(folder / f"{t.key}.npy", allow_pickle=False) for t in known if (folder / f"{t.key}.npy").exists()]
     return Trials(len(known), tuple(t.sharpe for t in known), tuple(series))
 
 

@@ -19,7 +19,8 @@ from tradewind.evaluation.plan import Plan
 from tradewind.execution.plan import TradePlan
 from tradewind.execution.settings import ExecutionSection
 from tradewind.execution.simulator import Simulation, simulate
-from tradewind.features import compute, select
+from tradewind.features import compute
+from tradewind.features.registry import select
 from tradewind.features.table import Features
 from tradewind.labels.forward import forward_returns
 from tradewind.labels.splits import Fold, walk_forward
@@ -98,9 +99,7 @@ def folds_of(world: World) -> list[Fold]:
         ) from None
 
 
-def forecast_out_of_sample(
-    world: World, name: str, cache: FoldCache, progress: Progress = silent
-) -> Forecast:
+def forecast_out_of_sample(world: World, name: str, cache: FoldCache, progress: Progress = silent) -> Forecast:
     """Fit and forecast fold by fold; every forecast comes from a model that had not seen its bar."""
     folds = folds_of(world)
     parts: list[tuple[Fold, Forecast]] = []
@@ -131,9 +130,7 @@ def windows(world: World, rows: np.ndarray) -> Windows:
     """Return the samples of these rows: symbols with a bar that belong to the universe."""
     usable = world.panel.mask[rows] & world.panel.member[rows]
     at, columns = np.nonzero(usable)
-    return Windows(
-        world.panel, world.features, world.labels, rows[at].astype(np.int64), columns.astype(np.int64)
-    )
+    return Windows(world.panel, world.features, world.labels, rows[at].astype(np.int64), columns.astype(np.int64))
 
 
 def calibrated(world: World, forecast: Forecast) -> tuple[Forecast, CoverageReport]:

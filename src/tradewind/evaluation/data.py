@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tradewind.errors import DataError
 from tradewind.evaluation.corridor import Progress, silent
@@ -13,6 +13,7 @@ from tradewind.market.panel import Panel
 from tradewind.market.sources.base import Request
 
 if TYPE_CHECKING:
+    from tradewind.market.store.lake import Pin
     from tradewind.market.sync import SyncReport
 
 FIRST_DAY = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,6 +25,7 @@ class Loaded:
 
     panel: Panel
     dropped: dict[str, str]
+    pin: Pin
     notes: tuple[str, ...]
 
 
@@ -35,7 +37,7 @@ def wanted_symbols(workspace: Workspace) -> tuple[str, ...]:
     symbols = named or tuple(s for s in workspace.source.symbols(plan.data.timeframe) if s not in context)
     if not symbols:
         raise DataError(
-            f"the universe is empty: the playbook names no symbols and the source {workspace.source.name!r} cannot list any",
+            f"the universe is empty: the playbook names no symbols and {workspace.source.name!r} cannot list any",
             hint="set universe.symbols in the playbook",
         )
     return symbols
@@ -65,37 +67,41 @@ def synchronise(workspace: Workspace, progress: Progress = silent, *, dry_run: b
     )
 
 
-def load(
-    workspace: Workspace, as_of: datetime | None = None, recorded_until: datetime | None = None
-) -> Loaded:
-    """Return the plan's panel as known at ``as_of`` and as recorded by ``recorded_until``.
+def load(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin | None = None) -> Loaded:
+    """Return the plan's panel as known at ``as_of`` and as the store held it at ``pin`` (default: now).
 
     Raises ``DataError`` when the lake holds nothing of the universe, with the command that mends it.
     """
     from tradewind.market.load import load_panel
 
     plan = workspace.plan
-    symbols = wanted_symbols(workspace)
+    pinned = pin or workspace.lake.pin()
     panel, report = load_panel(
         workspace.lake,
-        symbols=symbols,
+        symbols=wanted_symbols(workspace),
         timeframe=plan.data.timeframe,
         start=plan.data.start,
         end=plan.data.end,
         as_of=as_of,
-        recorded_until=recorded_until,
+        pin=pinned,
         context=dict(plan.data.context),
+        membership=plan.universe.membership(),
         sectors=dict(workspace.source.sectors()),
         flags=_flags(workspace),
     )
-    return Loaded(panel, dict(report.dropped), tuple(report.notes))
+    missing = [f"context series {name!r} has no data: what needs it is missing" for name in report.missing_context]
+    dropped = [f"{symbol} was dropped: {reason}" for symbol, reason in report.dropped.items()]
+    excluded = [f"{report.excluded:,} bars are unfit for use and left out"] if report.excluded else []
+    return Loaded(panel, dict(report.dropped), pinned, (*missing, *dropped, *excluded))
 
 
-def load_or_sync(workspace: Workspace, progress: Progress = silent, **when: Any) -> Loaded:
-    """Load the panel; a source that needs no network is synced first where the lake lacks the universe."""
-    if workspace.source.offline and not workspace.lake.coverage(timeframe=workspace.plan.data.timeframe):
+def load_or_sync(
+    workspace: Workspace, progress: Progress = silent, *, as_of: datetime | None = None, pin: Pin | None = None
+) -> Loaded:
+    """Load the panel; a source that needs no network is synced first where its lake is empty."""
+    if workspace.source.offline and not workspace.lake.identity():
         synchronise(workspace, progress)
-    return load(workspace, **when)
+    return load(workspace, as_of=as_of, pin=pin)
 
 
 def _flags(workspace: Workspace) -> tuple[str, ...]:

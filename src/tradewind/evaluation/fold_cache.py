@@ -1,7 +1,7 @@
 """Forecasts of finished folds, kept by the content of everything they depend on.
 
-A walk-forward that was interrupted goes on where it stopped, and a second look at an identical fold costs nothing. A key
-covers the bars seen, the settings, the model and the code, so a stored forecast can only be the one that would be
+A walk-forward that was interrupted goes on where it stopped, and a second look at an identical fold costs nothing.
+A key covers the bars seen, the settings, the model and the code, so a stored forecast can only be the one that would be
 computed again.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,7 +102,7 @@ def _write(path: Path, forecast: Forecast) -> None:
     if forecast.probabilities is not None:
         arrays["probabilities"] = forecast.probabilities
     np.savez(temporary, allow_pickle=False, head=np.array(json.dumps(head)), **arrays)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _read(path: Path) -> Forecast:

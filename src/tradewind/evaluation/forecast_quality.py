@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -60,9 +61,7 @@ def quality_table(
         for name, own in all_scores.items():
             both = np.isfinite(own.pinball) & np.isfinite(all_scores[naive].pinball)
             test = (
-                diebold_mariano(all_scores[naive].pinball[both], own.pinball[both], horizon)
-                if name != naive
-                else None
+                diebold_mariano(all_scores[naive].pinball[both], own.pinball[both], horizon) if name != naive else None
             )
             table[name][str(horizon)] = {
                 "pinball": float(np.nanmean(own.pinball)),
@@ -76,15 +75,13 @@ def quality_table(
     return table
 
 
-def reliability(
-    probability: Array, happened: NDArray[np.bool_], bins: int = 10
-) -> list[dict[str, float | int]]:
+def reliability(probability: Array, happened: NDArray[np.bool_], bins: int = 10) -> list[dict[str, float | int]]:
     """Return the reliability table of an event: forecast probability against how often it happened."""
     known = np.isfinite(probability)
     p, y = probability[known], happened[known]
     edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1))) if p.size else np.array([])
     rows: list[dict[str, float | int]] = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         inside = (p >= low) & ((p < high) | (high == edges[-1]))
         if inside.any():
             rows.append(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from tradewind.errors import DataError, InputError
-from tradewind.evaluation.fold_cache import code_version
 from tradewind.playbook import Playbook
 
 PACKAGES = (
@@ -37,7 +36,8 @@ class Manifest:
     run: str
     playbook: Mapping[str, Any]
     data_version: str
-    recorded_until: str
+    started: str
+    pin: Mapping[str, Any]
     as_of: str | None
     code: str
     environment: Mapping[str, str]
@@ -74,9 +74,7 @@ def playbook_record(playbook: Playbook) -> dict[str, Any]:
 
 def playbook_of(record: Mapping[str, Any]) -> Playbook:
     """Return the resolved playbook that a run was made with."""
-    return Playbook(
-        record["name"], Path(record["path"]), record["source"], record["values"], record["source_options"]
-    )
+    return Playbook(record["name"], Path(record["path"]), record["source"], record["values"], record["source_options"])
 
 
 def new_run_id(name: str, key: str, now: datetime) -> str:
@@ -115,7 +113,7 @@ def write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{name}"
     temporary.write_text(json.dumps(content, indent=1, allow_nan=False, default=str), "utf-8")
-    os.replace(temporary, folder / name)
+    temporary.replace(folder / name)
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[dict[str, Any]]:
@@ -125,13 +123,6 @@ def differences(before: Any, after: Any, path: str = "") -> list[dict[str, Any]]
         return [d for k in keys for d in differences(before.get(k), after.get(k), f"{path}.{k}".strip("."))]
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         return [
-            d
-            for i, (a, b) in enumerate(zip(before, after, strict=True))
-            for d in differences(a, b, f"{path}[{i}]")
+            d for i, (a, b) in enumerate(zip(before, after, strict=True)) for d in differences(a, b, f"{path}[{i}]")
         ]
     return [] if before == after else [{"path": path, "before": before, "after": after}]
-
-
-def code_and_environment() -> dict[str, Any]:
-    """Return code version and environment for a manifest."""
-    return {"code": code_version(), "environment": environment()}

@@ -30,6 +30,4 @@ class TargetsSection(Section):
     annual_return_min: float | None = Field(None, description="least annual return, net")
     beats_index: bool | None = Field(None, description="annual return above the benchmark index")
     profit_factor_min: float | None = Field(None, gt=0, description="least gross profit over gross loss")
-    directional_accuracy_min: float | None = Field(
-        None, ge=0, le=1, description="least share of right directions"
-    )
+    directional_accuracy_min: float | None = Field(None, ge=0, le=1, description="least share of right directions")

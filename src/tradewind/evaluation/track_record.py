@@ -89,9 +89,7 @@ def summarise(world: World, simulation: Simulation, start: int, trials: Trials) 
         "trials": trials.count,
         "pbo": pbo,
         "pbo_reason": pbo_reason,
-        "minimum_detectable_sharpe": significance.minimum_detectable_sharpe(
-            len(returns), periods_per_year=per_year
-        ),
+        "minimum_detectable_sharpe": significance.minimum_detectable_sharpe(len(returns), periods_per_year=per_year),
         "annual_return": performance.annual_return(returns, periods_per_year=per_year).value,
         "total_return": performance.total_return(returns).value,
         "volatility": performance.volatility(returns, periods_per_year=per_year).value,

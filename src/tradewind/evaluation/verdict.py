@@ -30,15 +30,13 @@ def red_flags(
     if timeframe in ("1d", "1w"):
         found += _suspected_leaks(quality)
     if record["trades"] < 30:
-        found.append(
-            {"code": "few_trades", "message": f"only {record['trades']} trades: their statistics mean little"}
-        )
+        found.append({"code": "few_trades", "message": f"only {record['trades']} trades: their statistics mean little"})
     sharpe, detectable = record["sharpe"], record["minimum_detectable_sharpe"]
     if math.isfinite(sharpe) and abs(sharpe) < detectable:
         found.append(
             {
                 "code": "short_sample",
-                "message": f"a Sharpe of {sharpe:.2f} cannot be told from zero: this sample detects {detectable:.2f} or more",
+                "message": f"a Sharpe of {sharpe:.2f} cannot be told from zero: this sample detects {detectable:.2f}",
             }
         )
     if record["pbo"] is None:
@@ -85,9 +83,7 @@ def judge_targets(
     if targets.annual_return_min is not None:
         spread = 1.96 * record["volatility"] / math.sqrt(max(record["bars"], 1) / 252)
         value = record["annual_return"]
-        rows.append(
-            _row("annual return", ">", targets.annual_return_min, value, value - spread, value + spread)
-        )
+        rows.append(_row("annual return", ">", targets.annual_return_min, value, value - spread, value + spread))
     if targets.beats_index:
         rows.append(_beats_index(record))
     if targets.profit_factor_min is not None:
@@ -120,11 +116,7 @@ def _beats_index(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rate(name: str, wanted: float, measured: float, n: int) -> dict[str, Any]:
-    spread = (
-        1.96 * math.sqrt(max(measured * (1 - measured), 0.0) / n)
-        if n and math.isfinite(measured)
-        else math.nan
-    )
+    spread = 1.96 * math.sqrt(max(measured * (1 - measured), 0.0) / n) if n and math.isfinite(measured) else math.nan
     return _row(name, ">", wanted, measured, measured - spread, measured + spread)
 
 
@@ -179,10 +171,6 @@ def _forecast_words(quality: Mapping[str, Mapping[str, Any]], coverage: Mapping[
     said = []
     for horizon, row in coverage.items():
         gain = quality.get(horizon, {}).get("pinball_skill")
-        skill = (
-            f", {gain:+.1%} sharper than the naive forecast"
-            if gain is not None and math.isfinite(gain)
-            else ""
-        )
+        skill = f", {gain:+.1%} sharper than the naive forecast" if gain is not None and math.isfinite(gain) else ""
         said.append(f"{horizon}-bar 80 % intervals held {row['realised']:.1%}{skill}")
     return "Forecasts: " + "; ".join(said) + "."

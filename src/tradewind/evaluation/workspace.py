@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ class Workspace:
 
     plan: Plan
     home: Path
-    clock: Clock = SystemClock()
+    clock: Clock = field(default_factory=SystemClock)
 
     @cached_property
     def source(self) -> Source:

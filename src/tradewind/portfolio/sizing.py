@@ -76,8 +76,8 @@ def size(
 def kelly(belief: Belief, signals: Signals) -> Array:
     """Return the full Kelly weight of each trade from the forecast's mean and variance, never negative.
 
-    For small log returns the growth-optimal weight is mean / variance (Kelly 1956; Thorp 2006, eq. 7.3), with the round trip
-    cost taken off the mean.
+    For small log returns the growth-optimal weight is mean / variance (Kelly 1956; Thorp 2006, eq. 7.3), with the
+    round-trip cost taken off the mean.
     """
     bars = belief.settings.horizon_bars
     index = belief.horizon_index(bars)

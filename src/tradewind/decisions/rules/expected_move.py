@@ -58,7 +58,5 @@ class ExpectedMove:
             f"entry_threshold={settings.entry_threshold} {settings.threshold_unit}": float(
                 np.mean(np.abs(move[usable]) >= settings.entry_threshold)
             ),
-            f"confidence_min={settings.confidence_min}": float(
-                np.mean(long[usable] >= settings.confidence_min)
-            ),
+            f"confidence_min={settings.confidence_min}": float(np.mean(long[usable] >= settings.confidence_min)),
         }

@@ -1,0 +1,26 @@
+"""`tradewind doctor`: is this installation and this home folder well."""
+
+from __future__ import annotations
+
+import typer
+
+from tradewind.cli.common import JsonOption, emit, failures, home_folder
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command(epilog="Example: tradewind doctor")
+    def doctor(json: JsonOption = False) -> None:
+        """Check versions, disk, the lake's files and the records; say what to do about anything wrong."""
+        with failures(json):
+            from tradewind.evaluation.health import examine
+
+            findings = examine(home_folder())
+            if json:
+                emit({"healthy": all(f["ok"] for f in findings), "checks": findings})
+            else:
+                for finding in findings:
+                    typer.echo(f"{'ok ' if finding['ok'] else 'BAD'}  {finding['check']:<24} {finding['detail']}")
+            if not all(f["ok"] for f in findings):
+                raise typer.Exit(3)

@@ -1,0 +1,48 @@
+"""`tradewind explain`: one recommendation from raw bars to order, every number on the way."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Annotated
+
+import typer
+
+from tradewind.cli.backtest import run_backtest
+from tradewind.cli.common import (
+    AsOfOption,
+    JsonOption,
+    SetOption,
+    SourceOption,
+    emit,
+    failures,
+    instant,
+    open_workspace,
+    plain,
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command(epilog="Example: tradewind explain AAPL --as-of 2012-06-29")
+    def explain(
+        symbol: Annotated[str, typer.Argument(help="The symbol to follow.")],
+        playbook: Annotated[str, typer.Option("--playbook", help="A shipped name or a TOML file.")] = "sample",
+        source: SourceOption = None,
+        set_: SetOption = None,
+        as_of: AsOfOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Follow one recommendation from raw bars to order, with every number on the way."""
+        with failures(json):
+            from tradewind.evaluation.explain import explain as explain_
+
+            workspace = open_workspace(playbook, source, set_)
+            record, _ = run_backtest(workspace, instant(as_of), report=False)
+            steps = explain_(record, symbol)
+            if json:
+                emit({**steps, "run": record.run})
+                return
+            for name, content in steps.items():
+                typer.secho(name.replace("_", " "), bold=True)
+                typer.echo("  " + json_module.dumps(plain(content), indent=2, default=str).replace("\n", "\n  "))

@@ -1,0 +1,58 @@
+"""`tradewind recommend`: what to do now (or as of then), with the reasons."""
+
+from __future__ import annotations
+
+import typer
+
+from tradewind.cli.backtest import run_backtest
+from tradewind.cli.common import (
+    AsOfOption,
+    JsonOption,
+    PlaybookArgument,
+    SetOption,
+    SourceOption,
+    emit,
+    failures,
+    instant,
+    open_workspace,
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command(epilog="Example: tradewind recommend sample --as-of 2012-06-29")
+    def recommend(
+        playbook: PlaybookArgument = "sample",
+        source: SourceOption = None,
+        set_: SetOption = None,
+        as_of: AsOfOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Recommend one action per symbol at the newest close, beside the track record that backs it."""
+        with failures(json):
+            record, _ = run_backtest(open_workspace(playbook, source, set_), instant(as_of), report=False)
+            result = record.to_dict()
+            if json:
+                keys = (
+                    "playbook",
+                    "source",
+                    "as_of",
+                    "verdict",
+                    "recommendations",
+                    "coverage",
+                    "red_flags",
+                    "warnings",
+                    "run",
+                )
+                emit({key: result[key] for key in keys})
+                return
+            from tradewind.cli.show import number, percent, show_result
+
+            show_result(result)
+            for row in result["recommendations"]:
+                typer.echo(
+                    f"\n{row['symbol']}  {row['action']}  {percent(row['confidence'])}  at {number(row['entry'])}"
+                )
+                for reason in row["reasons"]:
+                    typer.echo(f"  - {reason}")

@@ -1,0 +1,107 @@
+"""How results look in a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+def show_result(result: Mapping[str, Any]) -> None:
+    """Print verdict, recommendations and track record for people."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 110)
+    colour = {"good": "green", "bad": "red"}.get(result["verdict"]["word"], "yellow")
+    console.print(f"\n[bold {colour}]Verdict[/]  {result['verdict']['text']}\n")
+    console.print(_recommendations(result))
+    console.print(_record(result))
+    console.print(_coverage(result))
+    if result["targets"]:
+        console.print(_targets(result))
+    for flag in result["red_flags"]:
+        console.print(f"[red]⚑[/] {flag['message']}")
+    for text in result["notes"]:
+        console.print(f"[dim]· {text}[/]")
+    for text in result["warnings"]:
+        console.print(f"[dim]! {text}[/]")
+
+
+def _recommendations(result: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=f"Recommendations as of {result['as_of']}", title_justify="left", box=None, pad_edge=False)
+    for name in ("", "symbol", "action"):
+        table.add_column(name)
+    for name in ("confidence", "close", "stop", "target", "weight", "80 % interval"):
+        table.add_column(name, justify="right")
+    for row in result["recommendations"]:
+        table.add_row(*_recommendation(row))
+    return table
+
+
+def _recommendation(row: Mapping[str, Any]) -> tuple[str, ...]:
+    low, high = row["intervals"].get(str(row["horizon_bars"]), {}).get("80", (None, None))
+    mark = {"BUY": "▲", "SELL": "▼"}.get(row["action"].removeprefix("STRONG_"), "·")
+    interval = f"{number(low)} … {number(high)} in {row['horizon_bars']} bars"
+    prices = (number(row["entry"]), number(row["stop"]), number(row["target"]))
+    return mark, row["symbol"], row["action"], percent(row["confidence"]), *prices, percent(row["weight"]), interval
+
+
+def _record(result: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    record, robust = result["track_record"], result["robustness"]
+    low, high = record["sharpe_ci"]
+    period = result["period"]
+    title = f"Track record, out of sample {period['out_of_sample_from']} to {period['to']}, after costs"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
+    rows = (
+        ("Sharpe ratio", f"{number(record['sharpe'])}   95 % interval {number(low)} … {number(high)}"),
+        ("holding the universe", f"{number(record['baseline_sharpe'])}"),
+        ("deflated Sharpe ratio", f"{percent(record['deflated_sharpe'])} over {record['trials']} trial(s)"),
+        (
+            "probability of overfitting",
+            percent(record["pbo"]) if record["pbo"] is not None else f"none: {record['pbo_reason']}",
+        ),
+        ("annual return", percent(record["annual_return"])),
+        ("maximum drawdown", percent(record["max_drawdown"])),
+        ("trades, win rate", f"{record['trades']}, {percent(record['win_rate'])}"),
+        ("one bar later", f"Sharpe {number(robust['delay_1']['sharpe'])}"),
+        ("doubled costs", f"Sharpe {number(robust['double_costs']['sharpe'])}"),
+    )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _coverage(result: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="Coverage of the 80 % intervals", title_justify="left", box=None, pad_edge=False)
+    for name in ("horizon", "promised", "held"):
+        table.add_column(name, justify="right")
+    for horizon, row in result["coverage"].items():
+        table.add_row(f"{horizon} bars", percent(row["nominal"]), percent(row["realised"]))
+    return table
+
+
+def _targets(result: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="The playbook's own targets", title_justify="left", box=None, pad_edge=False)
+    for name in ("target", "measured", "verdict"):
+        table.add_column(name)
+    for row in result["targets"]:
+        table.add_row(row["target"], number(row["measured"]), row["verdict"])
+    return table
+
+
+def number(value: float | None) -> str:
+    """Return a number with two decimals, or a dash where there is none."""
+    return "–" if value is None or value != value else f"{value:,.2f}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share in percent, or a dash where there is none."""
+    return "–" if value is None or value != value else f"{value:.1%}"

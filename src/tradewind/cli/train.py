@@ -1,0 +1,42 @@
+"""`tradewind train`: fit every model of a playbook fold by fold and keep the forecasts."""
+
+from __future__ import annotations
+
+import typer
+
+from tradewind.cli.common import (
+    AsOfOption,
+    JsonOption,
+    PlaybookArgument,
+    SetOption,
+    SourceOption,
+    emit,
+    failures,
+    instant,
+    open_workspace,
+    progress_bar,
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command(epilog="Example: tradewind train sample")
+    def train(
+        playbook: PlaybookArgument = "sample",
+        source: SourceOption = None,
+        set_: SetOption = None,
+        as_of: AsOfOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Fit every model on each walk-forward fold; finished folds are kept, so it goes on after an interruption."""
+        with failures(json):
+            from tradewind.evaluation.training import train as train_
+
+            with progress_bar() as progress:
+                report = train_(open_workspace(playbook, source, set_), progress, as_of=instant(as_of))
+            if json:
+                emit(report)
+                return
+            for name, row in report["models"].items():
+                typer.echo(f"{name:<24} {row['folds']} folds, {row['forecasts']:,} forecasts, version {row['version']}")

@@ -1,0 +1,119 @@
+"""One recommendation followed from raw bars to order, with every number on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tradewind.errors import InputError
+from tradewind.evaluation.backtest import TrackRecord
+from tradewind.evaluation.recommend import recommendation
+
+BARS_SHOWN = 5
+
+
+def explain(record: TrackRecord, symbol: str) -> dict[str, Any]:
+    """Return the steps for one symbol at the record's newest close, in the order of the corridor.
+
+    Raises ``InputError`` for a symbol that is not in the universe.
+    """
+    panel = record.world.panel
+    if symbol not in panel.symbols:
+        raise InputError(f"{symbol!r} is not in this universe", hint=f"it has {', '.join(panel.symbols[:20])}")
+    row, column = len(panel) - 1, panel.symbols.index(symbol)
+    said = recommendation(record.decision, row, column)
+    return {
+        "symbol": symbol,
+        "as_of": said["as_of"],
+        "1_bars": _bars(record, row, column),
+        "2_features": _features(record, row, column),
+        "3_forecasts": _forecasts(record, row, column),
+        "4_calibration": _calibration(record, row, column),
+        "5_decision": {k: said[k] for k in ("action", "confidence", "event", "horizon_bars", "reasons")},
+        "6_size": _size(record, row, column, said),
+        "7_order": _order(record, said),
+        "provenance": {
+            "data_version": record.manifest.data_version,
+            "code": record.manifest.code,
+            "playbook_hash": record.manifest.playbook["hash"],
+            "flags": list(panel.flags),
+        },
+    }
+
+
+def _bars(record: TrackRecord, row: int, column: int) -> list[dict[str, Any]]:
+    panel = record.world.panel
+    rows = range(max(0, row - BARS_SHOWN + 1), row + 1)
+    names = ("open", "high", "low", "close", "volume")
+    return [
+        {
+            "time": str(np.datetime_as_string(panel.times[t], unit="s")) + "Z",
+            **{name: float(panel.fields[name][t, column]) for name in names},
+            "adjustment_factor": float(panel.factor[t, column]),
+        }
+        for t in rows
+    ]
+
+
+def _features(record: TrackRecord, row: int, column: int) -> dict[str, float | None]:
+    features = record.world.features
+    values = features.values[row, column]
+    return {n: (float(v) if np.isfinite(v) else None) for n, v in zip(features.names, values, strict=True)}
+
+
+def _forecasts(record: TrackRecord, row: int, column: int) -> dict[str, Any]:
+    return {
+        name: {
+            "version": forecast.version,
+            "horizons": {
+                str(h): _quantiles(forecast.levels, forecast.quantiles[row, column, i])
+                for i, h in enumerate(forecast.horizons)
+            },
+        }
+        for name, forecast in record.forecasts.items()
+    }
+
+
+def _calibration(record: TrackRecord, row: int, column: int) -> dict[str, Any]:
+    raw = record.forecasts[record.world.plan.models.use]
+    after = record.decision.belief.forecast
+    return {
+        str(h): {
+            "before": _quantiles(raw.levels, raw.quantiles[row, column, i]),
+            "after": _quantiles(after.levels, after.quantiles[row, column, i]),
+        }
+        for i, h in enumerate(after.horizons)
+    }
+
+
+def _quantiles(levels: tuple[float, ...], values: Any) -> dict[str, float | None]:
+    pairs = zip(levels, values, strict=True)
+    return {f"q{round(level * 100):02d}": (float(v) if np.isfinite(v) else None) for level, v in pairs}
+
+
+def _size(record: TrackRecord, row: int, column: int, said: dict[str, Any]) -> dict[str, Any]:
+    plan, signals = record.world.plan, record.decision.signals
+    return {
+        "stop_distance": float(signals.stop[row, column]),
+        "risk_per_trade": plan.sizing.risk_per_trade,
+        "risk_weight": plan.sizing.risk_per_trade / float(signals.stop[row, column]),
+        "position_max": plan.limits.position_max,
+        "bound_by": said["bound_by"],
+        "weight": said["weight"],
+    }
+
+
+def _order(record: TrackRecord, said: dict[str, Any]) -> dict[str, Any]:
+    execution, account = record.world.plan.execution, record.world.plan.account
+    if not said["weight"]:
+        return {"order": None, "why": "no new position is recommended"}
+    return {
+        "order": "market",
+        "fills": execution.entry.replace("_", " "),
+        "shares": said["shares"],
+        "notional": said["weight"] * account.start_capital,
+        "equity": account.start_capital,
+        "stop": said["stop"],
+        "time_exit_bars": said["horizon_bars"],
+    }
