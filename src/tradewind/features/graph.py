@@ -6,10 +6,12 @@ through the whole plan while they are in cache. Symbols are split over threads; 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -264,7 +266,7 @@ class FeatureEngine:
         height = self._reserve(rows, columns)
         by_row = {name: inputs.by_row(block, name) for name in self._row_inputs}
         sector = inputs.sector_codes(block.sectors)
-        with _pool(self._threads if height * columns >= 2 * LEAST_PER_THREAD else 1) as pool:
+        with _Workers(self._threads if height * columns >= 2 * LEAST_PER_THREAD else 1) as pool:
             for start in range(0, rows, height):
                 part = slice(start, min(start + height, rows))
                 _Pass(self, state, block, by_row, sector, part, pool).run(values[part])
@@ -320,9 +322,11 @@ class _Pass:
     def run(self, values: NDArray[np.float32]) -> None:
         """Run all phases, then write the features to their place in the table."""
         for across, steps in self.phases:
-            work = self._cross_sections if across else self._columns
-            self.pool.split(self.rows if across else self.columns, lambda a, b, w=work, s=steps: w(s, a, b))
-        self.pool.split(self.rows, lambda a, b: _interleave(self.results, values, a, b))
+            if across:
+                self.pool.split(self.rows, partial(self._cross_sections, steps))
+            else:
+                self.pool.split(self.columns, partial(self._columns, steps))
+        self.pool.split(self.rows, partial(_interleave, self.results, values))
 
     def _columns(self, steps: Sequence[Step], first: int, last: int) -> None:
         whole = [self.buffers[i] for i in range(len(self.buffers))]
@@ -405,12 +409,8 @@ class _Workers:
             work(0, length)
             return
         edges = [length * i // self.threads for i in range(self.threads + 1)]
-        for done in [self.executor.submit(work, a, b) for a, b in zip(edges, edges[1:], strict=False)]:
+        for done in [self.executor.submit(work, a, b) for a, b in itertools.pairwise(edges)]:
             done.result()
-
-
-def _pool(threads: int) -> _Workers:
-    return _Workers(threads)
 
 
 def _distinct(names: Sequence[str]) -> Sequence[str]:
@@ -449,7 +449,7 @@ def compute(panel: Panel, names: Sequence[str] | None = None, *, threads: int | 
 
 def missing_inputs(panel: Panel, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the features that will be all missing on this panel, with the inputs that they lack."""
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for name in names:
         spec = registry.get(name)
         if spec.expression is None:

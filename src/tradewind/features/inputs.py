@@ -17,18 +17,26 @@ EVENT_FIELDS = ("split", "dividend")
 CONTEXT = ("vix", "index")
 
 CLOCK: dict[str, Callable[[NDArray[np.datetime64]], FloatArray]] = {
-    "session": timetable.session,
-    "day_of_week": timetable.day_of_week,
-    "day_of_month": timetable.day_of_month,
-    "month": timetable.month,
-    "minute_of_day": timetable.minute_of_day,
-    "day_of_year": timetable.day_of_year,
-    "bars_from_month_start": timetable.sessions_from_month_start,
-    "sessions_to_month_end": timetable.sessions_to_month_end,
-    "days_to_next_session": timetable.days_to_next_session,
-    "days_since_last_session": timetable.days_since_last_session,
-    "is_third_friday": timetable.is_third_friday,
-    "sessions_to_third_friday": timetable.sessions_to_third_friday,
+    name: getattr(timetable, name)
+    for name in (
+        "session",
+        "day_of_week",
+        "day_of_month",
+        "month",
+        "month_of_quarter",
+        "season_sine",
+        "season_cosine",
+        "minute_of_day",
+        "minute_of_hour",
+        "hour_of_day",
+        "sessions_from_month_start",
+        "sessions_to_month_end",
+        "is_turn_of_month",
+        "days_to_next_session",
+        "days_since_last_session",
+        "is_third_friday",
+        "sessions_to_third_friday",
+    )
 }
 
 

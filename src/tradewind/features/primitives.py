@@ -460,29 +460,28 @@ def session_range(x, session, high, low, close, total, memory, marks, ring, firs
 def adjustment(close, split, dividend, out, out_split, memory, marks, ring, first, last):  # type: ignore[no-untyped-def]
     """Forward factor of prices and of share counts; events on missing bars still count.
 
-    ``memory`` holds the last known close, the factor and the share factor, each stored less its start (NaN, 1 and
-    1 become 0); ``marks[1]`` tells of an impossible event.
+    ``memory`` holds the last known close and both factors; ``marks[1]`` tells of an impossible event.
     """
-    before_close, log_free, shares = memory[0], memory[1], memory[2]
-    known, broken = marks[0], marks[1]
+    last_close, factor, shares = memory[0], memory[1], memory[2]
+    known, broken, started = marks[0], marks[1], marks[2]
     for t in range(close.shape[0]):
         for j in range(first, last):
             s, d = split[t, j], dividend[t, j]
-            if marks[2, j] == 0:
-                log_free[j], shares[j], marks[2, j] = 1.0, 1.0, 1
+            if started[j] == 0:
+                factor[j], shares[j], started[j] = 1.0, 1.0, 1
             shares[j] *= s
             if known[j] and (s != 1.0 or d != 0.0):
-                before = before_close[j] / s if s > 0.0 else np.nan
+                before = last_close[j] / s if s > 0.0 else np.nan
                 if not (0.0 <= d < before):
                     broken[j] = 1
-                log_free[j] *= s / (1.0 - d / before)
-                before_close[j] = before - d
+                factor[j] *= s / (1.0 - d / before)
+                last_close[j] = before - d
             value = close[t, j]
             out[t, j] = np.nan
             out_split[t, j] = np.nan
             if not _missing(value):
-                known[j], before_close[j] = 1, value
-                out[t, j], out_split[t, j] = log_free[j], shares[j]
+                known[j], last_close[j] = 1, value
+                out[t, j], out_split[t, j] = factor[j], shares[j]
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,10 @@ KERNELS: dict[str, Callable[..., Any]] = {"ratio": ratio, "select": select}
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Who stands in each bar's cross-section: ``present`` and ``member`` ``(T, N)``, ``sector`` code ``(N,)``, -1 unknown."""
+    """Who stands in each bar's cross-section.
+
+    ``present`` and ``member`` ``(T, N)``; ``sector`` is a code for each symbol ``(N,)``, -1 where unknown.
+    """
 
     present: NDArray[np.bool_]
     member: NDArray[np.bool_]

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tradewind.market.calendar import calendar
+
 FloatArray = NDArray[np.float64]
 TimeArray = NDArray[np.datetime64]
 DateArray = NDArray[np.datetime64]
 
 EXCHANGE = "XNYS"
-FIRST_YEAR, LAST_YEAR = 1970, 2049
 
 
 @lru_cache(maxsize=32768)
 def _offset_minutes(day: int) -> int:
     """Return New York's distance from UTC at noon of a day (days since 1970)."""
-    from datetime import UTC, datetime, timedelta
-
     noon = datetime(1970, 1, 1, 12, tzinfo=UTC) + timedelta(days=day)
     offset = noon.astimezone(ZoneInfo("America/New_York")).utcoffset()
     return int(offset.total_seconds() // 60) if offset is not None else 0
@@ -39,13 +39,9 @@ def dates(times: TimeArray) -> DateArray:
     return local(times).astype("datetime64[D]")
 
 
-@lru_cache(maxsize=1)
 def sessions() -> DateArray:
     """Return the exchange's session days, holidays published ahead included."""
-    import exchange_calendars
-
-    calendar = exchange_calendars.get_calendar(EXCHANGE, start=f"{FIRST_YEAR}-01-01", end=f"{LAST_YEAR}-12-31")
-    return np.asarray(calendar.sessions.to_numpy().astype("datetime64[D]"))
+    return calendar(EXCHANGE).sessions
 
 
 def session(times: TimeArray) -> FloatArray:
@@ -130,3 +126,33 @@ def sessions_to_third_friday(times: TimeArray) -> FloatArray:
     following = _third_friday(days.astype("datetime64[M]") + 1)
     expiry = np.where(days <= this, this, following)
     return (np.searchsorted(sessions(), expiry) - np.searchsorted(sessions(), days)).astype(np.float64)
+
+
+def season_sine(times: TimeArray) -> FloatArray:
+    """Sine of the time of the year."""
+    return np.asarray(np.sin(2.0 * np.pi * day_of_year(times) / 365.25))
+
+
+def season_cosine(times: TimeArray) -> FloatArray:
+    """Cosine of the time of the year."""
+    return np.asarray(np.cos(2.0 * np.pi * day_of_year(times) / 365.25))
+
+
+def minute_of_hour(times: TimeArray) -> FloatArray:
+    """0 … 59."""
+    return np.asarray(minute_of_day(times) % 60.0)
+
+
+def hour_of_day(times: TimeArray) -> FloatArray:
+    """0 … 23, New York."""
+    return np.asarray(minute_of_day(times) // 60.0)
+
+
+def month_of_quarter(times: TimeArray) -> FloatArray:
+    """0, 1 or 2."""
+    return np.asarray((month(times) - 1.0) % 3.0)
+
+
+def is_turn_of_month(times: TimeArray) -> FloatArray:
+    """1 on the last session of a month and on the first three, else 0 (Lakonishok and Smidt 1988)."""
+    return ((sessions_to_month_end(times) == 0) | (sessions_from_month_start(times) <= 3)).astype(np.float64)
