@@ -47,9 +47,7 @@ class QuantileGrid:
         """Refuse grids that define no distribution."""
         p = np.asarray(self.levels)
         if p.size < 2 or not bool(np.all((p > 0) & (p < 1))) or bool(np.any(np.diff(p) <= 0)):
-            raise InputError(
-                f"a quantile grid needs two or more rising levels inside (0, 1), got {self.levels}"
-            )
+            raise InputError(f"a quantile grid needs two or more rising levels inside (0, 1), got {self.levels}")
         if self.tail not in ("normal", "t", "exponential"):
             raise InputError(f"unknown tail {self.tail!r}", hint="use 'normal', 't' or 'exponential'")
         if self.df <= 1.0:
@@ -96,9 +94,7 @@ def cdf(quantiles: ArrayLike, threshold: ArrayLike, on: QuantileGrid) -> FloatAr
         if on.tail == "exponential":
             below = _exponential_cdf(below, q, x, on)
     step = np.where(x >= b, np.asarray(on.levels)[right], np.asarray(on.levels)[left])
-    return np.where(
-        np.isfinite(q).all(axis=-1) & np.isfinite(x), np.where(b > a, below, _outside(step, q, x)), np.nan
-    )
+    return np.where(np.isfinite(q).all(axis=-1) & np.isfinite(x), np.where(b > a, below, _outside(step, q, x)), np.nan)
 
 
 def probability_above(quantiles: ArrayLike, threshold: ArrayLike, on: QuantileGrid) -> FloatArray:

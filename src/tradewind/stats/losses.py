@@ -21,7 +21,7 @@ def pinball(outcome: ArrayLike, quantiles: ArrayLike, levels: Sequence[float]) -
     Parameters
     ----------
     outcome
-        What happened, shape ``(...)``.
+        What happened, shape ``(...)``, or ``(..., 1)``.
     quantiles
         Forecast quantiles, shape ``(..., Q)``, in the unit of the outcome.
     levels
@@ -31,8 +31,9 @@ def pinball(outcome: ArrayLike, quantiles: ArrayLike, levels: Sequence[float]) -
     -------
     ``(..., Q)``: ``max(p (y - q), (p - 1) (y - q))``, Koenker & Bassett (1978).
     """
-    p = _levels(levels)
-    error = np.asarray(outcome, dtype=np.float64)[..., None] - np.asarray(quantiles, dtype=np.float64)
+    p, q = _levels(levels), np.asarray(quantiles, dtype=np.float64)
+    y = np.asarray(outcome, dtype=np.float64)
+    error = (y if y.ndim == q.ndim and y.shape[-1] == 1 else y[..., None]) - q
     return np.maximum(p * error, (p - 1.0) * error)
 
 
@@ -68,9 +69,7 @@ def interval_score(outcome: ArrayLike, lower: ArrayLike, upper: ArrayLike, cover
 
 def brier(happened: ArrayLike, probability: ArrayLike) -> FloatArray:
     """Return the squared error of the probability of an event; ``happened`` is 0, 1 or NaN (Brier 1950)."""
-    return np.asarray(
-        (np.asarray(probability, dtype=np.float64) - np.asarray(happened, dtype=np.float64)) ** 2
-    )
+    return np.asarray((np.asarray(probability, dtype=np.float64) - np.asarray(happened, dtype=np.float64)) ** 2)
 
 
 def log_score(happened: ArrayLike, probability: ArrayLike, floor: float = 1e-12) -> FloatArray:
@@ -98,11 +97,7 @@ def ranked_probability_score(bucket: ArrayLike, probabilities: ArrayLike) -> Flo
     """
     p = np.asarray(probabilities, dtype=np.float64)
     outcome = np.asarray(bucket)
-    shares = (
-        outcome.astype(np.float64)
-        if outcome.shape == p.shape
-        else _one_hot(outcome.astype(np.int64), p.shape[-1])
-    )
+    shares = outcome.astype(np.float64) if outcome.shape == p.shape else _one_hot(outcome.astype(np.int64), p.shape[-1])
     gap = np.cumsum(p, axis=-1) - np.cumsum(shares, axis=-1)
     return np.asarray(np.mean(gap**2, axis=-1))
 

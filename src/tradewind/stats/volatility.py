@@ -55,17 +55,13 @@ def parkinson_variance(high: FloatArray, low: FloatArray) -> FloatArray:
     return np.asarray(np.log(high / low) ** 2 / (4.0 * math.log(2.0)))
 
 
-def garman_klass_variance(
-    open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray
-) -> FloatArray:
+def garman_klass_variance(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
     """Return each bar's variance from its four prices, no overnight part (Garman & Klass 1980, eq. 20)."""
     body = np.log(close / open_) ** 2
     return np.asarray(0.5 * np.log(high / low) ** 2 - (2.0 * math.log(2.0) - 1.0) * body)
 
 
-def rogers_satchell_variance(
-    open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray
-) -> FloatArray:
+def rogers_satchell_variance(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
     """Return each bar's variance whatever its drift, no overnight part (Rogers & Satchell 1991)."""
     up = np.log(high / close) * np.log(high / open_)
     down = np.log(low / close) * np.log(low / open_)

@@ -38,9 +38,7 @@ def volatility(returns: ArrayLike, *, periods_per_year: float = 252.0) -> tuple[
 
 
 @metric("returns", "per year", "mean(r - f) / sd(r - f) · √P (Sharpe 1994)")
-def sharpe(
-    returns: ArrayLike, *, periods_per_year: float = 252.0, risk_free: float = 0.0
-) -> tuple[float, int]:
+def sharpe(returns: ArrayLike, *, periods_per_year: float = 252.0, risk_free: float = 0.0) -> tuple[float, int]:
     """Return the annualised Sharpe ratio; ``risk_free`` is the rate per bar."""
     r = clean(returns) - risk_free
     return ratio(mean(r), sd(r)) * math.sqrt(periods_per_year), r.size
@@ -71,7 +69,7 @@ def max_drawdown(returns: ArrayLike, *, periods_per_year: float = 252.0) -> tupl
 
 @metric("returns", "bars", "longest stretch of bars below a former peak")
 def max_drawdown_bars(returns: ArrayLike, *, periods_per_year: float = 252.0) -> tuple[float, int]:
-    """Return how long equity stayed below a peak at most; an unrecovered fall counts up to the sample's end."""
+    """Return how long equity stayed below a peak at most; an unrecovered fall counts to the end."""
     under = drawdowns(clean(returns)) > 0
     if not under.size:
         return math.nan, 0
@@ -108,7 +106,7 @@ def equity_curve(returns: ArrayLike) -> FloatArray:
 
 
 def drawdowns(returns: ArrayLike) -> FloatArray:
-    """Return how far equity lies below its running peak, ``(T + 1,)`` positive fractions, beginning with 0."""
+    """Return how far equity lies below its running peak, ``(T + 1,)`` positive, beginning with 0."""
     equity = equity_curve(returns)
     return np.asarray(1.0 - equity / np.maximum.accumulate(equity))
 

@@ -76,6 +76,4 @@ def definition(name: str) -> Definition:
 
 def summary(returns: ArrayLike, periods_per_year: float) -> dict[str, Metric]:
     """Return every metric that needs nothing but the returns."""
-    return {
-        name: REGISTRY[name].compute(returns, periods_per_year=periods_per_year) for name in names("returns")
-    }
+    return {name: REGISTRY[name].compute(returns, periods_per_year=periods_per_year) for name in names("returns")}

@@ -11,15 +11,18 @@ FloatArray = NDArray[np.float64]
 
 
 def clean(values: ArrayLike) -> FloatArray:
+    """Return the finite values, flat."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     return flat[np.isfinite(flat)]
 
 
 def mean(values: FloatArray) -> float:
+    """Return the mean, NaN of nothing."""
     return float(values.mean()) if values.size else math.nan
 
 
 def sd(values: FloatArray) -> float:
+    """Return the standard deviation with n - 1; 0 where the spread is rounding noise."""
     if values.size < 2:
         return math.nan
     return float(values.std(ddof=1)) if varies(values) else 0.0
@@ -31,6 +34,7 @@ def varies(values: FloatArray) -> bool:
 
 
 def ratio(above: float, below: float) -> float:
+    """Return the quotient, NaN unless the denominator is positive."""
     return above / below if below > 0 else math.nan
 
 

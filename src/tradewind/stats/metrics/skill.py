@@ -33,15 +33,13 @@ def icir(score: ArrayLike, outcome: ArrayLike, *, ranks: bool = True) -> tuple[f
 @metric("forecasts", "fraction", "share of (date, name) with sign(score) = sign(outcome), zeros left out")
 def directional_accuracy(score: ArrayLike, outcome: ArrayLike) -> tuple[float, int]:
     """Return the share of forecasts whose direction was right."""
-    product = clean(
-        np.sign(np.asarray(score, dtype=np.float64)) * np.sign(np.asarray(outcome, dtype=np.float64))
-    )
+    product = clean(np.sign(np.asarray(score, dtype=np.float64)) * np.sign(np.asarray(outcome, dtype=np.float64)))
     decided = product[product != 0]
     return ratio(float((decided > 0).sum()), float(decided.size)), decided.size
 
 
 def correlations_by_date(score: ArrayLike, outcome: ArrayLike, *, ranks: bool = False) -> FloatArray:
-    """Return the cross-sectional correlation of every date, ``(T,)``; NaN below three names or without spread."""
+    """Return the cross-sectional correlation of every date, ``(T,)``; NaN below three names or spread."""
     x, y = np.asarray(score, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
     both = np.isfinite(x) & np.isfinite(y)
     x, y = np.where(both, x, np.nan), np.where(both, y, np.nan)
