@@ -53,6 +53,7 @@ class Instruments:
     names: list[Name] = field(default_factory=list)
     merges: dict[str, str] = field(default_factory=dict)
     pending: list[dict[str, object]] = field(default_factory=list)
+    _index: dict[str, list[Name]] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame) -> Instruments:
@@ -99,7 +100,7 @@ class Instruments:
     def learn(self, symbols: Iterable[str], *, source: str) -> None:
         """Give an id to every symbol never seen."""
         seen = self._by_symbol()
-        for symbol in sorted(set(symbols) - set(seen)):
+        for symbol in sorted(set(symbols) - seen.keys()):
             self._name(Name(self._new_id(symbol), symbol, ALWAYS), source)
 
     def list_again(self, symbol: str, start: datetime, *, source: str) -> str:
@@ -144,10 +145,11 @@ class Instruments:
         return pl.DataFrame([{**row, **stamp} for row in self.pending], schema=INSTRUMENT_SCHEMA)
 
     def _by_symbol(self) -> dict[str, list[Name]]:
-        found: dict[str, list[Name]] = defaultdict(list)
-        for name in sorted(self.names, key=lambda n: (n.start, n.instrument)):
-            found[name.symbol].append(name)
-        return found
+        if self._index is None:
+            self._index = defaultdict(list)
+            for name in sorted(self.names, key=lambda n: (n.start, n.instrument)):
+                self._index[name.symbol].append(name)
+        return self._index
 
     def _sole(self, names: list[Name]) -> str | None:
         ids = {self.canonical(n.instrument) for n in names}
@@ -161,11 +163,8 @@ class Instruments:
         return pl.when(pl.col("symbol") == symbol).then(choice).otherwise("instrument").alias("instrument")
 
     def _new_id(self, symbol: str) -> str:
-        taken = {n.instrument for n in self.names}
-        number = 1
-        while f"{symbol}#{number}" in taken:
-            number += 1
-        return f"{symbol}#{number}"
+        mine = {n.instrument for n in self._by_symbol().get(symbol, ())}
+        return f"{symbol}#{1 + sum(i.startswith(f'{symbol}#') for i in mine)}"
 
     def _named_from(self, instrument: str, symbol: str, at: datetime, source: str) -> str:
         wanted = Name(instrument, symbol, at)
@@ -175,6 +174,7 @@ class Instruments:
 
     def _name(self, name: Name, source: str) -> None:
         self.names.append(name)
+        self._index = None
         self.pending.append(_statement(name, "name", "", source))
 
     def _merge(self, loser: str, winner: str, at: datetime, source: str) -> None:

@@ -8,7 +8,6 @@ read that meets no revision above 0 has nothing to resolve.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,6 +26,7 @@ from deltalake.exceptions import DeltaError
 
 from tradewind.errors import DataError
 from tradewind.market.bars import UTC_TIME, Schema
+from tradewind.market.store.durable import flush_to_disk
 from tradewind.market.store.failures import explain
 
 _TICK: Final = timedelta(microseconds=1)
@@ -396,11 +396,11 @@ class Table:
         log = self.path / "_delta_log" / f"{version:020d}.json"
         folders = {log.parent}
         for name in _added_by(log):
-            _flush(self.path / name)
+            flush_to_disk(self.path / name)
             folders.add((self.path / name).parent)
-        _flush(log)
+        flush_to_disk(log)
         for folder in folders:
-            _flush(folder)
+            flush_to_disk(folder)
 
 
 def _latest(rows: pl.DataFrame, key: list[str], *, single: bool) -> pl.DataFrame:
@@ -460,13 +460,3 @@ def _added_by(log: Path) -> list[str]:
 
     entries: list[dict[str, Any]] = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line]
     return [unquote(entry["add"]["path"]) for entry in entries if "add" in entry]
-
-
-def _flush(path: Path) -> None:
-    if os.name == "nt":  # pragma: no cover - folders cannot be opened there
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,0 +1,274 @@
+"""One file that holds a whole home, as of one moment, proven readable; and the way back."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Final
+
+from tradewind.errors import DataError, InputError, RetryError
+from tradewind.market.store.database import copy_sqlite
+from tradewind.market.store.durable import flush_to_disk
+from tradewind.market.store.failures import storage_failures
+from tradewind.market.store.home import FOLDERS, Home
+from tradewind.market.store.lake import Lake
+
+_FORMAT: Final = 1
+_MANIFEST: Final = "manifest.json"
+_CHUNK: Final = 2**20
+_LEFT_OUT: Final = {"records.db", "records.db-wal", "records.db-shm", "records.db-journal", "lake/writer.lock"}
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What a backup file holds: files, their bytes, and the hash of its manifest."""
+
+    path: Path
+    files: int
+    size: int
+    digest: str
+
+
+def backup(home: Home, file: Path) -> Archive:
+    """Write everything in ``home`` except ``cache/`` to one tar file, and read it back to prove it.
+
+    Writers of the lake wait meanwhile. The records are copied first, so that they never speak of rows the
+    archive lacks. A records database on a server is not in it: dump that with the server's own tool.
+
+    Raises
+    ------
+    InputError
+        There is no home, or ``file`` exists already.
+    RetryError
+        The disk is full, another process writes to the lake, or a file changed while it was read.
+    DataError
+        What was written cannot be read back.
+    """
+    if not home.root.is_dir():
+        raise InputError(f"nothing to back up: there is no {home.root}", hint="set TRADEWIND_HOME to the home meant")
+    if file.exists():
+        raise InputError(f"{file} exists already", hint="choose another name: a backup never overwrites one")
+    partial = file.with_name(file.name + ".partial")
+    try:
+        with storage_failures(file.parent):
+            _write(home, partial)
+            archive = verify(partial)
+            partial.rename(file)
+            flush_to_disk(file.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Archive(file, archive.files, archive.size, archive.digest)
+
+
+def restore(file: Path, home: Path, *, replace: bool = False) -> Archive:
+    """Bring back a home from a backup: all of it, or nothing.
+
+    Parameters
+    ----------
+    file
+        What :func:`backup` wrote.
+    home
+        Folder to restore into.
+    replace
+        Allow ``home`` to hold something; it is moved aside to ``NAME.before-restore``, never deleted.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or ``home`` is not empty.
+    DataError
+        The file is no backup, or damaged; ``home`` is untouched then.
+    """
+    occupied = home.exists() and any(home.iterdir())
+    if occupied and not replace:
+        raise InputError(
+            f"{home} is not empty",
+            hint="restore into another folder (TRADEWIND_HOME), or move this one aside with --replace",
+        )
+    with storage_failures(home.parent):
+        home.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f"{home.name}.restoring-", dir=home.parent))
+        fresh.chmod(0o755)
+    try:
+        with storage_failures(home.parent):
+            archive = _extract(file, fresh)
+            _swap(fresh, home, occupied)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return archive
+
+
+def verify(file: Path) -> Archive:
+    """Read a backup and compare every file with the hash written beside it.
+
+    Raises ``DataError`` that names the first file which is missing, damaged or not listed.
+    """
+    return _read(file, None)
+
+
+def _write(home: Home, partial: Path) -> None:
+    hashes: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(dir=partial.parent, prefix=".backup-") as folder:
+        copy = Path(folder) / "records.db"
+        if home.records.exists():
+            copy_sqlite(home.records, copy)
+        with Lake(home.lake).writing(), tarfile.open(partial, "x:") as tar:
+            if copy.exists():
+                hashes["records.db"] = _add(tar, copy, "records.db")
+            for path in _files(home, partial):
+                name = path.relative_to(home.root).as_posix()
+                hashes[name] = _add(tar, path, name)
+            _add_manifest(tar, hashes)
+    flush_to_disk(partial)
+
+
+def _files(home: Home, partial: Path) -> Iterator[Path]:
+    for path in sorted(home.root.rglob("*")):
+        name = path.relative_to(home.root)
+        if path.is_file() and path != partial and not _left_out(name):
+            yield path
+
+
+def _left_out(name: Path) -> bool:
+    """Return whether a file is copied otherwise, can be computed again, or is another backup being written."""
+    passing = name.suffix == ".partial" or any(part.startswith(".backup-") for part in name.parts)
+    return passing or name.parts[0] == "cache" or name.as_posix() in _LEFT_OUT
+
+
+def _add(tar: tarfile.TarFile, path: Path, name: str) -> str:
+    with path.open("rb") as stream:
+        entry = tar.gettarinfo(arcname=f"home/{name}", fileobj=stream)
+        entry.uid = entry.gid = 0
+        entry.uname = entry.gname = ""
+        reader = _Hashing(stream)
+        try:
+            tar.addfile(entry, reader)
+        except OSError as failure:
+            if "unexpected end of data" not in str(failure):
+                raise
+            raise RetryError(f"{path} changed while it was backed up", hint="run the backup again") from failure
+    return reader.digest.hexdigest()
+
+
+def _add_manifest(tar: tarfile.TarFile, hashes: dict[str, str]) -> None:
+    content = json.dumps({"format": _FORMAT, "files": hashes}, indent=1, sort_keys=True).encode()
+    entry = tarfile.TarInfo(_MANIFEST)
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))
+
+
+class _Hashing(io.RawIOBase):
+    """A stream that hashes what is read through it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """Read and hash."""
+        data = self.stream.read(size)
+        self.digest.update(data)
+        return data
+
+
+def _extract(file: Path, folder: Path) -> Archive:
+    for name in FOLDERS:
+        (folder / name).mkdir()
+    return _read(file, folder)
+
+
+def _read(file: Path, target: Path | None) -> Archive:
+    """Go through a backup once; write its files below ``target`` where that is given."""
+    seen: dict[str, str] = {}
+    manifest: dict[str, Any] | None = None
+    raw = b""
+    size = 0
+    with _opened(file) as tar:
+        for entry in tar:
+            stream = tar.extractfile(entry)
+            if stream is None:
+                raise _damaged(file, f"{entry.name} is not a plain file")
+            if entry.name == _MANIFEST:
+                raw = stream.read()
+                manifest = json.loads(raw)
+            else:
+                name = _safe(file, entry.name)
+                seen[name] = _copy(stream, None if target is None else target / name)
+                size += entry.size
+    if manifest is None:
+        raise _damaged(file, "its manifest is missing: the file is cut short")
+    _compare(file, manifest, seen)
+    return Archive(file, len(seen), size, hashlib.sha256(raw).hexdigest())
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(file, "r:") as tar:
+            yield tar
+    except FileNotFoundError as failure:
+        raise InputError(f"no such backup: {file}") from failure
+    except (tarfile.TarError, EOFError, ValueError) as failure:
+        raise _damaged(file, str(failure)) from failure
+
+
+def _safe(file: Path, name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or path.parts[0] != "home" or len(path.parts) < 2:
+        raise _damaged(file, f"it holds a file outside of the home: {name}")
+    return PurePosixPath(*path.parts[1:]).as_posix()
+
+
+def _copy(stream: IO[bytes], path: Path | None) -> str:
+    digest = hashlib.sha256()
+    if path is None:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+        return digest.hexdigest()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as copy:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+            copy.write(chunk)
+        copy.flush()
+        os.fsync(copy.fileno())
+    return digest.hexdigest()
+
+
+def _compare(file: Path, manifest: dict[str, Any], seen: dict[str, str]) -> None:
+    if manifest.get("format") != _FORMAT:
+        raise InputError(
+            f"{file} has backup format {manifest.get('format')}, this Tradewind reads {_FORMAT}",
+            hint="upgrade: pip install --upgrade tradewind",
+        )
+    listed: dict[str, str] = manifest["files"]
+    for name in sorted({*listed, *seen}):
+        if listed.get(name) != seen.get(name):
+            raise _damaged(file, f"{name} differs from the hash in its manifest")
+
+
+def _damaged(file: Path, detail: str) -> DataError:
+    return DataError(f"{file} is no backup, or damaged: {detail}", hint="use another backup; nothing was changed")
+
+
+def _swap(fresh: Path, home: Path, occupied: bool) -> None:
+    if occupied:
+        home.rename(_aside(home))
+    elif home.exists():
+        home.rmdir()
+    fresh.rename(home)
+    flush_to_disk(home.parent)
+
+
+def _aside(home: Path) -> Path:
+    names = (home.with_name(f"{home.name}.before-restore{n}") for n in ("", *(f"-{i}" for i in range(2, 1000))))
+    return next(path for path in names if not path.exists())
