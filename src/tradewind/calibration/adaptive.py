@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,7 +207,7 @@ def _outcomes(forecast: Forecast, labels: Labels, first_row: int) -> FloatArray:
 
 def _constants(
     settings: CalibrationSection, horizons: Sequence[int], levels: Sequence[float]
-) -> tuple[NDArray[np.int64], FloatArray, FloatArray, NDArray[np.int64], FloatArray, FloatArray, FloatArray]:
+) -> tuple[NDArray[Any], ...]:
     """Return what the kernel needs: horizons, control steps, levels, mirrors, scores, gains and the settings."""
     from scipy import special
 
