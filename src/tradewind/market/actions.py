@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -74,6 +76,8 @@ def _accumulate(
     return -1, -1
 
 
+_LARGE = 0.2  # jumps of the log factor beyond this must show in the price
+
 #: Ratios that companies split by (and their inverses); stock dividends such as 21:20 included.
 _SPLITS = np.array(
     [
@@ -86,14 +90,32 @@ _SPLITS = np.array(
 )
 
 
-def reconstruct(
-    close: FloatArray, adjusted: FloatArray, split: FloatArray | None = None
-) -> tuple[FloatArray, FloatArray]:
+class Reconstruction(NamedTuple):
+    """What a back-adjusted close tells about one instrument's corporate actions.
+
+    Attributes
+    ----------
+    split
+        Shares after one share before, 1 where none. ``(T,)``.
+    dividend
+        Cash per share held after that split, 0 where none. ``(T,)``.
+    ignored
+        Jumps of the adjusted close that no event explains: they are left out, and should be reported.
+    """
+
+    split: FloatArray
+    dividend: FloatArray
+    ignored: int
+
+
+def reconstruct(close: FloatArray, adjusted: FloatArray, split: FloatArray | None = None) -> Reconstruction:
     """Return the splits and dividends that explain a back-adjusted close, for one instrument.
 
     The factor ``adjusted / close`` jumps on ex-dates only. A jump to within rounding of a ratio that
     companies use is a split (together with a dividend when up to 10 % is left over); any other rise is a
-    dividend; any other fall is kept as a split of that ratio, so that total returns still equal the source's.
+    dividend. Jumps of more than 20 %, and all falls (reverse splits), count only where the raw price moved
+    against them; what is left is ignored, as it must be in tables glued together from several days' snapshots,
+    whose adjusted close falls back from one snapshot to the next.
 
     Accuracy: split ratios are exact; the total return of every bar equals the source's to rounding. A cash
     amount is what the source's own factor implies: within 8 % of the amounts paid on the sample's quotes
@@ -105,21 +127,23 @@ def reconstruct(
         Raw and back-adjusted closes ``(T,)`` of the usable bars, oldest first.
     split
         Splits where the source states them ``(T,)``; only dividends are then looked for.
-
-    Returns
-    -------
-    ``split`` (1 where none) and ``dividend`` (cash per share after that split; 0 where none), each ``(T,)``.
     """
-    jump = np.ones(len(close))
-    jump[1:] = (adjusted[1:] / close[1:]) / (adjusted[:-1] / close[:-1])
+    jump, raw = np.ones(len(close)), np.ones(len(close))
+    raw[1:] = close[1:] / close[:-1]
+    jump[1:] = adjusted[1:] / adjusted[:-1] / raw[1:]
     noise = _rounding_noise(jump, close, adjusted)
+    confirmed = np.abs(np.log(raw * jump)) < np.abs(np.log(raw))
+    small = np.abs(np.log(jump)) <= _LARGE
+    credible = np.where(small, jump > 1, confirmed) | (np.abs(jump - 1) <= noise)
+    ignored = int(np.sum(~credible))
+    jump = np.where(credible, jump, 1.0)
     splits = _split_part(jump, noise) if split is None else np.array(split, dtype=np.float64)
     left = jump / splits
-    paid = np.abs(left - 1) > noise
+    real = np.abs(left - 1) > noise
     if split is None:
-        splits = np.where(paid & (left < 1), splits * left, splits)
+        splits = np.where(real & (left < 1), splits * left, splits)
     before = np.concatenate([close[:1], close[:-1]]) / splits
-    return splits, np.where(paid & (left > 1), (1 - 1 / left) * before, 0.0)
+    return Reconstruction(splits, np.where(real & (left > 1), (1 - 1 / left) * before, 0.0), ignored)
 
 
 def _rounding_noise(jump: FloatArray, close: FloatArray, adjusted: FloatArray) -> FloatArray:
@@ -135,7 +159,7 @@ def _split_part(jump: FloatArray, noise: FloatArray) -> FloatArray:
     left = jump[:, None] / _SPLITS[None, :]
     exact = np.abs(left - 1) <= np.minimum(noise, 5e-4)[:, None]
     large = (_SPLITS >= 1.25) | (_SPLITS <= 0.8)
-    with_dividend = large & (left > 1) & (left < 1.1) & (np.abs(np.log(jump)) > 0.2)[:, None]
+    with_dividend = large & (left > 1) & (left < 1.1) & (np.abs(np.log(jump)) > _LARGE)[:, None]
     distance = np.where(exact, np.abs(left - 1), np.where(with_dividend, left, np.inf))
     best = np.argmin(distance, axis=1)
     found = np.isfinite(distance[np.arange(len(jump)), best]) & (np.abs(jump - 1) > noise)
@@ -150,3 +174,15 @@ def later_splits(split: FloatArray) -> FloatArray:
     """
     through = np.flip(np.cumprod(np.flip(split, axis=0), axis=0), axis=0)
     return np.asarray(through / split)
+
+
+def usual_ratios(split: FloatArray) -> FloatArray:
+    """Return splits with those within 1e-5 of a ratio that companies use set to that ratio.
+
+    Single-precision tables write 7:1 as 7.000007 and 3:2 as 1.499999.
+    """
+    out = np.array(split, dtype=np.float64)
+    stated = out[out != 1]
+    nearest = _SPLITS[np.argmin(np.abs(stated[:, None] / _SPLITS - 1), axis=1)]
+    out[out != 1] = np.where(np.abs(stated / nearest - 1) < 1e-5, nearest, stated)
+    return out

@@ -30,11 +30,14 @@ class Calendar:
         ISO 10383 market code (``XNYS``), or ``24/7``.
     sessions
         Local dates of the sessions, ``datetime64[D]``, increasing.
+    zone
+        The exchange's time zone.
     opens, closes
         Their first and last instant, ``datetime64[us]``, UTC.
     """
 
     name: str
+    zone: str
     sessions: TimeArray
     opens: TimeArray
     closes: TimeArray
@@ -49,6 +52,13 @@ class Calendar:
         days = np.asarray(dates, dtype="datetime64[D]")
         at = np.clip(np.searchsorted(self.sessions, days), 0, len(self.sessions) - 1)
         return np.where(self.sessions[at] == days, self.closes[at], np.datetime64("NaT"))
+
+    def week_close_of(self, dates: TimeArray) -> TimeArray:
+        """Return the last close of the week (Monday to Sunday) of each date; NaT for weeks without sessions."""
+        weeks, last = _week(self.sessions), self._week_closes()
+        at = np.searchsorted(np.unique(weeks), _week(np.asarray(dates, dtype="datetime64[D]")))
+        inside = np.isin(_week(np.asarray(dates, dtype="datetime64[D]")), weeks)
+        return np.where(inside, last[np.clip(at, 0, len(last) - 1)], np.datetime64("NaT"))
 
     def session_of(self, times: TimeArray) -> IntArray:
         """Return the index of the session that each instant lies in (open < time <= close), else -1."""
@@ -82,7 +92,7 @@ class Calendar:
         return closes[(closes >= low) & (closes <= high)]
 
     def _week_closes(self) -> TimeArray:
-        week = (self.sessions.astype(np.int64) + 3) // 7  # 1970-01-01 was a Thursday
+        week = _week(self.sessions)
         return self.closes[np.append(week[1:] != week[:-1], True)]
 
     def _intraday_closes(self, minutes: int, low: np.datetime64, high: np.datetime64) -> TimeArray:
@@ -113,6 +123,11 @@ class Calendar:
         return self._done[at] + (inside // _MINUTE).astype(np.int64)
 
 
+def _week(dates: TimeArray) -> IntArray:
+    """Number the weeks; they begin on Monday, and 1970-01-01 was a Thursday."""
+    return (dates.astype(np.int64) + 3) // 7
+
+
 @lru_cache(maxsize=8)
 def calendar(name: str = "XNYS") -> Calendar:
     """Return the calendar of an exchange (from ``exchange_calendars``), 1970 to 2060 as far as it is known.
@@ -122,27 +137,30 @@ def calendar(name: str = "XNYS") -> Calendar:
     import exchange_calendars
 
     try:
-        source = _build(exchange_calendars, name)
+        return _build(exchange_calendars, name)
     except exchange_calendars.errors.InvalidCalendarName as error:
         raise InputError(
             f"unknown exchange calendar {name!r}", hint="use a market code such as XNYS, XNAS, XLON or 24/7"
         ) from error
-    return Calendar(name, *(source[:, i].astype(kind) for i, kind in enumerate(_KINDS)))
 
 
-_KINDS = ("datetime64[D]", "datetime64[us]", "datetime64[us]")
-
-
-def _build(library: Any, name: str) -> TimeArray:
-    """Return ``(sessions, 3)``: date, open and close, whatever bounds the exchange's own rules have."""
+def _build(library: Any, name: str) -> Calendar:
+    """Read the schedule between the bounds that the exchange's own rules have."""
     factory = library.calendar_utils.global_calendar_dispatcher.resolve_alias(name)
     kind = type(library.get_calendar(factory, start="2020-01-02", end="2020-02-03"))
     low, high = kind.bound_min(), kind.bound_max()
     first = _FIRST if low is None else max(_FIRST, f"{low:%Y-%m-%d}")
     last = _LAST if high is None else min(_LAST, f"{high:%Y-%m-%d}")
-    table = library.get_calendar(factory, start=first, end=last).schedule
-    parts = (table.index, table["open"].dt.tz_localize(None), table["close"].dt.tz_localize(None))
-    return np.stack([np.asarray(p.to_numpy(), dtype="datetime64[us]") for p in parts], axis=1)
+    source = library.get_calendar(factory, start=first, end=last)
+    table = source.schedule
+    opens, closes = (table[side].dt.tz_localize(None).to_numpy() for side in ("open", "close"))
+    return Calendar(
+        name,
+        str(source.tz),
+        table.index.to_numpy().astype("datetime64[D]"),
+        opens.astype("datetime64[us]"),
+        closes.astype("datetime64[us]"),
+    )
 
 
 def known_timeframe(timeframe: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 #: A bar whose open or close leaves its own range by more than this share of the price is excluded.
@@ -29,8 +30,8 @@ def mark_rows(bars: pl.DataFrame) -> pl.DataFrame:
 
     ``excluded:missing-price`` (no finite price), ``excluded:non-positive``, ``excluded:range`` (open or close
     outside of high and low by more than 0.5 %, or high below low), ``excluded:negative-volume``; and, still
-    usable, ``range`` (outside by less), ``zero-volume`` and ``close-only`` (an index, ``^NAME``, of which
-    only the close is known). Prices of excluded bars are kept as they came, for the report.
+    usable, ``range`` (outside by less, or an index, which nobody trades), ``zero-volume`` and ``close-only`` (an
+    index, ``^NAME``, of which only the close is known). Prices of excluded bars are kept as they came, for the report.
     """
     prices = ("open", "high", "low", "close")
     finite = {name: pl.col(name).is_finite().fill_null(False) for name in prices}
@@ -39,15 +40,16 @@ def mark_rows(bars: pl.DataFrame) -> pl.DataFrame:
     missing = ~pl.all_horizontal(finite.values()) & ~only_close
     negative = pl.any_horizontal((pl.col(name) <= 0).fill_null(False) for name in prices)
     beyond = _outside_range().fill_null(0.0).fill_nan(0.0)
+    tolerance = pl.when(pl.col("symbol").str.starts_with("^")).then(np.inf).otherwise(RANGE_TOLERANCE)
     bad_volume = (pl.col("volume") < 0) | (pl.col("volume").is_finite() == pl.lit(False))
     return bars.with_columns(
         marks=join_marks(
             pl.col("marks"),
             _when(missing, "excluded:missing-price"),
             _when(negative, "excluded:non-positive"),
-            _when(~missing & ~negative & (beyond > RANGE_TOLERANCE), "excluded:range"),
+            _when(~missing & ~negative & (beyond > tolerance), "excluded:range"),
             _when(bad_volume, "excluded:negative-volume"),
-            _when((beyond > _ROUNDING) & (beyond <= RANGE_TOLERANCE), "range"),
+            _when((beyond > _ROUNDING) & (beyond <= tolerance), "range"),
             _when(pl.col("volume") == 0, "zero-volume"),
             _when(only_close, "close-only"),
         )

@@ -52,7 +52,7 @@ class Source(Protocol):
     """
 
     name: ClassVar[str]
-    adjustment: ClassVar[str]
+    adjustment: str
     publication_lag: timedelta
     survivorship_biased: bool
 
@@ -66,6 +66,10 @@ class Source(Protocol):
 
     def sectors(self) -> Mapping[str, str]:
         """Return GICS sectors by symbol, as far as the source knows them."""
+        ...
+
+    def membership(self) -> pl.DataFrame | None:
+        """Return ``symbol, start, end`` (dates, end exclusive, null for open) of its universe, if it knows."""
         ...
 
     def fetch(self, request: Request) -> Iterator[Delivery]:
@@ -82,7 +86,9 @@ SOURCE_ACTION_SCHEMA: Mapping[str, Any] = {name: ACTION_SCHEMA[name] for name in
 
 
 def check_request(source: Source, request: Request) -> None:
-    """Refuse a timeframe that the source does not serve, and a period that ends before it begins."""
+    """Refuse no symbols, a timeframe that is not served, and a period that ends before it begins."""
+    if not request.symbols:
+        raise InputError("no symbols were asked for", hint="name some in [universe] symbols")
     served = source.look_back()
     if request.timeframe not in served:
         raise InputError(

@@ -37,7 +37,7 @@ class SampleSource:
     """Five large technology stocks, chosen long after the fact, and three indices."""
 
     name: ClassVar[str] = "sample"
-    adjustment: ClassVar[str] = "raw"
+    adjustment: str = "raw"
     publication_lag = timedelta(0)
     survivorship_biased = True
 
@@ -56,6 +56,10 @@ class SampleSource:
         """Return the GICS sector that all five had in these years (Communication Services came in 2018)."""
         return dict.fromkeys(_STOCKS, "Information Technology")
 
+    def membership(self) -> pl.DataFrame | None:
+        """Return nothing: the five belong from their first bar to their last."""
+        return None
+
     def fetch(self, request: Request) -> Iterator[Delivery]:
         """Yield all symbols in one delivery; unknown ones are reported and deliver nothing."""
         check_request(self, request)
@@ -73,7 +77,7 @@ class SampleSource:
 def _stock(symbol: str, request: Request) -> Delivery:
     table = _read("bokeh_sampledata", "_data/stocks.csv.gz").filter(pl.col("Ticker") == symbol)
     bars = _stamped(table, symbol, "%Y-%m-%d")
-    split, dividend = reconstruct(bars["close"].to_numpy(), bars["adj close"].to_numpy())
+    split, dividend, _ = reconstruct(bars["close"].to_numpy(), bars["adj close"].to_numpy())
     events = pl.concat([_events(bars, "split", split, split != 1), _events(bars, "dividend", dividend, dividend > 0)])
     return deliver(request, bars, events, (f"{symbol}: {_NOTE}",) if len(events) else ())
 

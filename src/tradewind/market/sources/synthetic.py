@@ -86,7 +86,7 @@ class SyntheticSource:
     """The synthetic market behind the protocol of every other source."""
 
     name: ClassVar[str] = "synthetic"
-    adjustment: ClassVar[str] = "raw"
+    adjustment: str = "raw"
     publication_lag = timedelta(0)
     survivorship_biased = False
 
@@ -111,6 +111,10 @@ class SyntheticSource:
     def sectors(self) -> Mapping[str, str]:
         """Return the sector of every stock."""
         return {s: SECTORS[self._stock(s)[0]] for s in self.symbols("1d") if not s.startswith("^")}
+
+    def membership(self) -> pl.DataFrame | None:
+        """Return nothing: a stock belongs for as long as it lives."""
+        return None
 
     def fetch(self, request: Request) -> Iterator[Delivery]:
         """Yield deliveries of many symbols each; unknown symbols are reported and deliver nothing."""
@@ -154,8 +158,8 @@ class SyntheticSource:
 
     def _deliver(self, symbol: str, world: _World, request: Request) -> Delivery:
         if symbol not in self._known(request.timeframe):
-            last = f"SYN{self.options.n_symbols:04d}"
-            note = f"{symbol}: not in the synthetic market, which has SYN0001 to {last}, {INDEX} and {VIX}"
+            highest = f"SYN{self.options.n_symbols:04d}"
+            note = f"{symbol}: not in the synthetic market, which has SYN0001 to {highest}, {INDEX} and {VIX}"
             return deliver(request, no_bars(), notes=(note,))
         if symbol == VIX:
             return deliver(request, world.vix())
