@@ -64,4 +64,6 @@ def _outside_range() -> pl.Expr:
 
 
 def _when(condition: pl.Expr, mark: str) -> pl.Expr:
-    return pl.when(condition).then(pl.lit(mark)).otherwise(None)
+    """Return the mark where the condition holds and it is not there yet."""
+    new = ~pl.col("marks").str.split(",").list.contains(mark)
+    return pl.when(condition & new).then(pl.lit(mark)).otherwise(None)

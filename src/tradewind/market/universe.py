@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 
 from tradewind.errors import DataError, InputError
 from tradewind.market.tables import column_of, read_table
+
+if TYPE_CHECKING:
+    from tradewind.market.panel import Panel
+    from tradewind.market.tiers import TierName
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -138,7 +143,7 @@ def member_mask(membership: pl.DataFrame, symbols: Sequence[str], dates: TimeArr
     symbols
         The columns.
     dates
-        Local dates of the sessions, increasing, ``(T,)``.
+        Local dates of the sessions, or their closes in UTC (the same day in New York), increasing, ``(T,)``.
     """
     days = np.asarray(dates, dtype="datetime64[D]")
     out = np.zeros((len(days), len(symbols)), dtype=bool)
@@ -191,3 +196,16 @@ def liquid(
         rolling = pl.Series(dollars[:, n], nan_to_null=True).rolling_median(window, min_samples=window // 2)
         out[window - 1 :, n] = (rolling.fill_null(-1.0).to_numpy() >= min_dollar_volume)[window - 1 :]
     return out
+
+
+def eligible(panel: Panel, tiers: Sequence[TierName], min_dollar_volume: float, window: int = 20) -> Panel:
+    """Return the panel with ``member`` narrowed to price tiers and liquid names, each as of its bar.
+
+    Without tiers and without a minimum nothing changes. Prices below 0.50 are in no tier, hence not tradable.
+    """
+    from tradewind.market.tiers import allowed
+
+    member = panel.member & liquid(panel.close, panel.volume, panel.mask, min_dollar_volume, window)
+    if tiers:
+        member = member & allowed(panel.close, tiers)
+    return replace(panel, member=member)

@@ -35,7 +35,7 @@ class SyntheticOptions(Section):
     """What kind of market to invent."""
 
     seed: int = Field(7, ge=0, description="names the world; another seed is another world")
-    n_symbols: int = Field(100, ge=1, le=20_000, description="how many stocks, SYN0001 onwards")
+    n_symbols: int = Field(100, ge=1, le=20_000, description="how many stocks, SYN000 onwards")
     signal_strength: float = Field(
         0.02,
         ge=0,
@@ -106,7 +106,7 @@ class SyntheticSource:
         if timeframe not in self.look_back():
             return {}
         context = (INDEX, VIX) if timeframe == "1d" else (INDEX,)
-        return dict.fromkeys((*(f"SYN{i:04d}" for i in range(1, self.options.n_symbols + 1)), *context))
+        return dict.fromkeys((*map(_symbol, range(self.options.n_symbols)), *context))
 
     def sectors(self) -> Mapping[str, str]:
         """Return the sector of every stock."""
@@ -158,8 +158,8 @@ class SyntheticSource:
 
     def _deliver(self, symbol: str, world: _World, request: Request) -> Delivery:
         if symbol not in self._known(request.timeframe):
-            highest = f"SYN{self.options.n_symbols:04d}"
-            note = f"{symbol}: not in the synthetic market, which has SYN0001 to {highest}, {INDEX} and {VIX}"
+            highest = _symbol(self.options.n_symbols - 1)
+            note = f"{symbol}: not in the synthetic market, which has SYN000 to {highest}, {INDEX} and {VIX}"
             return deliver(request, no_bars(), notes=(note,))
         if symbol == VIX:
             return deliver(request, world.vix())
@@ -272,6 +272,10 @@ class _World:
     def _stamp(self, symbol: str, closes: NDArray[np.datetime64]) -> pl.DataFrame:
         times = pl.Series(closes, dtype=pl.Datetime("us")).dt.replace_time_zone("UTC")
         return pl.DataFrame({"time": times}).with_columns(symbol=pl.lit(symbol))
+
+
+def _symbol(number: int) -> str:
+    return f"SYN{number:03d}"
 
 
 def _key(seed: int, name: str) -> np.uint64:
