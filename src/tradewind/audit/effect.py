@@ -153,6 +153,11 @@ class Past:
         self._controls = np.column_stack([np.ones(len(controls)), standardised(kept)])
         self._bases: dict[bytes, FloatArray] = {}
 
+    @property
+    def controls(self) -> int:
+        """The number of controls."""
+        return self._controls.shape[1] - 1
+
     def beyond(self, values: FloatArray) -> FloatArray:
         """Return ``values (n,)`` less their projection on the past; NaN stays NaN.
 

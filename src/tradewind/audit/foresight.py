@@ -1,4 +1,4 @@
-"""Does a column know the future returns of a price?"""
+"""What a column knows of the future returns of a price."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.audit import past
-from tradewind.audit.effect import Past
+from tradewind.audit.effect import Past, normal_scores
 from tradewind.audit.past import shift
 from tradewind.audit.question import Aim, Question
 from tradewind.audit.tables import UserTable
@@ -20,6 +20,8 @@ SIZE_SPANS = (5, 10, 20)
 #: An honest forecast of volatility (an implied volatility, say) explains up to a quarter beyond recent sizes.
 GUILTY_OF_VOLATILITY = 0.5
 FEWEST_BARS = 60
+#: Share of a column's steps explained by its distance from the price that betrays an average from the end.
+RUNNING_AWAY = 0.9
 
 
 def with_price(table: UserTable, price: str) -> tuple[UserTable, tuple[str, ...]]:
@@ -59,7 +61,7 @@ def questions(table: UserTable, price: str, *, max_lead: int, guilty: float) -> 
     scale = spread_of(returns, table)
     controls = known_past / scale[:, None] if table.symbols > 1 else known_past
     ahead = {aim: values / scale for aim, values in _returns_ahead(log_price, returns, table, max_lead, reach)}
-    sizes = {aim: values for aim, values in _sizes_ahead(returns / scale, table, max_lead, reach)}
+    sizes = dict(_sizes_ahead(returns / scale, table, max_lead, reach))
     about_size = np.column_stack([past.of_volatility(returns / scale, table.group), controls[:, :3]])
     return [
         Question.about(ahead, Past(controls), order, guilty=guilty, columns=columns, times=times),
@@ -83,14 +85,11 @@ def _returns_ahead(
     ]
     spans = [h for h in SPANS if h <= reach]
     return single + [
-        (Aim(h, h, f"the return over the next {h} bars"), shift(log_price, -h, table.group) - log_price)
-        for h in spans
+        (Aim(h, h, f"the return over the next {h} bars"), shift(log_price, -h, table.group) - log_price) for h in spans
     ]
 
 
-def _sizes_ahead(
-    returns: FloatArray, table: UserTable, max_lead: int, reach: int
-) -> list[tuple[Aim, FloatArray]]:
+def _sizes_ahead(returns: FloatArray, table: UserTable, max_lead: int, reach: int) -> list[tuple[Aim, FloatArray]]:
     ahead = [np.abs(shift(returns, -k, table.group)) for k in range(1, min(max_lead, reach) + 1)]
     single = [
         (Aim(k, 1, f"the size of the one-bar return {k} bar{'s' * (k > 1)} ahead"), size)
@@ -117,6 +116,25 @@ def forms(values: FloatArray, table: UserTable) -> list[FloatArray]:
         if values.shape[1] == 1:
             shapes.append(base - shift(base, 1, table.group))
     return [within(shape, table) for shape in shapes]
+
+
+def runs_backward(values: FloatArray, table: UserTable, price: str) -> bool:
+    """Return whether a column departs from the price step by step, as only an average taken from the end can.
+
+    An exponential average that starts at the last row obeys ``x[t] = a p[t] + (1 - a) x[t + 1]``, so that its
+    distance from the price *grows* by a fixed share each row. An average of the past is drawn to the price; a
+    column that is pushed away from it and yet stays near knows where the price will go.
+    """
+    one = values[:, 0]
+    if values.shape[1] != 1 or not float(np.nanmin(one)) > 0.0:
+        return False
+    x, gap = np.log(one), np.log(one / table.series(price))
+    step, before = x - shift(x, 1, table.group), shift(gap, 1, table.group)
+    known = np.isfinite(step) & np.isfinite(before)
+    if int(known.sum()) < FEWEST_BARS or step[known].std() < 1e-9 or before[known].std() < 1e-9:
+        return False
+    together = float(np.corrcoef(normal_scores(step[known]), normal_scores(before[known]))[0, 1])
+    return together > 0.0 and together**2 >= RUNNING_AWAY
 
 
 def within(values: FloatArray, table: UserTable, *, centre_only: bool = False) -> FloatArray:

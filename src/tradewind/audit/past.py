@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,7 +34,7 @@ def moving_average(values: FloatArray, span: int, group: IntArray) -> FloatArray
     alpha = 2.0 / (span + 1.0)
     out = np.empty_like(values)
     bounds = np.flatnonzero(np.r_[True, group[1:] != group[:-1], True])
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         part = values[start:stop]
         out[start:stop] = lfilter([alpha], [1.0, alpha - 1.0], part, zi=[(1.0 - alpha) * part[0]])[0]
     return out

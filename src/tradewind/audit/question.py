@@ -1,4 +1,4 @@
-"""One question put to every column: what do you know about these numbers that the past does not?"""
+"""One question put to every column: what it knows about some numbers that the past does not."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ IntArray = NDArray[np.int64]
 ALARM_PROBABILITY = 1e-3
 #: Share explained inside one part of the sample that is guilty although the whole is not.
 GUILTY_IN_PART = 0.5
+#: Inside a part, a return over several bars is judged on this many rows for each bar more than one.
+ROWS_PER_BAR_OF_SPAN = 40
+#: Overlapping returns over several bars count at most this often in a stretch as long as one of them: slow
+#: columns look quicker than they are once the controls have been taken out.
+MOST_PAIRS_PER_SPAN = 2.0
 _ACF_LAGS = 100
 
 
@@ -133,27 +138,35 @@ class Question:
         looks = [self._whole(column, straight, rows, x, self.answers, "straight line")]
         looks.append(self._whole(column, ranked, rows, ranks, self.scores, "ranks"))
         if curve:
-            raw = form[self.order]
-            share = effect.explained_by_bins(raw, self.scores, starts)
-            looks.append(self._judged(column, share, rows, "curve", None))
-        looks += self._parts(column, ranked, rows, ranks)
+            share = effect.explained_by_bins(form[self.order], self.scores, starts)
+            few = self._independent(straight.n.sum(axis=0), effect.autocorrelation(form, _ACF_LAGS))
+            looks.append(self._judged(column, share, np.minimum(rows, few), "curve", None))
+        lively = effect.moments(np.where(_resting(form)[self.order], np.nan, ranks), self.scores, starts)
+        looks += self._parts(column, lively, rows, ranks)
         return looks
 
     def _independent(self, n: FloatArray, acf: FloatArray) -> FloatArray:
-        rows = effect.effective_rows(n, acf, self.acf)
+        """Return the independent pairs that remain: fewer for slow columns, crowds of symbols and many controls."""
+        span = np.array([aim.span for aim in self.aims], dtype=np.float64)
+        overlap = np.where(span > 1.0, MOST_PAIRS_PER_SPAN / span, 1.0)
+        rows = np.minimum(effect.effective_rows(n, acf, self.acf), n * np.minimum(overlap, 1.0))
         crowd = n.max(initial=1.0) / self.times
-        return rows if crowd <= 1.5 else rows / (1.0 + 0.3 * (crowd - 1.0))
+        rows = rows if crowd <= 1.5 else rows / (1.0 + 0.3 * (crowd - 1.0))
+        return np.maximum(rows - self.past.controls, 0.0)
 
-    def _whole(
-        self, column: str, sums: Moments, rows: FloatArray, x: FloatArray, y: FloatArray, how: str
-    ) -> Suspicion:
+    def _needed(self, tests: int) -> FloatArray:
+        """Return the standard errors that a guilty effect must lie above none, ``(aims,)``; more for long returns."""
+        span = np.array([aim.span for aim in self.aims], dtype=np.float64)
+        return sigmas_needed(tests) * np.minimum(1.0 + 0.02 * (span - 1.0), 1.3)
+
+    def _whole(self, column: str, sums: Moments, rows: FloatArray, x: FloatArray, y: FloatArray, how: str) -> Suspicion:
         return self._judged(column, effect.explained_unseen(sums), rows, how, (x, y))
 
     def _judged(
         self, column: str, share: FloatArray, rows: FloatArray, how: str, pair: tuple[Any, Any] | None
     ) -> Suspicion:
         sigmas = effect.surprise(share, rows)
-        guilty = (share >= self.guilty) & (sigmas >= _sigmas_needed(self.tests))
+        guilty = (share >= self.guilty) & (sigmas >= self._needed(self.tests))
         j = int(np.argmax(np.where(guilty, share + 1.0, np.where(sigmas >= 3.0, share, share - 1.0))))
         where = slice(0, len(self.order))
         if guilty[j] and pair is not None:
@@ -164,10 +177,11 @@ class Question:
         )
 
     def _parts(self, column: str, sums: Moments, rows: FloatArray, x: FloatArray) -> list[Suspicion]:
-        """Judge every run of 1, 2, 4 and 8 blocks alone, by ranks."""
+        """Judge every run of 1, 2, 4 and 8 blocks alone, by ranks; long returns need long runs."""
         blocks = sums.n.shape[0]
+        fewest = np.maximum(effect.FEWEST_ROWS_ALONE, [ROWS_PER_BAR_OF_SPAN * (a.span - 1) for a in self.aims])
         best: list[Suspicion] = []
-        needed = _sigmas_needed(self.tests * 50)
+        needed = self._needed(self.tests * 50)
         for length in (1, 2, 4, 8):
             if length >= blocks:
                 break
@@ -175,7 +189,7 @@ class Question:
             run = sums.runs(length, step)
             n = run.n
             share = 1.0 - (1.0 - run.correlation**2) * (n - 1.0) / np.maximum(n - 2.0, 1.0)
-            share[n < effect.FEWEST_ROWS_ALONE] = 0.0
+            share[n < fewest] = 0.0
             sigmas = effect.surprise(share, n * (rows / np.maximum(sums.n.sum(axis=0), 1.0)))
             guilty = (share >= max(GUILTY_IN_PART, self.guilty)) & (sigmas >= needed)
             if guilty.any():
@@ -189,7 +203,17 @@ class Question:
         return Suspicion(column, aim, size, z, True, False, "ranks", where.start, where.stop - 1)
 
 
-def _sigmas_needed(tests: int) -> float:
+def _resting(form: FloatArray) -> NDArray[np.bool_]:
+    """Return where a column that mostly rests on one value (a rare pattern) does so: it says nothing there."""
+    known = form[np.isfinite(form)]
+    values, counts = np.unique(known, return_counts=True)
+    if values.size == 0 or counts.max() < 0.8 * known.size:
+        return np.zeros(form.shape, dtype=np.bool_)
+    return np.asarray(form == values[np.argmax(counts)])
+
+
+def sigmas_needed(tests: int) -> float:
+    """Return the standard errors that chance exceeds in one of ``tests`` looks with the allowed probability."""
     from scipy.stats import norm
 
     return float(norm.isf(ALARM_PROBABILITY / max(tests, 1) / 2.0))

@@ -191,9 +191,7 @@ def _groups(frame: pl.DataFrame, symbol: str | None) -> IntArray:
     return np.unique(names.astype(str), return_inverse=True)[1].astype(np.int64)
 
 
-def _order_notices(
-    times: NDArray[np.datetime64], group: IntArray, order: NDArray[np.intp], name: str
-) -> list[str]:
+def _order_notices(times: NDArray[np.datetime64], group: IntArray, order: NDArray[np.intp], name: str) -> list[str]:
     if bool(np.all(order[1:] > order[:-1])):
         return []
     same = group[1:] == group[:-1]
@@ -212,8 +210,10 @@ def _refuse_repeats(
 
     keys = [c for c in frame.columns if frame[c].dtype == pl.String and c not in (time, symbol)]
     tells = [c for c in keys if frame.select(time, c).n_unique() == frame.height]
-    hint = f"does {tells[0]!r} tell the instruments apart? Name it as the symbol column" if tells else (
-        "keep one row a time, or name the column that tells the instruments apart as the symbol"
+    hint = (
+        f"does {tells[0]!r} tell the instruments apart? Name it as the symbol column"
+        if tells
+        else ("keep one row a time, or name the column that tells the instruments apart as the symbol")
     )
     first = times[repeated[0]]
     raise DataError(f"{repeated.size} times occur more than once, first {first}", hint=hint)
