@@ -240,12 +240,12 @@ def lowest(x: Expr, window: int) -> Expr:
 
 def bars_since_highest(x: Expr, window: int) -> Expr:
     """Age in bars of the (latest) maximum of the last ``window`` bars."""
-    return _fold("rolling_extreme", x, params=(window, 1.0), output=1, bars=window - 1)
+    return _fold("age_of_extreme", x, params=(window, 1.0), bars=window - 1)
 
 
 def bars_since_lowest(x: Expr, window: int) -> Expr:
     """Age in bars of the (latest) minimum of the last ``window`` bars."""
-    return _fold("rolling_extreme", x, params=(window, -1.0), output=1, bars=window - 1)
+    return _fold("age_of_extreme", x, params=(window, -1.0), bars=window - 1)
 
 
 def covariance(x: Expr, y: Expr, window: int) -> Expr:
@@ -305,14 +305,14 @@ def kurtosis(x: Expr, window: int) -> Expr:
 
 def quantile(x: Expr, window: int, level: float) -> Expr:
     """Empirical quantile (linear between order statistics) over the last ``window`` bars."""
-    return _scan(x, window, "quantile", level)
+    return _fold("rolling_quantile", x, params=(window, level), bars=window - 1)
 
 
-SCANS = ("mean_absolute_deviation", "rank", "skewness", "kurtosis", "quantile")
+SCANS = ("mean_absolute_deviation", "rank", "skewness", "kurtosis")
 
 
-def _scan(x: Expr, window: int, kind: str, level: float = 0.0) -> Expr:
-    return _fold("rolling_scan", x, params=(window, SCANS.index(kind), level), bars=window - 1)
+def _scan(x: Expr, window: int, kind: str) -> Expr:
+    return _fold("rolling_scan", x, params=(window, SCANS.index(kind)), bars=window - 1)
 
 
 def streak(x: Expr) -> Expr:

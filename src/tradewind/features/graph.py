@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tradewind.errors import DataError, InputError
@@ -378,15 +377,9 @@ class _Pass:
                     self.results[feature, part] = out
 
 
-@njit(nogil=True, cache=True)
-def _interleave(results, values, first, last):  # type: ignore[no-untyped-def]
-    """Write ``(F, T, N)`` into ``(T, N, F)``, tile by tile so that cache lines are used whole."""
-    features, _, columns = results.shape
-    for t in range(first, last):
-        for start in range(0, columns, 16):
-            for f in range(features):
-                for j in range(start, min(start + 16, columns)):
-                    values[t, j, f] = results[f, t, j]
+def _interleave(results: NDArray[np.float32], values: NDArray[np.float32], first: int, last: int) -> None:
+    """Write ``(F, T, N)`` into its place in the table ``(T, N, F)``."""
+    np.copyto(values[first:last], results[:, first:last].transpose(1, 2, 0))
 
 
 class _Workers:

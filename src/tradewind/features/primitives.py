@@ -198,20 +198,50 @@ def rolling_covariance(x, y, out, out_x, out_y, memory, marks, ring, window, fir
 
 
 @compiled
-def rolling_extreme(x, out, out_age, memory, marks, ring, window, direction, first, last):  # type: ignore[no-untyped-def]
-    """Maximum (``direction`` 1) or minimum (-1) of the window and its age in bars; the latest of equals."""
+def rolling_extreme(x, out, memory, marks, ring, window, direction, first, last):  # type: ignore[no-untyped-def]
+    """Maximum (``direction`` 1) or minimum (-1) of the window (van Herk 1992).
+
+    Bars are counted in runs of ``window``. ``memory`` holds the best of the run so far; the ring holds, from the place of
+    the newest bar on, the best of the rest of the run before.
+    """
+    best = memory[0]
+    place = marks[0]
+    for t in range(x.shape[0]):
+        for j in range(first, last):
+            value = x[t, j] * direction
+            out[t, j] = np.nan
+            if _missing(value):
+                continue
+            p = place[j]
+            ring[p, j] = value
+            best[j] = value if p == 0 or value > best[j] else best[j]
+            p += 1
+            if p < window:
+                place[j] = p
+                before = ring[p, j]
+                if before == before:
+                    out[t, j] = max(best[j], before) * direction
+                continue
+            place[j] = 0
+            out[t, j] = best[j] * direction
+            for i in range(window - 2, -1, -1):
+                ring[i, j] = max(ring[i, j], ring[i + 1, j])
+
+
+@compiled
+def age_of_extreme(x, out, memory, marks, ring, window, direction, first, last):  # type: ignore[no-untyped-def]
+    """Bars since the maximum (``direction`` 1) or minimum (-1) of the window; the latest of equals."""
     best = memory[0]
     place, ages = marks[0], marks[1]
     for t in range(x.shape[0]):
         for j in range(first, last):
             value = x[t, j] * direction
             out[t, j] = np.nan
-            out_age[t, j] = np.nan
             if _missing(value):
                 continue
             p = place[j]
-            full = p + 1 == window or ring[p, j] == ring[p, j]
             started = p > 0 or ring[p, j] == ring[p, j]
+            full = p + 1 == window or ring[p, j] == ring[p, j]
             ring[p, j] = value
             place[j] = p + 1 if p + 1 < window else 0
             ages[j] += 1
@@ -225,8 +255,7 @@ def rolling_extreme(x, out, out_age, memory, marks, ring, window, direction, fir
                     if ring[i, j] > best[j]:
                         best[j], ages[j] = ring[i, j], k
             if full:
-                out[t, j] = best[j] * direction
-                out_age[t, j] = ages[j]
+                out[t, j] = ages[j]
 
 
 @compiled
@@ -277,7 +306,7 @@ def run_length(x, out, memory, marks, ring, kind, first, last):  # type: ignore[
 
 
 @compiled
-def rolling_scan(x, out, memory, marks, ring, window, kind, level, first, last):  # type: ignore[no-untyped-def]
+def rolling_scan(x, out, memory, marks, ring, window, kind, first, last):  # type: ignore[no-untyped-def]
     """Statistics that read the whole window at each bar; kinds in the order of ``expression.SCANS``."""
     place = marks[0]
     for t in range(x.shape[0]):
@@ -294,17 +323,10 @@ def rolling_scan(x, out, memory, marks, ring, window, kind, level, first, last):
             if not full:
                 continue
             if kind == 1:
-                below = 0.0
+                halves = 0
                 for i in range(window):
-                    below += 1.0 if held[i] < value else (0.5 if held[i] == value else 0.0)
-                out[t, j] = below / window
-                continue
-            if kind == 4:
-                ordered = np.sort(held)
-                at = level * (window - 1)
-                k = min(int(at), window - 2) if window > 1 else 0
-                upper = ordered[min(k + 1, window - 1)]
-                out[t, j] = ordered[k] + (at - k) * (upper - ordered[k])
+                    halves += int(held[i] < value) + int(held[i] <= value)
+                out[t, j] = halves / (2.0 * window)
                 continue
             m = 0.0
             for i in range(window):
@@ -329,6 +351,45 @@ def rolling_scan(x, out, memory, marks, ring, window, kind, level, first, last):
                     out[t, j] = s3 / window / (s2 * np.sqrt(s2))
                 else:
                     out[t, j] = s4 / window / (s2 * s2) - 3.0
+
+
+@compiled
+def rolling_quantile(x, out, memory, marks, ring, window, level, first, last):  # type: ignore[no-untyped-def]
+    """Quantile of the window, linear between order statistics; the ring keeps it by age, then by size."""
+    place = marks[0]
+    at = level * (window - 1)
+    low = min(int(at), max(window - 2, 0))
+    high = min(low + 1, window - 1)
+    for t in range(x.shape[0]):
+        for j in range(first, last):
+            value = x[t, j]
+            out[t, j] = np.nan
+            if _missing(value):
+                continue
+            p = place[j]
+            by_age, by_size = ring[j, :window], ring[j, window:]
+            oldest = by_age[p]
+            by_age[p] = value
+            place[j] = p + 1 if p + 1 < window else 0
+            full = oldest == oldest
+            i = p
+            if full:
+                i, beyond = 0, window
+                while i < beyond:
+                    middle = (i + beyond) // 2
+                    if by_size[middle] < oldest:
+                        i = middle + 1
+                    else:
+                        beyond = middle
+            while i > 0 and by_size[i - 1] > value:
+                by_size[i] = by_size[i - 1]
+                i -= 1
+            while full and i + 1 < window and by_size[i + 1] < value:
+                by_size[i] = by_size[i + 1]
+                i += 1
+            by_size[i] = value
+            if full or p + 1 == window:
+                out[t, j] = by_size[low] + (at - low) * (by_size[high] - by_size[low])
 
 
 @compiled
@@ -366,10 +427,14 @@ def volume_profile(x, volume, out, out_below, memory, marks, ring, window, bins,
             if not width > 0.0:
                 out[t, j] = value
                 continue
-            weight[:] = 0.0
+            for b in range(bins):
+                weight[b] = 0.0
             for i in range(window):
                 weight[min(int((held[i] - low) / width), bins - 1)] += held[window + i]
-            out[t, j] = low + (np.argmax(weight) + 0.5) * width
+            heaviest = 0
+            for b in range(1, bins):
+                heaviest = b if weight[b] > weight[heaviest] else heaviest
+            out[t, j] = low + (heaviest + 0.5) * width
 
 
 @compiled
@@ -525,10 +590,12 @@ PRIMITIVES: dict[str, Primitive] = {
     "rolling_sum": Primitive(rolling_sum, memory=2, rings=1),
     "rolling_variance": Primitive(rolling_variance, memory=3, rings=1),
     "rolling_covariance": Primitive(rolling_covariance, outputs=3, memory=7, rings=2),
-    "rolling_extreme": Primitive(rolling_extreme, outputs=2, memory=1, marks=2, rings=1),
+    "rolling_extreme": Primitive(rolling_extreme, memory=1, rings=1),
+    "age_of_extreme": Primitive(age_of_extreme, memory=1, marks=2, rings=1),
     "cumulative": Primitive(cumulative, memory=2),
     "run_length": Primitive(run_length, marks=2),
     "rolling_scan": Primitive(rolling_scan, rings=1, window_last=True),
+    "rolling_quantile": Primitive(rolling_quantile, rings=2, window_last=True),
     "volume_profile": Primitive(volume_profile, outputs=2, rings=2, window_last=True),
     "parabolic": Primitive(parabolic, memory=5),
     "session_range": Primitive(session_range, outputs=4, memory=8),

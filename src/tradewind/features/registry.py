@@ -35,7 +35,34 @@ BASE_20 = (
 )
 """The base set of the NASDAQ playbook (row A1)."""
 
-ALL, MODEL, BASE = "all", "model", "base_20"
+CORE_SET = """
+    return_1 return_5 return_20 return_63 return_252 gap intraday_return close_location high_low_spread
+    rsi_14 rsi_2 stochastic_k_14 stochrsi_k_14 cci_20 macd_relative macd_histogram_relative momentum_12_1 momentum_6_1
+    sharpe_63 acceleration_20 up_streak efficiency_20 high_distance_252 low_distance_252
+    close_to_sma_20 close_to_sma_50 close_to_sma_200 bollinger_position_20 bollinger_width_20 adx_14
+    aroon_oscillator_14 regression_slope_63 regression_fit_63 close_to_pivot fibonacci_retracement_63
+    ichimoku_cloud_distance close_to_vwap_20 close_to_volume_profile_poc_60 volume_profile_below_60
+    volume_ratio_20 volume_ratio_5_63 volume_z_63 obv_share_20 mfi_14 order_flow_proxy_5 amihud_ratio_20_126
+    price_volume_correlation_20 atr_relative_14 volatility_20 volatility_252 ewma_volatility_3 ewma_volatility_8
+    ewma_volatility_21 ewma_volatility_63 ewma_ratio_3_21 ewma_ratio_8_63 har_absolute_1 har_absolute_5 har_absolute_22
+    har_absolute_66 har_realised_22 yang_zhang_5 yang_zhang_21 yang_zhang_63 garman_klass_5 garman_klass_21
+    rogers_satchell_21 parkinson_5 parkinson_21 overnight_volatility_21 overnight_share_21 downside_share_21
+    downside_volatility_63 log_range log_range_ratio_20 log_range_ema_10 volatility_of_volatility_63 volatility_shock
+    gap_shock largest_shock_5 largest_shock_20 volatility_rank_252 volatility_change_5 leverage_effect_63
+    market_volatility market_volatility_fast market_volatility_change_5 volatility_to_market market_range
+    market_dispersion market_dispersion_20 skewness_60 kurtosis_60 autocorrelation_1_60 variance_ratio_5_60
+    low_tail_60 high_tail_60 drawdown_126 worst_drawdown_63 best_return_20 rank_return_1 rank_return_5 rank_return_20
+    rank_momentum_12_1 rank_volatility rank_volume_ratio rank_dollar_volume excess_return_5 vix vix_change_5
+    vix_premium volatility_to_vix index_return_1 index_return_5 index_return_20 index_ewma_volatility
+    index_correlation_60 index_beta_120 universe_return_1 universe_return_5 universe_return_20 universe_correlation_60
+    universe_beta_60 universe_average_correlation_60 breadth_sma_50 sector_return_5 sector_relative_20 sector_volatility
+    day_of_week days_to_next_session sessions_to_month_end sessions_to_third_friday month_of_quarter season_sine
+    season_cosine shock_lag_0 shock_lag_1 shock_lag_2 event_due_h1 event_due_h5 event_due_h20 event_move_63_h1
+    event_move_63_h5 event_move_63_h20 event_move_252_h5 event_volume_63_h5 bars_since_abnormal abnormal_share_63
+"""
+"""Scale-free features that say different things: where ``model`` is too many."""
+
+ALL, MODEL, CORE, BASE = "all", "model", "core", "base_20"
 
 
 @lru_cache(maxsize=1)
@@ -82,7 +109,8 @@ def select(include: Iterable[str] = (MODEL,), exclude: Iterable[str] = ()) -> tu
     ----------
     include, exclude
         Names of features, of families, or of the groups ``all`` (every computable feature), ``model`` (the
-        scale-free ones, fit for a model that pools symbols) and ``base_20`` (row A1).
+        scale-free ones, fit for a model that pools symbols), ``core`` (the same without near-repetitions) and
+        ``base_20`` (row A1).
 
     Raises
     ------
@@ -105,7 +133,7 @@ def unavailable(include: Iterable[str] = (ALL,)) -> tuple[FeatureSpec, ...]:
 
 def groups() -> tuple[str, ...]:
     """Return the names of the groups that ``select`` understands beside features and families."""
-    return (ALL, BASE, MODEL)
+    return (ALL, BASE, CORE, MODEL)
 
 
 def _expand(names: Iterable[str]) -> set[str]:
@@ -117,6 +145,8 @@ def _members(name: str) -> Sequence[str]:
         return tuple(specs())
     if name == MODEL:
         return tuple(s.name for s in specs().values() if s.scale_free and s.expression is not None)
+    if name == CORE:
+        return tuple(CORE_SET.split())
     if name == BASE:
         return BASE_20
     if name in specs():

@@ -94,23 +94,29 @@ def _moment(x, out, present, member, sector, by_sector, want_deviation):  # type
     groups = 1
     for j in range(sector.shape[0]):
         groups = max(groups, sector[j] + 1)
+    group = sector if by_sector else np.zeros(sector.shape[0], dtype=np.int64)
     count, centre, square = np.zeros(groups), np.zeros(groups), np.zeros(groups)
     for t in range(x.shape[0]):
-        count[:] = 0.0
-        centre[:] = 0.0
-        square[:] = 0.0
+        for g in range(groups):
+            count[g] = 0.0
+            centre[g] = 0.0
+            square[g] = 0.0
         for j in range(x.shape[1]):
-            g = sector[j] if by_sector else 0
-            if g >= 0 and member[t, j] and abs(x[t, j]) < np.inf:
-                count[g] += 1.0
-                step = x[t, j] - centre[g]
-                centre[g] += step / count[g]
-                square[g] += step * (x[t, j] - centre[g])
+            if group[j] >= 0 and member[t, j] and abs(x[t, j]) < np.inf:
+                count[group[j]] += 1.0
+                centre[group[j]] += x[t, j]
+        for g in range(groups):
+            centre[g] /= count[g]
+        if want_deviation:
+            for j in range(x.shape[1]):
+                if group[j] >= 0 and member[t, j] and abs(x[t, j]) < np.inf:
+                    square[group[j]] += (x[t, j] - centre[group[j]]) ** 2
+            for g in range(groups):
+                centre[g] = np.sqrt(square[g] / count[g])
         for j in range(x.shape[1]):
-            g = sector[j] if by_sector else 0
+            g = group[j]
             known = g >= 0 and present[t, j] and count[g] >= FEWEST_MEMBERS
-            found = np.sqrt(square[g] / count[g]) if want_deviation else centre[g]
-            out[t, j] = found if known else np.nan
+            out[t, j] = centre[g] if known else np.nan
 
 
 def mean(x: FloatArray, out: FloatArray, section: Section) -> None:
