@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tradewind.execution.book import Book
+    from tradewind.execution.orders import OrderTable, Ticket
     from tradewind.execution.plan import TradePlan
     from tradewind.execution.settings import AccountSection, ExecutionSection
     from tradewind.execution.simulator import Delisting, Simulation, simulate, step
@@ -19,7 +20,9 @@ _HOMES = {
     "Book": "book",
     "Delisting": "simulator",
     "ExecutionSection": "settings",
+    "OrderTable": "orders",
     "Simulation": "simulator",
+    "Ticket": "orders",
     "TradePlan": "plan",
     "simulate": "simulator",
     "step": "simulator",
@@ -30,7 +33,9 @@ __all__ = [
     "Book",
     "Delisting",
     "ExecutionSection",
+    "OrderTable",
     "Simulation",
+    "Ticket",
     "TradePlan",
     "simulate",
     "step",

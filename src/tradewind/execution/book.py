@@ -20,7 +20,7 @@ NOT_A_NUMBER_AT_FIRST = (
     k.TAKE,
     k.TRAIL,
     k.EXTREME,
-    k.MAX_BARS,
+    k.DUE,
     k.TARGET,
     k.LAST,
     k.VARIANCE,
@@ -43,12 +43,15 @@ class Book:
         Cash and equity in cents, accruals, counters, as laid out there.
     time
         The close that the book stands at; NaT before the first bar.
+    orders
+        ``(M, 19)`` explicit orders that are not finished, as the kernel keeps them.
     """
 
     symbols: tuple[str, ...]
     state: FloatArray
     scalars: FloatArray
     time: np.datetime64
+    orders: FloatArray
 
     @classmethod
     def opened(cls, symbols: tuple[str, ...], account: AccountSection) -> Book:
@@ -61,11 +64,11 @@ class Book:
         scalars = np.zeros(k.SCALARS)
         scalars[k.CASH] = scalars[k.EQUITY] = np.rint(account.start_capital * 100)
         scalars[k.ROW] = -1
-        return cls(symbols, state, scalars, np.datetime64("NaT"))
+        return cls(symbols, state, scalars, np.datetime64("NaT"), np.empty((0, k.ORDER_FIELDS)))
 
     def copy(self) -> Book:
         """Return a book of its own with the same content."""
-        return replace(self, state=self.state.copy(), scalars=self.scalars.copy())
+        return replace(self, state=self.state.copy(), scalars=self.scalars.copy(), orders=self.orders.copy())
 
     @property
     def row(self) -> int:
@@ -90,12 +93,12 @@ class Book:
     @property
     def counts(self) -> dict[str, int]:
         """Return how often something happened that a reader should know of."""
-        return {name: int(self.scalars[index]) for name, index in k.COUNTERS.items()}
+        return {name: int(self.scalars[k.AMBIGUOUS + place]) for place, name in enumerate(k.COUNTER_NAMES)}
 
 
-def kernel_params(execution: ExecutionSection, statistics: bool = False) -> FloatArray:
+def kernel_settings(execution: ExecutionSection, *, statistics: bool = False) -> FloatArray:
     """Return the settings as the kernel reads them: fractions, not basis points."""
-    p = np.zeros(k.PARAMS)
+    p = np.zeros(k.SCALARS + k.PARAMS)
     p[k.P_AT_CLOSE] = execution.entry == "next_close"
     p[k.P_COMMISSION] = execution.commission_bps / 1e4
     p[k.P_PER_SHARE] = execution.commission_per_share
@@ -117,4 +120,4 @@ def kernel_params(execution: ExecutionSection, statistics: bool = False) -> Floa
     p[k.P_DELISTED_AFTER] = execution.delisted_after_bars
     p[k.P_HAIRCUT] = execution.delisting_haircut
     p[k.P_STATISTICS] = statistics or execution.impact_coefficient > 0
-    return p
+    return p[k.SCALARS :]

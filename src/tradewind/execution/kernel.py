@@ -1,14 +1,15 @@
-"""The compiled step `(book, bar, orders) -> (book, fills)`, and its loop over history.
+"""The compiled step `(book, bar, orders) -> (book, fills)`, and its loop over a block of bars.
 
 Everything compiled lives in this one file: numba's cache notices a change of the file a function is in, not of
 the files it calls into. Money is whole cents held in float64 (exact to 9e13 currency units), so that sums do not
-depend on the order of the symbols. Shares are multiples of a millionth. ``docs/fill-rules.md`` states the rules;
-the functions here follow its sections.
+depend on the order of the symbols. Shares are multiples of a millionth. Codes are floats, because numba compiles
+a function anew for every integer constant it is called with. ``docs/fill-rules.md`` states the rules; the
+functions here follow its sections.
 """
 
-from __future__ import annotations
+# ruff: noqa: SIM109  (numba compiles a chain of comparisons to less than a membership test)
 
-from typing import Any
+from __future__ import annotations
 
 import numpy as np
 from numba import njit
@@ -18,17 +19,32 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
-# --- layout: rows of `state` (one column a symbol) -----------------------------------------------------------
-SHARES, MARK, ENTRY, STOP, TAKE, TRAIL, EXTREME, MAX_BARS, AGE = range(9)
+compiled = njit(cache=True, error_model="numpy")
+
+# --- layout: rows of `state`, one column a symbol ------------------------------------------------------------
+SHARES, MARK, ENTRY, STOP, TAKE, TRAIL, EXTREME, DUE, BORN = range(9)
 TARGET, T_STOP, T_TAKE, T_TRAIL, T_MAX_BARS, T_PRIORITY, T_ROW = range(9, 16)
 EXITING, STALE, USED = range(16, 19)
 IN_ROW, IN_QUANTITY, IN_VALUE, OUT_QUANTITY, OUT_VALUE, COSTS, DIVIDENDS, BORROW = range(19, 27)
 LAST, VARIANCE, VOLUME, ATR = range(27, 31)
 STATE_ROWS = 31
 
-# --- layout: `scalars` ---------------------------------------------------------------------------------------
-CASH, EQUITY, LONG, SHORT, INTEREST_DUE, BORROW_DUE, ROW, LIQUIDATE, SEQUENCE = range(9)
-FILLS, EVENTS, TRADES = range(9, 12)
+# --- layout: `s`, the account's scalars, then its settings ---------------------------------------------------
+CASH, EQUITY, LONG, SHORT, INTEREST_DUE, BORROW_DUE, ROW, LIQUIDATE, LOGGED, FIRST_ORDER, NEXT_ORDER = range(11)
+COUNTER_NAMES = (
+    "ambiguous_bars",
+    "clipped_by_cash",
+    "clipped_by_volume",
+    "rejected_without_price",
+    "rejected_short",
+    "rejected_without_cash",
+    "waited_for_a_bar",
+    "cancelled_by_exit",
+    "delisted",
+    "margin_calls",
+    "fills_without_known_volume",
+    "expired",
+)
 (
     AMBIGUOUS,
     CLIPPED_CASH,
@@ -41,25 +57,9 @@ FILLS, EVENTS, TRADES = range(9, 12)
     DELISTED,
     MARGIN_CALLS,
     UNKNOWN_VOLUME,
-    EXPIRED,
-) = range(12, 24)
-SCALARS = 24
-COUNTERS = {
-    "ambiguous_bars": AMBIGUOUS,
-    "clipped_by_cash": CLIPPED_CASH,
-    "clipped_by_volume": CLIPPED_VOLUME,
-    "rejected_without_price": REJECTED_PRICE,
-    "rejected_short": REJECTED_SHORT,
-    "rejected_without_cash": REJECTED_CASH,
-    "waited_for_a_bar": WAITED,
-    "cancelled_by_exit": CANCELLED_BY_EXIT,
-    "delisted": DELISTED,
-    "margin_calls": MARGIN_CALLS,
-    "fills_without_known_volume": UNKNOWN_VOLUME,
-    "expired": EXPIRED,
-}
-
-# --- layout: `params` ----------------------------------------------------------------------------------------
+    EXPIRIES,
+) = range(11, 23)
+SCALARS = 23
 (
     P_AT_CLOSE,
     P_COMMISSION,
@@ -82,56 +82,87 @@ COUNTERS = {
     P_DELISTED_AFTER,
     P_HAIRCUT,
     P_STATISTICS,
-) = range(21)
+) = range(SCALARS, SCALARS + 21)
 PARAMS = 21
 
-# --- layout: records -----------------------------------------------------------------------------------------
-F_ROW, F_COLUMN, F_QUANTITY, F_PRICE, F_CASH, F_COMMISSION, F_SPREAD, F_SLIPPAGE, F_IMPACT = range(9)
-F_REASON, F_ORDER, F_DECIDED, F_PHASE, F_SEQUENCE = range(9, 14)
-FILL_FIELDS = 14
-E_ROW, E_COLUMN, E_KIND, E_SHARES, E_CASH, E_PRICE, E_SEQUENCE = range(7)
-EVENT_FIELDS = 7
-(
-    R_COLUMN,
-    R_IN_ROW,
-    R_OUT_ROW,
-    R_SIDE,
-    R_QUANTITY,
-    R_IN_PRICE,
-    R_OUT_PRICE,
-    R_GROSS,
-    R_COSTS,
-    R_DIVIDENDS,
-    R_BORROW,
-    R_AGE,
-    R_REASON,
-) = range(13)
-TRADE_FIELDS = 13
+# --- layout: rows of `bar` (open is NaN where there is no bar) and of `wish` ---------------------------------
+B_OPEN, B_HIGH, B_LOW, B_CLOSE, B_VOLUME, B_SPLIT, B_DIVIDEND = range(7)
+W_WEIGHT, W_STOP, W_TAKE, W_TRAIL, W_MAX_BARS, W_PRIORITY = range(6)
 
-SPLIT_EVENT, IN_LIEU_EVENT, DIVIDEND_EVENT, INTEREST_EVENT, BORROW_EVENT = range(5)
+# --- layout: records of `log`, in order of happening ---------------------------------------------------------
+L_TYPE, L_ROW, L_COLUMN = range(3)
+FILL, EVENT, TRADE = 0.0, 1.0, 2.0
+F_QUANTITY, F_PRICE, F_CASH, F_COMMISSION, F_SPREAD, F_SLIPPAGE, F_IMPACT = range(3, 10)
+F_REASON, F_ORDER, F_DECIDED, F_PHASE = range(10, 14)
+E_KIND, E_SHARES, E_CASH, E_PRICE = range(3, 7)
+R_IN_ROW, R_SIDE, R_QUANTITY, R_IN_VALUE, R_OUT_QUANTITY, R_OUT_VALUE = range(3, 9)
+R_COSTS, R_DIVIDENDS, R_BORROW, R_AGE, R_REASON = range(9, 14)
+LOG_FIELDS = 14
+
+SPLIT_EVENT, IN_LIEU_EVENT, DIVIDEND_EVENT, INTEREST_EVENT, BORROW_EVENT = 0.0, 1.0, 2.0, 3.0, 4.0
 EVENT_KINDS = ("split", "cash_in_lieu", "dividend", "interest", "borrow")
 
-SIGNAL, BY_STOP, BY_TAKE, BY_TRAIL, BY_TIME, BY_DELISTING, BY_MARGIN, BY_SPLIT = range(8)
-REASONS = ("signal", "stop", "take_profit", "trail", "time", "delisted", "margin_call", "cash_in_lieu")
-AT_OPEN, IN_BAR, AT_CLOSE = range(3)
+SIGNAL, BY_STOP, BY_TAKE, BY_TRAIL, BY_TIME, BY_DELISTING, BY_MARGIN, BY_SPLIT = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0
+REASONS = (
+    "signal",
+    "stop",
+    "take_profit",
+    "trail",
+    "time",
+    "delisted",
+    "margin_call",
+    "cash_in_lieu",
+    "market_open",
+    "market_close",
+    "limit",
+    "stop_order",
+    "stop_limit",
+    "take_profit_order",
+    "trailing_percent",
+    "trailing_atr",
+    "time_exit",
+)
+FIRST_ORDER_REASON = 8.0
+AT_OPEN, IN_BAR, AT_CLOSE = 0.0, 1.0, 2.0
 PHASES = ("open", "bar", "close")
-
-MILLION = 1e6
 NOBODY = -1.0
 
+# --- layout: columns of `orders` -----------------------------------------------------------------------------
+O_ID, O_ROW, O_COLUMN, O_LEFT, O_KIND, O_LIMIT, O_STOP, O_TRAIL, O_GOOD = range(9)
+O_GROUP, O_PARENT, O_RELATIVE, O_REDUCE, O_STATUS, O_AGE, O_REFERENCE, O_BORN, O_FILLED, O_NAME = range(9, 19)
+ORDER_FIELDS = 19
+ORDER_KINDS = (
+    "market_open",
+    "market_close",
+    "limit",
+    "stop",
+    "stop_limit",
+    "take_profit",
+    "trailing_percent",
+    "trailing_atr",
+    "time_exit",
+)
+MARKET_OPEN, MARKET_CLOSE, LIMIT, STOP_ORDER, STOP_LIMIT = 0.0, 1.0, 2.0, 3.0, 4.0
+TAKE_PROFIT, TRAILING_PERCENT, TRAILING_ATR, TIME_EXIT = 5.0, 6.0, 7.0, 8.0
+NEW, HELD, WORKING, FILLED, CANCELLED, EXPIRED, REJECTED = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0
+STATUSES = ("new", "held", "working", "filled", "cancelled", "expired", "rejected")
+SWEEP_OPEN, SWEEP_STOPS, SWEEP_LIMITS, SWEEP_CHILDREN, SWEEP_CLOSE = 0.0, 1.0, 2.0, 3.0, 4.0
 
-@njit(cache=True)
+MILLION = 1e6
+
+
+@compiled
 def _tidy(quantity: float) -> float:
     return np.rint(quantity * MILLION) / MILLION
 
 
-@njit(cache=True)
+@compiled
 def _whole_lots(quantity: float, grid: float) -> float:
     """Round towards zero to the grid of tradable quantities (`grid` lots a share)."""
     return np.trunc(quantity * grid + np.sign(quantity) * 1e-7) / grid
 
 
-@njit(cache=True)
+@compiled
 def _cents(amount: float) -> float:
     return np.rint(amount * 100.0)
 
@@ -139,148 +170,152 @@ def _cents(amount: float) -> float:
 # --- costs ---------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def _impact_fraction(state: FloatArray, params: FloatArray, column: int, quantity: float) -> float:
-    if params[P_IMPACT] == 0.0 or not state[VOLUME, column] > 0.0:
+@compiled
+def _impact_fraction(state: FloatArray, s: FloatArray, i: int, quantity: float) -> float:
+    if s[P_IMPACT] == 0.0 or not state[VOLUME, i] > 0.0:
         return 0.0
-    return params[P_IMPACT] * np.sqrt(state[VARIANCE, column] * quantity / state[VOLUME, column])
+    return s[P_IMPACT] * np.sqrt(state[VARIANCE, i] * quantity / state[VOLUME, i])
 
 
-@njit(cache=True)
+@compiled
 def _costs(
-    state: FloatArray, params: FloatArray, column: int, quantity: float, price: float, passive: bool
+    state: FloatArray, s: FloatArray, i: int, quantity: float, price: float, passive: float
 ) -> tuple[float, float, float, float]:
     """Commission, half spread, slippage and impact of a fill, in cents. A passive fill pays commission only."""
     notional = quantity * price
-    commission = _cents(max(params[P_MINIMUM], notional * params[P_COMMISSION] + quantity * params[P_PER_SHARE]))
-    if passive:
+    commission = _cents(max(s[P_MINIMUM], notional * s[P_COMMISSION] + quantity * s[P_PER_SHARE]))
+    if passive != 0.0:
         return commission, 0.0, 0.0, 0.0
-    impact = _impact_fraction(state, params, column, quantity)
+    impact = _impact_fraction(state, s, i, quantity)
     return (
         commission,
-        _cents(notional * params[P_SPREAD]),
-        _cents(notional * params[P_SLIPPAGE]),
+        _cents(notional * s[P_SPREAD]),
+        _cents(notional * s[P_SLIPPAGE]),
         _cents(notional * impact),
     )
 
 
-@njit(cache=True)
-def _affordable(
-    state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    column: int,
-    quantity: float,
-    price: float,
-    passive: bool,
-) -> float:
+@compiled
+def _affordable(state: FloatArray, s: FloatArray, i: int, quantity: float, price: float, passive: float) -> float:
     """Return how much of an exposure-increasing quantity keeps gross exposure within leverage times equity."""
-    leverage = params[P_LEVERAGE]
-    equity = scalars[CASH] + scalars[LONG] - scalars[SHORT]
-    room = leverage * equity - scalars[LONG] - scalars[SHORT]
-    a, b, c, d = _costs(state, params, column, quantity, price, passive)
-    if _cents(quantity * price) + leverage * (a + b + c + d) <= room:
+    leverage = s[P_LEVERAGE]
+    equity = s[CASH] + s[LONG] - s[SHORT]
+    room = leverage * equity - s[LONG] - s[SHORT]
+    commission, spread, slippage, impact = _costs(state, s, i, quantity, price, passive)
+    if _cents(quantity * price) + leverage * (commission + spread + slippage + impact) <= room:
         return quantity
-    rate = params[P_COMMISSION]
-    if not passive:
-        rate += params[P_SPREAD] + params[P_SLIPPAGE] + _impact_fraction(state, params, column, quantity)
-    unit = price * 100.0 * (1.0 + leverage * rate) + leverage * params[P_PER_SHARE] * 100.0
-    fixed = leverage * (params[P_MINIMUM] * 100.0 + 3.0) + 1.0
-    return min(quantity, _whole_lots(max(room - fixed, 0.0) / unit, params[P_GRID]))
+    rate = s[P_COMMISSION]
+    if passive == 0.0:
+        rate += s[P_SPREAD] + s[P_SLIPPAGE] + _impact_fraction(state, s, i, quantity)
+    unit = price * 100.0 * (1.0 + leverage * rate) + leverage * s[P_PER_SHARE] * 100.0
+    fixed = leverage * (s[P_MINIMUM] * 100.0 + 3.0) + 1.0
+    return min(quantity, _whole_lots(max(room - fixed, 0.0) / unit, s[P_GRID]))
 
 
-@njit(cache=True)
-def _volume_room(state: FloatArray, scalars: FloatArray, params: FloatArray, column: int, volume: float) -> float:
+@compiled
+def _volume_room(state: FloatArray, s: FloatArray, i: int, volume: float) -> float:
     if volume != volume:
-        scalars[UNKNOWN_VOLUME] += 1
+        s[UNKNOWN_VOLUME] += 1
         return np.inf
-    return _whole_lots(max(params[P_PARTICIPATION] * volume - state[USED, column], 0.0), params[P_GRID])
+    return _whole_lots(max(s[P_PARTICIPATION] * volume - state[USED, i], 0.0), s[P_GRID])
 
 
 # --- the book ------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def _value(state: FloatArray, column: int) -> float:
-    return _cents(state[SHARES, column] * state[MARK, column])
-
-
-@njit(cache=True)
-def _count_value(scalars: FloatArray, value: float, sign: float) -> None:
+@compiled
+def _count_value(state: FloatArray, s: FloatArray, i: int, sign: float) -> None:
+    value = _cents(state[SHARES, i] * state[MARK, i])
     if value > 0.0:
-        scalars[LONG] += sign * value
+        s[LONG] += sign * value
     else:
-        scalars[SHORT] -= sign * value
+        s[SHORT] -= sign * value
 
 
-@njit(cache=True)
-def _open_position(state: FloatArray, scalars: FloatArray, column: int, price: float) -> None:
-    state[ENTRY, column] = price
-    state[EXTREME, column] = price
-    state[AGE, column] = 0.0
-    state[IN_ROW, column] = scalars[ROW]
-    for row in (STOP, TAKE, TRAIL, MAX_BARS):
-        state[row, column] = np.nan
-    for row in (IN_QUANTITY, IN_VALUE, OUT_QUANTITY, OUT_VALUE, COSTS, DIVIDENDS, BORROW, EXITING):
-        state[row, column] = 0.0
+@compiled
+def _new_record(s: FloatArray, log: FloatArray, kind: float, column: float) -> FloatArray:
+    record = log[int(s[LOGGED])]
+    s[LOGGED] += 1
+    record[L_TYPE] = kind
+    record[L_ROW] = s[ROW]
+    record[L_COLUMN] = column
+    return record
 
 
-@njit(cache=True)
-def _close_trade(
-    state: FloatArray, scalars: FloatArray, trades: FloatArray, column: int, side: float, reason: int
+@compiled
+def _event(
+    s: FloatArray, log: FloatArray, column: float, kind: float, shares: float, cash: float, price: float
 ) -> None:
-    record = trades[int(scalars[TRADES])]
-    scalars[TRADES] += 1
-    record[R_COLUMN] = column
-    record[R_IN_ROW] = state[IN_ROW, column]
-    record[R_OUT_ROW] = scalars[ROW]
+    record = _new_record(s, log, EVENT, column)
+    record[E_KIND] = kind
+    record[E_SHARES] = shares
+    record[E_CASH] = cash
+    record[E_PRICE] = price
+    record[E_PRICE + 1 :] = 0.0
+    s[CASH] += cash
+
+
+@compiled
+def _open_position(state: FloatArray, s: FloatArray, i: int, price: float, phase: float) -> None:
+    state[ENTRY, i] = price
+    state[EXTREME, i] = price
+    state[IN_ROW, i] = s[ROW]
+    state[BORN, i] = s[ROW] + (1.0 if phase == AT_CLOSE else 0.0)
+    state[STOP, i] = state[TAKE, i] = state[TRAIL, i] = state[DUE, i] = np.nan
+    for row in range(IN_QUANTITY, BORROW + 1):
+        state[row, i] = 0.0
+    state[EXITING, i] = 0.0
+
+
+@compiled
+def _close_trade(
+    state: FloatArray, s: FloatArray, log: FloatArray, i: int, side: float, reason: float, phase: float
+) -> None:
+    record = _new_record(s, log, TRADE, float(i))
+    record[R_IN_ROW] = state[IN_ROW, i]
     record[R_SIDE] = side
-    record[R_QUANTITY] = state[IN_QUANTITY, column]
-    record[R_IN_PRICE] = state[IN_VALUE, column] / 100.0 / state[IN_QUANTITY, column]
-    record[R_OUT_PRICE] = state[OUT_VALUE, column] / 100.0 / state[OUT_QUANTITY, column]
-    record[R_GROSS] = side * (state[OUT_VALUE, column] - state[IN_VALUE, column])
-    record[R_COSTS] = state[COSTS, column]
-    record[R_DIVIDENDS] = state[DIVIDENDS, column]
-    record[R_BORROW] = state[BORROW, column]
-    record[R_AGE] = state[AGE, column]
+    record[R_QUANTITY] = state[IN_QUANTITY, i]
+    record[R_IN_VALUE] = state[IN_VALUE, i]
+    record[R_OUT_QUANTITY] = state[OUT_QUANTITY, i]
+    record[R_OUT_VALUE] = state[OUT_VALUE, i]
+    record[R_COSTS] = state[COSTS, i]
+    record[R_DIVIDENDS] = state[DIVIDENDS, i]
+    record[R_BORROW] = state[BORROW, i]
+    record[R_AGE] = s[ROW] - state[BORN, i] + (1.0 if phase == AT_CLOSE else 0.0)
     record[R_REASON] = reason
-    state[ENTRY, column] = np.nan
-    state[EXITING, column] = 0.0
+    state[ENTRY, i] = np.nan
+    state[EXITING, i] = 0.0
 
 
-@njit(cache=True)
+@compiled
 def _fill(
     state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    fills: FloatArray,
-    trades: FloatArray,
-    column: int,
+    s: FloatArray,
+    log: FloatArray,
+    i: int,
     quantity: float,
     price: float,
-    reason: int,
-    passive: bool,
-    phase: int,
+    reason: float,
+    passive: float,
+    phase: float,
     order: float,
     decided: float,
 ) -> None:
     """Book one fill; it opens, adds to or reduces a position, never crosses zero."""
-    held = state[SHARES, column]
+    held = state[SHARES, i]
     size = abs(quantity)
-    commission, spread, slippage, impact = _costs(state, params, column, size, price, passive)
+    commission, spread, slippage, impact = _costs(state, s, i, size, price, passive)
     costs = commission + spread + slippage + impact
     notional = _cents(size * price)
     paid = -notional if quantity > 0.0 else notional
-    _count_value(scalars, _value(state, column), -1.0)
-    state[MARK, column] = price
-    state[SHARES, column] = _tidy(held + quantity)
-    state[USED, column] += size
-    _count_value(scalars, _value(state, column), 1.0)
-    scalars[CASH] += paid - costs
-    record = fills[int(scalars[FILLS])]
-    scalars[FILLS] += 1
-    record[F_ROW] = scalars[ROW]
-    record[F_COLUMN] = column
+    if held != 0.0:
+        _count_value(state, s, i, -1.0)
+    state[MARK, i] = price
+    state[SHARES, i] = _tidy(held + quantity)
+    state[USED, i] += size
+    _count_value(state, s, i, 1.0)
+    s[CASH] += paid - costs
+    record = _new_record(s, log, FILL, float(i))
     record[F_QUANTITY] = quantity
     record[F_PRICE] = price
     record[F_CASH] = paid
@@ -292,176 +327,32 @@ def _fill(
     record[F_ORDER] = order
     record[F_DECIDED] = decided
     record[F_PHASE] = phase
-    record[F_SEQUENCE] = scalars[SEQUENCE]
-    scalars[SEQUENCE] += 1
     if held == 0.0:
-        _open_position(state, scalars, column, price)
+        _open_position(state, s, i, price, phase)
     if held * quantity >= 0.0:
-        grown = abs(held) + size
-        state[ENTRY, column] = (abs(held) * state[ENTRY, column] + size * price) / grown
-        state[IN_QUANTITY, column] += size
-        state[IN_VALUE, column] += notional
+        state[ENTRY, i] = (abs(held) * state[ENTRY, i] + size * price) / (abs(held) + size)
+        state[IN_QUANTITY, i] += size
+        state[IN_VALUE, i] += notional
     else:
-        state[OUT_QUANTITY, column] += size
-        state[OUT_VALUE, column] += notional
-    state[COSTS, column] += costs
-    if state[SHARES, column] == 0.0:
-        _close_trade(state, scalars, trades, column, np.sign(held), reason)
+        state[OUT_QUANTITY, i] += size
+        state[OUT_VALUE, i] += notional
+    state[COSTS, i] += costs
+    if state[SHARES, i] == 0.0:
+        _close_trade(state, s, log, i, np.sign(held), reason, phase)
 
 
-@njit(cache=True)
-def _event(
-    scalars: FloatArray, events: FloatArray, column: float, kind: int, shares: float, cash: float, price: float
-) -> None:
-    record = events[int(scalars[EVENTS])]
-    scalars[EVENTS] += 1
-    record[E_ROW] = scalars[ROW]
-    record[E_COLUMN] = column
-    record[E_KIND] = kind
-    record[E_SHARES] = shares
-    record[E_CASH] = cash
-    record[E_PRICE] = price
-    record[E_SEQUENCE] = scalars[SEQUENCE]
-    scalars[SEQUENCE] += 1
-    scalars[CASH] += cash
-
-
-# --- before the open: interest, sizing, corporate actions, delistings -----------------------------------------
-
-
-@njit(cache=True)
-def _accrue(scalars: FloatArray, params: FloatArray, events: FloatArray, years: float) -> None:
-    """Interest and borrow since the last close; fractions of a cent wait for the next bar."""
-    free = scalars[CASH] - scalars[SHORT]
-    if free > 0.0:
-        scalars[INTEREST_DUE] += free * params[P_INTEREST] * years
-    elif scalars[CASH] < 0.0:
-        scalars[INTEREST_DUE] += scalars[CASH] * params[P_MARGIN_INTEREST] * years
-    scalars[BORROW_DUE] += scalars[SHORT] * params[P_BORROW] * years
-    whole = np.rint(scalars[INTEREST_DUE])
-    if whole != 0.0:
-        scalars[INTEREST_DUE] -= whole
-        _event(scalars, events, NOBODY, INTEREST_EVENT, 0.0, whole, np.nan)
-    whole = np.rint(scalars[BORROW_DUE])
-    if whole != 0.0:
-        scalars[BORROW_DUE] -= whole
-        _event(scalars, events, NOBODY, BORROW_EVENT, 0.0, -whole, np.nan)
-
-
-@njit(cache=True)
-def _decide(
-    state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    column: int,
-    weight: float,
-    stop: float,
-    take: float,
-    trail: float,
-    max_bars: float,
-    priority: float,
-    decided: float,
-) -> None:
-    """Turn a target weight into a target number of shares, at the last close and its equity."""
-    if weight < 0.0 and params[P_SHORT_ALLOWED] == 0.0:
-        weight = 0.0
-        scalars[REJECTED_SHORT] += 1
-    held = state[SHARES, column]
-    price = state[MARK, column]
-    state[TARGET, column] = np.nan
-    if not price > 0.0:
-        if weight != 0.0:
-            scalars[REJECTED_PRICE] += 1
-        return
-    equity = max(scalars[EQUITY], 0.0)
-    target = _whole_lots(weight * equity / 100.0 / price, params[P_GRID])
-    state[EXITING, column] = 0.0
-    change = abs(target - held)
-    if change == 0.0 or (held * target > 0.0 and change * price * 100.0 < params[P_BAND] * equity):
-        return
-    state[TARGET, column] = target
-    state[T_STOP, column] = stop
-    state[T_TAKE, column] = take
-    state[T_TRAIL, column] = trail
-    state[T_MAX_BARS, column] = max_bars
-    state[T_PRIORITY, column] = priority
-    state[T_ROW, column] = decided
-
-
-@njit(cache=True)
-def _split(
-    state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    events: FloatArray,
-    trades: FloatArray,
-    column: int,
-    ratio: float,
-) -> None:
-    """Scale everything counted in shares or in price per share; a fraction of a lot is paid out in cash."""
-    held = state[SHARES, column]
-    for row in (MARK, ENTRY, EXTREME, LAST, ATR):
-        state[row, column] /= ratio
-    for row in (IN_QUANTITY, OUT_QUANTITY, VOLUME):
-        state[row, column] *= ratio
-    state[TARGET, column] = _whole_lots(state[TARGET, column] * ratio, params[P_GRID])
-    if held == 0.0:
-        return
-    exact = held * ratio
-    kept = _tidy(_whole_lots(exact, params[P_GRID]))
-    state[SHARES, column] = kept
-    _event(scalars, events, column, SPLIT_EVENT, kept - held, 0.0, state[MARK, column])
-    cash = _cents((exact - kept) * state[MARK, column])
-    if cash != 0.0:
-        _event(scalars, events, column, IN_LIEU_EVENT, 0.0, cash, state[MARK, column])
-    if kept != exact:
-        state[OUT_QUANTITY, column] += abs(exact - kept)
-        state[OUT_VALUE, column] += abs(cash)
-    if kept == 0.0:
-        _close_trade(state, scalars, trades, column, np.sign(held), BY_SPLIT)
-
-
-@njit(cache=True)
-def _delist(
-    state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    fills: FloatArray,
-    trades: FloatArray,
-    column: int,
-    cash_per_share: float,
-) -> None:
-    """Close a position in a symbol that trades no more, at the cash it pays or at its last close less a haircut."""
-    state[TARGET, column] = np.nan
-    held = state[SHARES, column]
-    if held == 0.0:
-        return
-    price = cash_per_share
-    if price != price:
-        price = state[MARK, column] * (1.0 - params[P_HAIRCUT] if held > 0.0 else 1.0)
-    scalars[DELISTED] += 1
-    _fill(
-        state, scalars, params, fills, trades, column, -held, price, BY_DELISTING, False, AT_OPEN, NOBODY, scalars[ROW]
-    )
-
-
-# --- orders against one price --------------------------------------------------------------------------------
-
-
-@njit(cache=True)
+@compiled
 def _trade(
     state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    fills: FloatArray,
-    trades: FloatArray,
-    column: int,
+    s: FloatArray,
+    log: FloatArray,
+    i: int,
     wanted: float,
     price: float,
     volume: float,
-    reason: int,
-    passive: bool,
-    phase: int,
+    reason: float,
+    passive: float,
+    phase: float,
     order: float,
     decided: float,
 ) -> float:
@@ -470,563 +361,826 @@ def _trade(
     Returns the signed quantity filled.
     """
     size = abs(wanted)
-    room = _volume_room(state, scalars, params, column, volume)
-    if room < size:
-        scalars[CLIPPED_VOLUME] += 1
-        size = room
-    if size > 0.0 and state[SHARES, column] * wanted >= 0.0:
-        allowed = _affordable(state, scalars, params, column, size, price, passive)
+    if reason != BY_DELISTING:
+        room = _volume_room(state, s, i, volume)
+        if room < size:
+            s[CLIPPED_VOLUME] += 1
+            size = room
+    if size > 0.0 and state[SHARES, i] * wanted >= 0.0:
+        allowed = _affordable(state, s, i, size, price, passive)
         if allowed < size:
-            scalars[CLIPPED_CASH if allowed > 0.0 else REJECTED_CASH] += 1
+            s[CLIPPED_CASH if allowed > 0.0 else REJECTED_CASH] += 1
             size = allowed
     if size <= 0.0:
         return 0.0
     quantity = size if wanted > 0.0 else -size
-    _fill(state, scalars, params, fills, trades, column, quantity, price, reason, passive, phase, order, decided)
+    _fill(state, s, log, i, quantity, price, reason, passive, phase, order, decided)
     return quantity
 
 
-@njit(cache=True)
+@compiled
 def _exit(
     state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    fills: FloatArray,
-    trades: FloatArray,
-    column: int,
+    s: FloatArray,
+    log: FloatArray,
+    i: int,
     price: float,
     volume: float,
-    reason: int,
-    passive: bool,
-    phase: int,
+    reason: float,
+    phase: float,
 ) -> None:
-    """Close a position because of its bracket, its age or a margin call; what volume cuts off goes on next bar."""
-    if state[TARGET, column] == state[TARGET, column]:
-        state[TARGET, column] = np.nan
-        scalars[CANCELLED_BY_EXIT] += 1
-    held = state[SHARES, column]
-    _trade(
-        state,
-        scalars,
-        params,
-        fills,
-        trades,
-        column,
-        -held,
-        price,
-        volume,
-        reason,
-        passive,
-        phase,
-        NOBODY,
-        scalars[ROW],
-    )
-    if state[SHARES, column] != 0.0:
-        state[EXITING, column] = reason
+    """Close a position for a reason of the simulator's own; what volume cuts off goes on in the next bar."""
+    if state[TARGET, i] == state[TARGET, i]:
+        state[TARGET, i] = np.nan
+        s[CANCELLED_BY_EXIT] += 1
+    passive = 1.0 if reason == BY_TAKE and phase == IN_BAR else 0.0
+    _trade(state, s, log, i, -state[SHARES, i], price, volume, reason, passive, phase, NOBODY, s[ROW])
+    if state[SHARES, i] != 0.0:
+        state[EXITING, i] = reason
 
 
-@njit(cache=True)
-def _take_over_bracket(state: FloatArray, column: int) -> None:
-    for ours, theirs in ((STOP, T_STOP), (TAKE, T_TAKE), (TRAIL, T_TRAIL), (MAX_BARS, T_MAX_BARS)):
-        if state[theirs, column] == state[theirs, column]:
-            state[ours, column] = state[theirs, column]
+# --- before the open: interest, sizing, corporate actions, delistings -----------------------------------------
 
 
-@njit(cache=True)
+@compiled
+def _accrue(s: FloatArray, log: FloatArray, years: float) -> None:
+    """Interest and borrow since the last close; fractions of a cent wait for the next bar."""
+    free = s[CASH] - s[SHORT]
+    if free > 0.0:
+        s[INTEREST_DUE] += free * s[P_INTEREST] * years
+    elif s[CASH] < 0.0:
+        s[INTEREST_DUE] += s[CASH] * s[P_MARGIN_INTEREST] * years
+    s[BORROW_DUE] -= s[SHORT] * s[P_BORROW] * years
+    for due, kind in ((INTEREST_DUE, INTEREST_EVENT), (BORROW_DUE, BORROW_EVENT)):
+        whole = np.rint(s[due])
+        if whole != 0.0:
+            s[due] -= whole
+            _event(s, log, NOBODY, kind, 0.0, whole, np.nan)
+
+
+@compiled
+def _decide(state: FloatArray, s: FloatArray, wish: FloatArray, i: int, decided: float) -> None:
+    """Turn a target weight into a target number of shares, at the last close and its equity."""
+    weight = wish[W_WEIGHT, i]
+    if weight < 0.0 and s[P_SHORT_ALLOWED] == 0.0:
+        weight = 0.0
+        s[REJECTED_SHORT] += 1
+    held = state[SHARES, i]
+    price = state[MARK, i]
+    state[TARGET, i] = np.nan
+    if not price > 0.0:
+        s[REJECTED_PRICE] += 1.0 if weight != 0.0 else 0.0
+        return
+    equity = max(s[EQUITY], 0.0)
+    target = _whole_lots(weight * equity / 100.0 / price, s[P_GRID])
+    state[EXITING, i] = 0.0
+    change = abs(target - held)
+    if change == 0.0 or (held * target > 0.0 and change * price * 100.0 < s[P_BAND] * equity):
+        return
+    state[TARGET, i] = target
+    state[T_ROW, i] = decided
+    for row in range(W_STOP, W_PRIORITY + 1):
+        state[T_STOP + row - W_STOP, i] = wish[row, i]
+
+
+@compiled
+def _split(state: FloatArray, s: FloatArray, log: FloatArray, i: int, ratio: float) -> None:
+    """Scale everything counted in shares or in price per share; a fraction of a lot is paid out in cash."""
+    held = state[SHARES, i]
+    for row in (MARK, ENTRY, EXTREME, LAST, ATR):
+        state[row, i] /= ratio
+    for row in (IN_QUANTITY, OUT_QUANTITY, VOLUME):
+        state[row, i] *= ratio
+    state[TARGET, i] = _whole_lots(state[TARGET, i] * ratio, s[P_GRID])
+    if held == 0.0:
+        return
+    exact = held * ratio
+    kept = _tidy(_whole_lots(exact, s[P_GRID]))
+    state[SHARES, i] = kept
+    _event(s, log, float(i), SPLIT_EVENT, kept - held, 0.0, state[MARK, i])
+    cash = _cents((exact - kept) * state[MARK, i])
+    if cash != 0.0:
+        _event(s, log, float(i), IN_LIEU_EVENT, 0.0, cash, state[MARK, i])
+    if kept != exact:
+        state[OUT_QUANTITY, i] += abs(exact - kept)
+        state[OUT_VALUE, i] += abs(cash)
+    if kept == 0.0:
+        _close_trade(state, s, log, i, np.sign(held), BY_SPLIT, AT_OPEN)
+
+
+@compiled
+def _split_orders(s: FloatArray, orders: FloatArray, i: int, ratio: float) -> None:
+    for k in range(int(s[FIRST_ORDER]), int(s[NEXT_ORDER])):
+        order = orders[k]
+        if order[O_COLUMN] == i and order[O_STATUS] < FILLED:
+            order[O_LEFT] = _whole_lots(order[O_LEFT] * ratio, s[P_GRID])
+            order[O_REFERENCE] /= ratio
+            if order[O_RELATIVE] == 0.0:
+                order[O_LIMIT] /= ratio
+                order[O_STOP] /= ratio
+
+
+@compiled
+def _delist(state: FloatArray, s: FloatArray, log: FloatArray, i: int, cash_per_share: float) -> None:
+    """Close a position in a symbol that trades no more, at the cash it pays or at its last close less a haircut."""
+    state[TARGET, i] = np.nan
+    state[STALE, i] = np.inf
+    held = state[SHARES, i]
+    if held == 0.0:
+        return
+    price = cash_per_share
+    if price != price:
+        price = state[MARK, i] * (1.0 - s[P_HAIRCUT] if held > 0.0 else 1.0)
+    s[DELISTED] += 1
+    _exit(state, s, log, i, price, np.nan, BY_DELISTING, AT_OPEN)
+
+
+@compiled
+def _before_the_open(
+    state: FloatArray,
+    s: FloatArray,
+    log: FloatArray,
+    bar: FloatArray,
+    orders: FloatArray,
+    todo: IntArray,
+    years: float,
+    gone_row: IntArray,
+    gone_cash: FloatArray,
+) -> int:
+    """Corporate actions, halts and delistings; mark the book at the open; list the symbols with work to do."""
+    s[LONG] = 0.0
+    s[SHORT] = 0.0
+    count = int(np.int64(0))  # an int64 from the start, for numba's types
+    at_open = s[P_AT_CLOSE] == 0.0
+    for i in range(state.shape[1]):
+        if state[SHARES, i] < 0.0:
+            state[BORROW, i] += _cents(state[SHARES, i] * state[MARK, i]) * s[P_BORROW] * years
+        ratio = bar[B_SPLIT, i]
+        if ratio != 1.0 and ratio > 0.0:
+            _split(state, s, log, i, ratio)
+            _split_orders(s, orders, i, ratio)
+        held = state[SHARES, i]
+        if bar[B_DIVIDEND, i] != 0.0 and held != 0.0:
+            cash = _cents(held * bar[B_DIVIDEND, i])
+            state[DIVIDENDS, i] += cash
+            _event(s, log, float(i), DIVIDEND_EVENT, 0.0, cash, bar[B_DIVIDEND, i])
+        price = bar[B_OPEN, i]
+        wanted = state[TARGET, i] == state[TARGET, i]
+        if price == price:
+            state[MARK, i] = price
+            state[STALE, i] = 0.0
+            state[USED, i] = 0.0
+            todo[count] = i
+            count += (wanted and at_open) or state[EXITING, i] != 0.0
+        else:
+            state[STALE, i] += 1.0
+            s[WAITED] += wanted
+        value = _cents(held * state[MARK, i]) if held != 0.0 else 0.0
+        s[LONG] += max(value, 0.0)
+        s[SHORT] -= min(value, 0.0)
+        if gone_row[i] == s[ROW]:
+            _delist(state, s, log, i, gone_cash[i])
+        elif state[STALE, i] == s[P_DELISTED_AFTER]:
+            _delist(state, s, log, i, np.nan)
+    return count
+
+
+# --- targets -------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _take_over_bracket(state: FloatArray, i: int) -> None:
+    """Give the position the bracket of the order that just filled; what the order left open stays."""
+    for ours, theirs in ((STOP, T_STOP), (TAKE, T_TAKE), (TRAIL, T_TRAIL)):
+        if state[theirs, i] == state[theirs, i]:
+            state[ours, i] = state[theirs, i]
+    if state[T_MAX_BARS, i] == state[T_MAX_BARS, i]:
+        state[DUE, i] = state[BORN, i] + state[T_MAX_BARS, i] - 1.0
+
+
+@compiled
 def _towards_target(
     state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    fills: FloatArray,
-    trades: FloatArray,
-    column: int,
+    s: FloatArray,
+    log: FloatArray,
+    i: int,
     price: float,
     volume: float,
-    phase: int,
-    growing: bool,
+    phase: float,
+    growing: int,
 ) -> None:
-    """Trade the reducing part, or in a second pass the growing part, of what is missing to the target."""
-    held = state[SHARES, column]
-    target = state[TARGET, column]
+    """Trade the reducing part, or in the second pass the growing part, of what is missing to the target."""
+    held = state[SHARES, i]
+    target = state[TARGET, i]
     wanted = _tidy(target - held)
-    if not growing:
+    if growing == 0:
         if held * wanted >= 0.0:
             return
         wanted = -held if held * target <= 0.0 else wanted
     elif wanted == 0.0 or held * wanted < 0.0:
         return
-    done = _trade(
-        state,
-        scalars,
-        params,
-        fills,
-        trades,
-        column,
-        wanted,
-        price,
-        volume,
-        SIGNAL,
-        False,
-        phase,
-        NOBODY,
-        state[T_ROW, column],
-    )
-    if done != 0.0 and state[SHARES, column] != 0.0:
-        _take_over_bracket(state, column)
+    done = _trade(state, s, log, i, wanted, price, volume, SIGNAL, 0.0, phase, NOBODY, state[T_ROW, i])
+    if done != 0.0 and state[SHARES, i] != 0.0:
+        _take_over_bracket(state, i)
 
 
-@njit(cache=True)
+@compiled
+def _comes_before(state: FloatArray, i: int, j: int) -> bool:
+    """Return whether symbol i is served before symbol j: the larger priority, then the symbols' order."""
+    a, b = state[T_PRIORITY, i], state[T_PRIORITY, j]
+    if a > b or (a == a and b != b):
+        return True
+    return i < j and not (b > a or (b == b and a != a))
+
+
+@compiled
 def _by_priority(state: FloatArray, todo: IntArray, count: int) -> None:
-    """Sort the columns in `todo` by falling priority, in place and stably; NaN comes last."""
-    keys = np.empty(count)
-    equal = True
-    for k in range(count):
-        priority = state[T_PRIORITY, todo[k]]
-        keys[k] = -priority if priority == priority else np.inf
-        equal = equal and keys[k] == keys[0]
-    if not equal:
-        order = np.argsort(keys, kind="mergesort")
-        todo[:count] = todo[:count][order]
+    """Sort the columns in `todo` by falling priority, in place (Shell's sort: small to compile, fast when sorted)."""
+    gap = count // 2
+    while gap > 0:
+        for k in range(gap, count):
+            i = todo[k]
+            j = k
+            while j >= gap and _comes_before(state, i, todo[j - gap]):
+                todo[j] = todo[j - gap]
+                j -= gap
+            todo[j] = i
+        gap //= 2
 
 
-@njit(cache=True)
+@compiled
 def _reach_targets(
     state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    fills: FloatArray,
-    trades: FloatArray,
+    s: FloatArray,
+    log: FloatArray,
+    bar: FloatArray,
     todo: IntArray,
     count: int,
-    price: FloatArray,
-    volume: FloatArray,
-    phase: int,
+    prices: FloatArray,
+    phase: float,
 ) -> None:
     """Reductions first, since they free cash; then increases by priority; then settle what is left over."""
+    for growing in range(2):
+        if growing == 1:
+            _by_priority(state, todo, count)
+        for k in range(count):
+            i = todo[k]
+            _towards_target(state, s, log, i, prices[i], bar[B_VOLUME, i], phase, growing)
     for k in range(count):
         i = todo[k]
-        _towards_target(state, scalars, params, fills, trades, i, price[i], volume[i], phase, False)
-    _by_priority(state, todo, count)
-    for k in range(count):
-        i = todo[k]
-        _towards_target(state, scalars, params, fills, trades, i, price[i], volume[i], phase, True)
-    for k in range(count):
-        i = todo[k]
-        cut_by_volume = _whole_lots(params[P_PARTICIPATION] * volume[i] - state[USED, i], params[P_GRID]) <= 0.0
-        if state[TARGET, i] == state[SHARES, i] or params[P_CARRY] == 0.0 or not cut_by_volume:
+        used_up = _whole_lots(s[P_PARTICIPATION] * bar[B_VOLUME, i] - state[USED, i], s[P_GRID]) <= 0.0
+        if state[TARGET, i] == state[SHARES, i] or s[P_CARRY] == 0.0 or not used_up:
             state[TARGET, i] = np.nan
 
 
-# --- within the bar ------------------------------------------------------------------------------------------
-
-
-@njit(cache=True)
-def _protective_level(state: FloatArray, column: int, side: float) -> tuple[float, int]:
-    """Return the tighter of stop and trailing stop, and which one it is; NaN for neither."""
-    level = state[ENTRY, column] * (1.0 - side * state[STOP, column])
-    trailing = state[EXTREME, column] * (1.0 - side * state[TRAIL, column])
-    if level != level or side * (trailing - level) > 0.0:
-        return trailing, BY_TRAIL
-    return level, BY_STOP
-
-
-@njit(cache=True)
-def _check_bracket(
+@compiled
+def _exits_and_targets(
     state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    fills: FloatArray,
-    trades: FloatArray,
-    i: int,
-    open_: float,
-    high: float,
-    low: float,
-    volume: float,
+    s: FloatArray,
+    log: FloatArray,
+    bar: FloatArray,
+    todo: IntArray,
+    count: int,
+    prices: FloatArray,
+    phase: float,
 ) -> None:
+    """At an auction: finish exits that are under way, then move the other symbols in `todo` to their targets."""
+    targets = int(np.int64(0))  # an int64 from the start, for numba's types
+    for k in range(count):
+        i = todo[k]
+        if state[EXITING, i] != 0.0:
+            _exit(state, s, log, i, prices[i], bar[B_VOLUME, i], state[EXITING, i], phase)
+        elif state[TARGET, i] == state[TARGET, i]:
+            todo[targets] = i
+            targets += 1
+    if targets > 0:
+        _reach_targets(state, s, log, bar, todo, targets, prices, phase)
+
+
+# --- brackets ------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _check_bracket(state: FloatArray, s: FloatArray, log: FloatArray, bar: FloatArray, i: int) -> None:
     """Stop, trail and take-profit of one position: the open decides first, then the worst case."""
     side = np.sign(state[SHARES, i])
-    worst, best = (low, high) if side > 0.0 else (high, low)
-    level, reason = _protective_level(state, i, side)
+    worst = bar[B_LOW, i] if side > 0.0 else bar[B_HIGH, i]
+    best = bar[B_HIGH, i] if side > 0.0 else bar[B_LOW, i]
+    level = state[ENTRY, i] * (1.0 - side * state[STOP, i])
+    trailing = state[EXTREME, i] * (1.0 - side * state[TRAIL, i])
     goal = state[ENTRY, i] * (1.0 + side * state[TAKE, i])
+    reason = BY_STOP
+    if level != level or side * (trailing - level) > 0.0:
+        level = trailing
+        reason = BY_TRAIL
     stopped = side * (worst - level) <= 0.0
     reached = side * (best - goal) >= 0.0
     if not (stopped or reached):
         return
+    open_ = bar[B_OPEN, i]
+    price = level
     if side * (open_ - level) <= 0.0:
-        _exit(state, scalars, params, fills, trades, i, open_, volume, reason, False, IN_BAR)
+        price = open_
     elif side * (open_ - goal) >= 0.0:
-        _exit(state, scalars, params, fills, trades, i, open_, volume, BY_TAKE, True, IN_BAR)
+        price = open_
+        reason = BY_TAKE
     elif stopped:
-        scalars[AMBIGUOUS] += 1.0 if reached else 0.0
-        _exit(state, scalars, params, fills, trades, i, level, volume, reason, False, IN_BAR)
+        s[AMBIGUOUS] += reached
     else:
-        _exit(state, scalars, params, fills, trades, i, goal, volume, BY_TAKE, True, IN_BAR)
+        price = goal
+        reason = BY_TAKE
+    _exit(state, s, log, i, price, bar[B_VOLUME, i], reason, IN_BAR)
 
 
-@njit(cache=True)
-def _update_statistics(
-    state: FloatArray, params: FloatArray, i: int, high: float, low: float, close: float, volume: float
-) -> None:
+@compiled
+def _list_held(state: FloatArray, bar: FloatArray, todo: IntArray) -> int:
+    count = int(np.int64(0))  # an int64 from the start, for numba's types
+    for i in range(state.shape[1]):
+        todo[count] = i
+        count += state[SHARES, i] != 0.0 and bar[B_OPEN, i] == bar[B_OPEN, i]
+    return count
+
+
+@compiled
+def _within_the_bar(state: FloatArray, s: FloatArray, log: FloatArray, bar: FloatArray, todo: IntArray) -> None:
+    for k in range(_list_held(state, bar, todo)):
+        i = todo[k]
+        if state[EXITING, i] == 0.0:
+            _check_bracket(state, s, log, bar, i)
+
+
+# --- the close -----------------------------------------------------------------------------------------------
+
+
+@compiled
+def _at_the_close(state: FloatArray, s: FloatArray, log: FloatArray, bar: FloatArray, todo: IntArray) -> None:
+    """Mark the book at the close; time exits; market-on-close targets."""
+    s[LONG] = 0.0
+    s[SHORT] = 0.0
+    at_close = s[P_AT_CLOSE] != 0.0
+    count = int(np.int64(0))  # an int64 from the start, for numba's types
+    for i in range(state.shape[1]):
+        held = state[SHARES, i]
+        if bar[B_OPEN, i] == bar[B_OPEN, i]:
+            state[MARK, i] = bar[B_CLOSE, i]
+            late = held != 0.0 and s[ROW] >= state[DUE, i] and state[EXITING, i] == 0.0
+            if late:
+                state[EXITING, i] = BY_TIME
+            if held > 0.0:
+                state[EXTREME, i] = max(state[EXTREME, i], bar[B_HIGH, i])
+            elif held < 0.0:
+                state[EXTREME, i] = min(state[EXTREME, i], bar[B_LOW, i])
+            todo[count] = i
+            count += late or (at_close and state[TARGET, i] == state[TARGET, i])
+        value = _cents(held * state[MARK, i]) if held != 0.0 else 0.0
+        s[LONG] += max(value, 0.0)
+        s[SHORT] -= min(value, 0.0)
+    if count > 0:
+        _exits_and_targets(state, s, log, bar, todo, count, bar[B_CLOSE], AT_CLOSE)
+
+
+@compiled
+def _check_margin(s: FloatArray) -> None:
+    """Order the liquidation of the whole book at the next open when equity is too thin."""
+    s[EQUITY] = s[CASH] + s[LONG] - s[SHORT]
+    gross = s[LONG] + s[SHORT]
+    if gross > 0.0 and s[EQUITY] < s[P_MAINTENANCE] * gross:
+        s[MARGIN_CALLS] += s[LIQUIDATE] == 0.0
+        s[LIQUIDATE] = 1.0
+    else:
+        s[LIQUIDATE] = 0.0
+
+
+@compiled
+def _update_statistics(state: FloatArray, s: FloatArray, bar: FloatArray) -> None:
     """Exponential mean volume and variance (impact), Wilder's average true range (trailing orders)."""
-    last = state[LAST, i]
-    weight = 2.0 / (params[P_LOOKBACK] + 1.0)
-    if last != last:
-        state[VARIANCE, i] = np.log(high / low) ** 2 / (4.0 * np.log(2.0))
-        state[VOLUME, i] = volume
-        state[ATR, i] = high - low
-    else:
-        state[VARIANCE, i] += weight * (np.log(close / last) ** 2 - state[VARIANCE, i])
-        state[ATR, i] += (max(high - low, abs(high - last), abs(low - last)) - state[ATR, i]) / 14.0
+    weight = 2.0 / (s[P_LOOKBACK] + 1.0)
+    for i in range(state.shape[1]):
+        if bar[B_OPEN, i] != bar[B_OPEN, i]:
+            continue
+        high, low, close, volume = bar[B_HIGH, i], bar[B_LOW, i], bar[B_CLOSE, i], bar[B_VOLUME, i]
+        last = state[LAST, i]
+        if last != last:
+            state[VARIANCE, i] = np.log(high / low) ** 2 / (4.0 * np.log(2.0))
+            state[ATR, i] = high - low
+        else:
+            state[VARIANCE, i] += weight * (np.log(close / last) ** 2 - state[VARIANCE, i])
+            state[ATR, i] += (max(high - low, abs(high - last), abs(low - last)) - state[ATR, i]) / 14.0
         if state[VOLUME, i] != state[VOLUME, i]:
             state[VOLUME, i] = volume
         elif volume == volume:
             state[VOLUME, i] += weight * (volume - state[VOLUME, i])
-    state[LAST, i] = close
+        state[LAST, i] = close
+
+
+# --- explicit orders -----------------------------------------------------------------------------------------
+
+
+@compiled
+def _side(state: FloatArray, order: FloatArray) -> float:
+    """Return +1 for an order that buys, −1 for one that sells, 0 for a closing order without a position."""
+    if order[O_LEFT] == order[O_LEFT]:
+        return np.sign(order[O_LEFT])
+    return -np.sign(state[SHARES, int(order[O_COLUMN])])
+
+
+@compiled
+def _trailing_level(state: FloatArray, order: FloatArray, side: float) -> float:
+    if order[O_KIND] == TRAILING_PERCENT:
+        return order[O_REFERENCE] * (1.0 + side * order[O_TRAIL])
+    return order[O_REFERENCE] + side * order[O_TRAIL] * state[ATR, int(order[O_COLUMN])]
+
+
+@compiled
+def _arm(state: FloatArray, order: FloatArray, reference: float) -> None:
+    """Put an order to work: fix the levels that depend on its parent's fill or on the last price."""
+    side = _side(state, order)
+    order[O_STATUS] = WORKING
+    order[O_REFERENCE] = reference
+    if order[O_RELATIVE] != 0.0:
+        order[O_LIMIT] = reference * (1.0 - side * order[O_LIMIT])
+        order[O_STOP] = reference * (1.0 + side * order[O_STOP])
+        order[O_RELATIVE] = 0.0
+    if order[O_KIND] == TRAILING_PERCENT or order[O_KIND] == TRAILING_ATR:
+        order[O_STOP] = _trailing_level(state, order, side)
+
+
+@compiled
+def _accept_orders(state: FloatArray, s: FloatArray, orders: FloatArray) -> None:
+    """Take in the orders decided before this bar."""
+    while int(s[NEXT_ORDER]) < orders.shape[0] and orders[int(s[NEXT_ORDER]), O_ROW] < s[ROW]:
+        order = orders[int(s[NEXT_ORDER])]
+        s[NEXT_ORDER] += 1
+        if order[O_STATUS] != NEW:
+            continue
+        i = int(order[O_COLUMN])
+        if not state[MARK, i] > 0.0:
+            s[REJECTED_PRICE] += 1
+            order[O_STATUS] = REJECTED
+        elif order[O_PARENT] >= 0.0:
+            order[O_STATUS] = HELD
+        else:
+            _arm(state, order, state[MARK, i])
+
+
+@compiled
+def _reached(side: float, price: float, level: float) -> bool:
+    """Return whether a price is at a limit or better, for the side that the order takes."""
+    return side * (price - level) <= 0.0
+
+
+@compiled
+def _price_now(s: FloatArray, order: FloatArray, bar: FloatArray, side: float, sweep: float) -> float:
+    """Return the market price at which an order fills in this sweep, NaN when it does not."""
+    i = int(order[O_COLUMN])
+    kind, limit, stop = order[O_KIND], order[O_LIMIT], order[O_STOP]
+    open_ = bar[B_OPEN, i]
+    rises = bar[B_HIGH, i] if side > 0.0 else bar[B_LOW, i]
+    falls = bar[B_LOW, i] if side > 0.0 else bar[B_HIGH, i]
+    is_stop = kind == STOP_ORDER or kind == TRAILING_PERCENT or kind == TRAILING_ATR
+    fresh = order[O_BORN] == s[ROW]
+    if sweep == SWEEP_OPEN:
+        if kind == MARKET_OPEN:
+            return open_
+        if kind == STOP_LIMIT and _reached(-side, open_, stop):
+            order[O_KIND] = kind = LIMIT
+        if (kind == LIMIT or kind == TAKE_PROFIT) and _reached(side, open_, limit):
+            return open_
+        if is_stop and _reached(-side, open_, stop):
+            return open_
+    elif sweep == SWEEP_STOPS and not fresh:
+        if is_stop and _reached(-side, rises, stop):
+            return open_ if _reached(-side, open_, stop) else stop
+        if kind == STOP_LIMIT and _reached(-side, rises, stop):
+            order[O_KIND] = LIMIT
+            order[O_BORN] = s[ROW]
+            return stop if _reached(side, stop, limit) else np.nan
+    elif sweep == SWEEP_LIMITS and not fresh:
+        if (kind == LIMIT or kind == TAKE_PROFIT) and _reached(side, falls, limit):
+            return open_ if _reached(side, open_, limit) else limit
+    elif sweep == SWEEP_CHILDREN and fresh:
+        if is_stop and _reached(-side, rises, stop):
+            return max(stop, order[O_REFERENCE]) if side > 0.0 else min(stop, order[O_REFERENCE])
+    elif sweep == SWEEP_CLOSE and (kind == MARKET_CLOSE or (kind == TIME_EXIT and order[O_AGE] + 1.0 >= order[O_GOOD])):
+        return bar[B_CLOSE, i]
+    return np.nan
+
+
+@compiled
+def _tell_relatives(
+    state: FloatArray, s: FloatArray, orders: FloatArray, bar: FloatArray, k: int, price: float, sweep: float
+) -> None:
+    """After a fill: put children to work, and when the order is done cancel the others of its group."""
+    in_bar = sweep == SWEEP_STOPS or sweep == SWEEP_LIMITS or sweep == SWEEP_CHILDREN
+    for j in range(int(s[FIRST_ORDER]), int(s[NEXT_ORDER])):
+        other = orders[j]
+        if j == k or other[O_STATUS] >= FILLED:
+            continue
+        if other[O_PARENT] == orders[k, O_ID] and other[O_STATUS] == HELD:
+            _arm(state, other, price)
+            other[O_BORN] = s[ROW] if in_bar else NOBODY
+            other[O_AGE] = -1.0 if sweep == SWEEP_CLOSE else 0.0
+        elif orders[k, O_GROUP] >= 0.0 and other[O_GROUP] == orders[k, O_GROUP] and orders[k, O_STATUS] == FILLED:
+            other[O_STATUS] = CANCELLED
+            i = int(other[O_COLUMN])
+            side = np.sign(orders[k, O_FILLED])
+            falls = bar[B_LOW, i] if side > 0.0 else bar[B_HIGH, i]
+            rival = (other[O_KIND] == LIMIT or other[O_KIND] == TAKE_PROFIT) and other[O_BORN] != s[ROW]
+            s[AMBIGUOUS] += sweep == SWEEP_STOPS and rival and _reached(side, falls, other[O_LIMIT])
+
+
+@compiled
+def _finish(s: FloatArray, orders: FloatArray, k: int, status: float) -> None:
+    """End an order that will not fill any more; children of an order that never filled end with it."""
+    orders[k, O_STATUS] = status
+    if orders[k, O_FILLED] != 0.0:
+        return
+    for j in range(int(s[FIRST_ORDER]), int(s[NEXT_ORDER])):
+        if orders[j, O_PARENT] == orders[k, O_ID] and orders[j, O_STATUS] == HELD:
+            orders[j, O_STATUS] = CANCELLED
+
+
+@compiled
+def _execute(
+    state: FloatArray,
+    s: FloatArray,
+    log: FloatArray,
+    orders: FloatArray,
+    bar: FloatArray,
+    k: int,
+    price: float,
+    sweep: float,
+) -> None:
+    """Fill an order at a price as far as position, volume and cash allow, and settle what becomes of the rest."""
+    order = orders[k]
+    i = int(order[O_COLUMN])
+    kind = order[O_KIND]
+    phase = AT_OPEN if sweep == SWEEP_OPEN else (AT_CLOSE if sweep == SWEEP_CLOSE else IN_BAR)
+    passive = 1.0 if (kind == LIMIT or kind == TAKE_PROFIT) and order[O_NAME] != STOP_LIMIT else 0.0
+    reason = FIRST_ORDER_REASON + order[O_NAME]
+    cut_before = s[CLIPPED_CASH] + s[REJECTED_CASH]
+    closes_all = order[O_LEFT] != order[O_LEFT]
+    wanted = -state[SHARES, i] if closes_all else order[O_LEFT]
+    done = 0.0
+    for growing in range(2):
+        held = state[SHARES, i]
+        rest = _tidy(wanted - done)
+        part = rest
+        if growing == 0:
+            part = np.sign(rest) * min(abs(rest), abs(held)) if held * rest < 0.0 else 0.0
+        elif held * rest < 0.0 or order[O_REDUCE] != 0.0:
+            part = 0.0
+        elif rest < 0.0 and s[P_SHORT_ALLOWED] == 0.0:
+            s[REJECTED_SHORT] += 1
+            part = 0.0
+            wanted = done
+        if part != 0.0:
+            done += _trade(
+                state, s, log, i, part, price, bar[B_VOLUME, i], reason, passive, phase, order[O_ID], order[O_ROW]
+            )
+    order[O_FILLED] += done
+    order[O_LEFT] = _tidy(order[O_LEFT] - done)
+    complete = _tidy(wanted - done) == 0.0 or (order[O_REDUCE] != 0.0 and state[SHARES, i] == 0.0)
+    cut_by_cash = s[CLIPPED_CASH] + s[REJECTED_CASH] > cut_before
+    at_market = kind == MARKET_OPEN or kind == MARKET_CLOSE
+    if complete:
+        order[O_STATUS] = FILLED if order[O_FILLED] != 0.0 else CANCELLED
+    elif cut_by_cash or (at_market and s[P_CARRY] == 0.0 and order[O_REDUCE] == 0.0):
+        _finish(s, orders, k, CANCELLED)
+    elif kind == STOP_ORDER or kind >= TRAILING_PERCENT:
+        order[O_KIND] = MARKET_OPEN
+    if done != 0.0:
+        _tell_relatives(state, s, orders, bar, k, price, sweep)
+
+
+@compiled
+def _sweep_orders(
+    state: FloatArray, s: FloatArray, log: FloatArray, orders: FloatArray, bar: FloatArray, sweep: float
+) -> None:
+    """Fill what fills in one phase of the bar: at an auction reductions before increases, else by number."""
+    passes = 2 if sweep == SWEEP_OPEN or sweep == SWEEP_CLOSE else 1
+    for growing in range(passes):
+        for k in range(int(s[FIRST_ORDER]), int(s[NEXT_ORDER])):
+            order = orders[k]
+            i = int(order[O_COLUMN])
+            if order[O_STATUS] != WORKING or bar[B_OPEN, i] != bar[B_OPEN, i]:
+                continue
+            side = _side(state, order)
+            if side == 0.0 or (order[O_REDUCE] != 0.0 and side * state[SHARES, i] >= 0.0):
+                continue
+            if passes == 2 and growing == 0 and side * state[SHARES, i] >= 0.0:
+                continue
+            price = _price_now(s, order, bar, side, sweep)
+            if price == price:
+                _execute(state, s, log, orders, bar, k, price, sweep)
+
+
+@compiled
+def _may_expire(order: FloatArray) -> bool:
+    """Return whether the order's life ends unfilled; a time exit and a triggered stop go on until they are done."""
+    return order[O_KIND] != TIME_EXIT and (order[O_KIND] != MARKET_OPEN or order[O_NAME] == MARKET_OPEN)
+
+
+@compiled
+def _age_orders(state: FloatArray, s: FloatArray, orders: FloatArray, bar: FloatArray) -> None:
+    """At the end of a bar: expire, follow the market with trailing stops, drop exits without a position."""
+    for k in range(int(s[FIRST_ORDER]), int(s[NEXT_ORDER])):
+        order = orders[k]
+        i = int(order[O_COLUMN])
+        if order[O_STATUS] < FILLED and state[STALE, i] == np.inf:
+            _finish(s, orders, k, CANCELLED)
+        if order[O_STATUS] != WORKING:
+            continue
+        order[O_AGE] += 1.0
+        if order[O_REDUCE] != 0.0 and state[SHARES, i] == 0.0:
+            _finish(s, orders, k, CANCELLED)
+        elif _may_expire(order) and order[O_AGE] >= order[O_GOOD]:
+            s[EXPIRIES] += 1
+            _finish(s, orders, k, EXPIRED)
+        elif order[O_KIND] == TRAILING_PERCENT or order[O_KIND] == TRAILING_ATR:
+            _follow(state, s, order, bar, i)
+    while s[FIRST_ORDER] < s[NEXT_ORDER] and orders[int(s[FIRST_ORDER]), O_STATUS] >= FILLED:
+        s[FIRST_ORDER] += 1
+
+
+@compiled
+def _follow(state: FloatArray, s: FloatArray, order: FloatArray, bar: FloatArray, i: int) -> None:
+    """Ratchet a trailing stop with the bar's best price; a bar that the order was born within does not count."""
+    if order[O_BORN] == s[ROW] or order[O_AGE] == 0.0 or bar[B_OPEN, i] != bar[B_OPEN, i]:
+        return
+    side = _side(state, order)
+    if side < 0.0:
+        order[O_REFERENCE] = max(order[O_REFERENCE], bar[B_HIGH, i])
+        order[O_STOP] = max(order[O_STOP], _trailing_level(state, order, side))
+    elif side > 0.0:
+        order[O_REFERENCE] = min(order[O_REFERENCE], bar[B_LOW, i])
+        order[O_STOP] = min(order[O_STOP], _trailing_level(state, order, side))
 
 
 # --- the step ------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def _before_the_open(
-    state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    fills: FloatArray,
-    events: FloatArray,
-    trades: FloatArray,
-    todo: IntArray,
-    years: float,
-    open_: FloatArray,
-    split: FloatArray,
-    dividend: FloatArray,
-    mask: BoolArray,
-    gone_row: IntArray,
-    gone_cash: FloatArray,
-) -> int:
-    """Corporate actions, halts and delistings; mark the book at the open; list the symbols with work to do."""
-    scalars[LONG] = 0.0
-    scalars[SHORT] = 0.0
-    count = 0
-    at_open = params[P_AT_CLOSE] == 0.0
-    for i in range(len(mask)):
-        if state[SHARES, i] < 0.0:
-            state[BORROW, i] -= _value(state, i) * params[P_BORROW] * years
-        if split[i] != 1.0 and split[i] > 0.0:
-            _split(state, scalars, params, events, trades, i, split[i])
-        held = state[SHARES, i]
-        if held != 0.0 and dividend[i] != 0.0 and dividend[i] == dividend[i]:
-            cash = _cents(held * dividend[i])
-            state[DIVIDENDS, i] += cash
-            _event(scalars, events, i, DIVIDEND_EVENT, 0.0, cash, dividend[i])
-        if mask[i]:
-            state[MARK, i] = open_[i]
-            state[STALE, i] = 0.0
-            state[USED, i] = 0.0
-            if state[EXITING, i] != 0.0 or (at_open and state[TARGET, i] == state[TARGET, i]):
-                todo[count] = i
-                count += 1
-        else:
-            state[STALE, i] += 1.0
-            scalars[WAITED] += 1.0 if state[TARGET, i] == state[TARGET, i] else 0.0
-        if held != 0.0:
-            _count_value(scalars, _value(state, i), 1.0)
-        if gone_row[i] == scalars[ROW]:
-            _delist(state, scalars, params, fills, trades, i, gone_cash[i])
-        elif state[STALE, i] >= params[P_DELISTED_AFTER]:
-            _delist(state, scalars, params, fills, trades, i, np.nan)
-    return count
+@compiled
+def _liquidate(state: FloatArray, s: FloatArray, orders: FloatArray) -> None:
+    """Give up every plan and order; sell the book at the open."""
+    for i in range(state.shape[1]):
+        state[TARGET, i] = np.nan
+        state[EXITING, i] = BY_MARGIN if state[SHARES, i] != 0.0 else 0.0
+    for k in range(int(s[FIRST_ORDER]), int(s[NEXT_ORDER])):
+        if orders[k, O_STATUS] < FILLED:
+            orders[k, O_STATUS] = CANCELLED
 
 
-@njit(cache=True)
-def _at_the_open(
-    state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    fills: FloatArray,
-    trades: FloatArray,
-    todo: IntArray,
-    count: int,
-    open_: FloatArray,
-    volume: FloatArray,
-) -> None:
-    targets = 0
-    for k in range(count):
-        i = todo[k]
-        if state[EXITING, i] != 0.0:
-            reason = int(state[EXITING, i])
-            _exit(state, scalars, params, fills, trades, i, open_[i], volume[i], reason, False, AT_OPEN)
-        elif state[TARGET, i] == state[TARGET, i]:
-            todo[targets] = i
-            targets += 1
-    _reach_targets(state, scalars, params, fills, trades, todo, targets, open_, volume, AT_OPEN)
-
-
-@njit(cache=True)
-def _within_the_bar(
-    state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    fills: FloatArray,
-    trades: FloatArray,
-    open_: FloatArray,
-    high: FloatArray,
-    low: FloatArray,
-    volume: FloatArray,
-    mask: BoolArray,
-) -> None:
-    for i in range(len(mask)):
-        if state[SHARES, i] != 0.0 and mask[i] and state[EXITING, i] == 0.0:
-            _check_bracket(state, scalars, params, fills, trades, i, open_[i], high[i], low[i], volume[i])
-
-
-@njit(cache=True)
-def _at_the_close(
-    state: FloatArray,
-    scalars: FloatArray,
-    params: FloatArray,
-    fills: FloatArray,
-    trades: FloatArray,
-    todo: IntArray,
-    high: FloatArray,
-    low: FloatArray,
-    close: FloatArray,
-    volume: FloatArray,
-    mask: BoolArray,
-) -> None:
-    """Mark the book at the close; time exits; market-on-close orders."""
-    scalars[LONG] = 0.0
-    scalars[SHORT] = 0.0
-    at_close = params[P_AT_CLOSE] != 0.0
-    late = 0
-    targets = 0
-    for i in range(len(mask)):
-        held = state[SHARES, i]
-        if mask[i]:
-            state[MARK, i] = close[i]
-            if at_close and state[TARGET, i] == state[TARGET, i]:
-                targets += 1
-        if held == 0.0:
-            continue
-        _count_value(scalars, _value(state, i), 1.0)
-        state[AGE, i] += 1.0
-        if mask[i]:
-            extreme = state[EXTREME, i]
-            state[EXTREME, i] = max(extreme, high[i]) if held > 0.0 else min(extreme, low[i])
-            if state[AGE, i] >= state[MAX_BARS, i] and state[EXITING, i] == 0.0:
-                todo[late] = i
-                late += 1
-    for k in range(late):
-        i = todo[k]
-        _exit(state, scalars, params, fills, trades, i, close[i], volume[i], BY_TIME, False, AT_CLOSE)
-    if targets > 0:
-        targets = 0
-        for i in range(len(mask)):
-            if mask[i] and state[TARGET, i] == state[TARGET, i]:
-                todo[targets] = i
-                targets += 1
-        _reach_targets(state, scalars, params, fills, trades, todo, targets, close, volume, AT_CLOSE)
-
-
-@njit(cache=True)
-def _check_margin(state: FloatArray, scalars: FloatArray, params: FloatArray) -> None:
-    """Order the liquidation of the whole book at the next open when equity is too thin."""
-    scalars[EQUITY] = scalars[CASH] + scalars[LONG] - scalars[SHORT]
-    gross = scalars[LONG] + scalars[SHORT]
-    if gross > 0.0 and scalars[EQUITY] < params[P_MAINTENANCE] * gross:
-        scalars[MARGIN_CALLS] += 1.0 if scalars[LIQUIDATE] == 0.0 else 0.0
-        scalars[LIQUIDATE] = 1.0
-    else:
-        scalars[LIQUIDATE] = 0.0
-
-
-@njit(cache=True)
+@compiled
 def step_kernel(
-    row: int,
+    state: FloatArray,
+    s: FloatArray,
+    log: FloatArray,
+    bar: FloatArray,
+    wish: FloatArray,
+    decided: float,
+    orders: FloatArray,
+    todo: IntArray,
+    row: float,
     years: float,
-    open_: FloatArray,
-    high: FloatArray,
-    low: FloatArray,
-    close: FloatArray,
-    volume: FloatArray,
-    split: FloatArray,
-    dividend: FloatArray,
-    mask: BoolArray,
-    decided: int,
-    weight: FloatArray,
-    stop: FloatArray,
-    take: FloatArray,
-    trail: FloatArray,
-    max_bars: FloatArray,
-    priority: FloatArray,
     gone_row: IntArray,
     gone_cash: FloatArray,
-    params: FloatArray,
-    state: FloatArray,
-    scalars: FloatArray,
-    fills: FloatArray,
-    events: FloatArray,
-    trades: FloatArray,
-    todo: IntArray,
 ) -> None:
-    """Take the book from the last close to this one. `decided` < 0 says that no new decisions came."""
-    _accrue(scalars, params, events, years)
-    scalars[ROW] = row
-    if scalars[LIQUIDATE] != 0.0:
-        for i in range(len(mask)):
-            state[TARGET, i] = np.nan
-            state[EXITING, i] = BY_MARGIN if state[SHARES, i] != 0.0 else 0.0
-    elif decided >= 0:
-        for i in range(len(mask)):
-            if weight[i] == weight[i]:
-                _decide(
-                    state,
-                    scalars,
-                    params,
-                    i,
-                    weight[i],
-                    stop[i],
-                    take[i],
-                    trail[i],
-                    max_bars[i],
-                    priority[i],
-                    decided,
-                )
-    count = _before_the_open(
-        state,
-        scalars,
-        params,
-        fills,
-        events,
-        trades,
-        todo,
-        years,
-        open_,
-        split,
-        dividend,
-        mask,
-        gone_row,
-        gone_cash,
-    )
+    """Take the book from the last close to this one. `decided` < 0 says that no new targets came."""
+    _accrue(s, log, years)
+    s[ROW] = row
+    _accept_orders(state, s, orders)
+    if s[LIQUIDATE] != 0.0:
+        _liquidate(state, s, orders)
+    elif decided >= 0.0:
+        for i in range(state.shape[1]):
+            if wish[W_WEIGHT, i] == wish[W_WEIGHT, i]:
+                _decide(state, s, wish, i, decided)
+    count = _before_the_open(state, s, log, bar, orders, todo, years, gone_row, gone_cash)
     if count > 0:
-        _at_the_open(state, scalars, params, fills, trades, todo, count, open_, volume)
-    _within_the_bar(state, scalars, params, fills, trades, open_, high, low, volume, mask)
-    _at_the_close(state, scalars, params, fills, trades, todo, high, low, close, volume, mask)
-    _check_margin(state, scalars, params)
-    if params[P_STATISTICS] != 0.0:
-        for i in range(len(mask)):
-            if mask[i]:
-                _update_statistics(state, params, i, high[i], low[i], close[i], volume[i])
+        _exits_and_targets(state, s, log, bar, todo, count, bar[B_OPEN], AT_OPEN)
+    sweep = SWEEP_OPEN
+    busy = s[FIRST_ORDER] < s[NEXT_ORDER]
+    while busy and sweep <= SWEEP_STOPS:
+        _sweep_orders(state, s, log, orders, bar, sweep)
+        sweep += 1.0
+    _within_the_bar(state, s, log, bar, todo)
+    while busy and sweep <= SWEEP_CHILDREN:
+        _sweep_orders(state, s, log, orders, bar, sweep)
+        sweep += 1.0
+    _at_the_close(state, s, log, bar, todo)
+    if busy:
+        _sweep_orders(state, s, log, orders, bar, SWEEP_CLOSE)
+    if s[P_STATISTICS] != 0.0:
+        _update_statistics(state, s, bar)
+    if busy:
+        _age_orders(state, s, orders, bar)
+    _check_margin(s)
 
 
-@njit(cache=True)
-def _grown(records: FloatArray, used: float, room: int) -> FloatArray:
-    if int(used) + room <= records.shape[0]:
-        return records
-    larger = np.empty((2 * records.shape[0] + room, records.shape[1]))
-    larger[: int(used)] = records[: int(used)]
+@compiled
+def _copy_log(log: FloatArray, used: int, rows: int) -> FloatArray:
+    larger = np.empty((rows, LOG_FIELDS))
+    for r in range(used):
+        for c in range(LOG_FIELDS):
+            larger[r, c] = log[r, c]
     return larger
 
 
-@njit(cache=True)
+@compiled
+def _copy_row(target: FloatArray, row: int, source: FloatArray, source_row: int) -> None:
+    """Copy one row, if the source has it: optional fields of a plan have a single row of NaN."""
+    if source_row < source.shape[0]:
+        for i in range(source.shape[1]):
+            target[row, i] = source[source_row, i]
+
+
+@compiled
 def history_kernel(
     years: FloatArray,
-    open_: FloatArray,
-    high: FloatArray,
-    low: FloatArray,
-    close: FloatArray,
-    volume: FloatArray,
-    split: FloatArray,
-    dividend: FloatArray,
+    fields: tuple[FloatArray, ...],
     mask: BoolArray,
-    first_row: int,
     first_plan_row: int,
     delay: int,
     start: int,
-    weight: FloatArray,
-    stop: FloatArray,
-    take: FloatArray,
-    trail: FloatArray,
-    max_bars: FloatArray,
-    priority: FloatArray,
+    plan: tuple[FloatArray, ...],
+    orders: FloatArray,
     gone_row: IntArray,
     gone_cash: FloatArray,
-    params: FloatArray,
     state: FloatArray,
-    scalars: FloatArray,
+    s: FloatArray,
     totals: FloatArray,
     shares: FloatArray,
-) -> Any:
-    """Loop the step over a block of bars.
+) -> FloatArray:
+    """Loop the step over a block of bars, from the bar after the one that the book stands at; return the log.
 
-    Bar ``k`` of the block is bar ``first_row + k`` of the book's life and takes the decisions in row
-    ``first_plan_row + k`` of the plan's arrays, if there is one and it was decided in bar ``start`` or later.
-    Optional plan fields have a single row when they are constant.
+    ``fields`` are the panel's arrays in the order of ``B_*``, ``plan`` the plan's in the order of ``W_*``.
+    Bar ``k`` of the block takes the decisions in row ``first_plan_row + k`` of the plan's arrays, if there is one
+    and it was decided in bar ``start`` or later. Optional plan fields have a single row of NaN.
     """
     bars, symbols = mask.shape
-    room = 8 * symbols + 8
-    fills = np.empty((room, FILL_FIELDS))
-    events = np.empty((room, EVENT_FIELDS))
-    trades = np.empty((room, TRADE_FIELDS))
-    todo = np.empty(symbols, np.int64)
+    first_row = int(s[ROW]) + 1
+    room = 18 * symbols + 4 * orders.shape[0] + 8
+    log = np.empty((room, LOG_FIELDS))
+    todo = np.empty(symbols + 1, np.int64)
+    bar = np.empty((7, symbols))
+    wish = np.full((6, symbols), np.nan)
     for k in range(bars):
-        fills = _grown(fills, scalars[FILLS], room)
-        events = _grown(events, scalars[EVENTS], room)
-        trades = _grown(trades, scalars[TRADES], room)
-        d = first_plan_row + k
+        used = int(s[LOGGED])
+        if used + room > log.shape[0]:
+            log = _copy_log(log, used, 2 * log.shape[0] + room)
+        row = first_plan_row + k
         decided = first_row + k - 1 - delay
-        if d < 0 or d >= weight.shape[0] or decided < start:
-            d = 0
+        if row < 0 or row >= plan[0].shape[0] or decided < start:
             decided = -1
+        else:
+            for number, field in enumerate(plan):
+                _copy_row(wish, number, field, row)
+        for number, field in enumerate(fields):
+            _copy_row(bar, number, field, k)
+        for i in range(symbols):
+            if not mask[k, i]:
+                bar[B_OPEN, i] = np.nan
         step_kernel(
-            first_row + k,
+            state,
+            s,
+            log,
+            bar,
+            wish,
+            float(decided),
+            orders,
+            todo,
+            float(first_row + k),
             years[k],
-            open_[k],
-            high[k],
-            low[k],
-            close[k],
-            volume[k],
-            split[k],
-            dividend[k],
-            mask[k],
-            decided,
-            weight[d],
-            stop[d if stop.shape[0] > 1 else 0],
-            take[d if take.shape[0] > 1 else 0],
-            trail[d if trail.shape[0] > 1 else 0],
-            max_bars[d if max_bars.shape[0] > 1 else 0],
-            priority[d if priority.shape[0] > 1 else 0],
             gone_row,
             gone_cash,
-            params,
-            state,
-            scalars,
-            fills,
-            events,
-            trades,
-            todo,
         )
-        totals[0, k] = scalars[EQUITY]
-        totals[1, k] = scalars[CASH]
-        totals[2, k] = scalars[LONG]
-        totals[3, k] = scalars[SHORT]
-        for i in range(symbols):
-            shares[k, i] = state[SHARES, i]
-    return (
-        fills[: int(scalars[FILLS])].copy(),
-        events[: int(scalars[EVENTS])].copy(),
-        trades[: int(scalars[TRADES])].copy(),
-    )
+        totals[0, k] = s[EQUITY]
+        totals[1, k] = s[CASH]
+        totals[2, k] = s[LONG]
+        totals[3, k] = s[SHORT]
+        _copy_row(shares, k, state, int(np.int64(SHARES)))
+    return _copy_log(log, int(s[LOGGED]), int(s[LOGGED]))
 
 
-@njit(cache=True)
-def first_bad_bar(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, mask: BoolArray) -> int:
+@compiled
+def _possible(open_: float, high: float, low: float, close: float) -> bool:
+    fine = (low > 0.0) & (low <= open_) & (open_ <= high)
+    return fine & (low <= close) & (close <= high) & (high < np.inf)
+
+
+@compiled
+def first_bad_bar(fields: tuple[FloatArray, ...], mask: BoolArray) -> int:
     """Return the flat index of the first bar that no market could have made, −1 for none."""
+    open_, high, low, close = fields[B_OPEN], fields[B_HIGH], fields[B_LOW], fields[B_CLOSE]
     bars, symbols = mask.shape
     for t in range(bars):
+        good = True
         for i in range(symbols):
-            if mask[t, i]:
-                o, h, lo, c = open_[t, i], high[t, i], low[t, i], close[t, i]
-                if not (lo > 0.0 and lo <= o and o <= h and lo <= c and c <= h and h < np.inf):
-                    return t * symbols + i
+            good &= _possible(open_[t, i], high[t, i], low[t, i], close[t, i]) | (not mask[t, i])
+        for i in range(symbols):
+            if good:
+                break
+            if mask[t, i] and not _possible(open_[t, i], high[t, i], low[t, i], close[t, i]):
+                return t * symbols + i
     return -1

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tradewind.errors import DataError, InputError
 from tradewind.execution import kernel as k
-from tradewind.execution.book import Book, kernel_params
+from tradewind.execution.book import Book, kernel_settings
+from tradewind.execution.orders import OrderTable
 from tradewind.execution.plan import TradePlan
 from tradewind.execution.records import (
     COST_KINDS,
@@ -80,6 +81,12 @@ class Simulation:
     records: Records
     book: Book
     start_capital: float
+    order_rows: FloatArray
+
+    @property
+    def first_row(self) -> int:
+        """Return the number of the first of these bars in the account's life; 0 for a history."""
+        return self.book.row + 1 - len(self.times)
 
     @property
     def gross_exposure(self) -> FloatArray:
@@ -109,22 +116,22 @@ class Simulation:
     @cached_property
     def fills(self) -> pl.DataFrame:
         """One row a fill; see :func:`tradewind.execution.records.fills_table`."""
-        return fills_table(self.records, self.times, self.symbols)
+        return fills_table(self.records, self.times, self.symbols, self.first_row)
 
     @cached_property
     def trades(self) -> pl.DataFrame:
         """One row a finished round trip; see :func:`tradewind.execution.records.trades_table`."""
-        return trades_table(self.records, self.times, self.symbols)
+        return trades_table(self.records, self.times, self.symbols, self.first_row)
 
     @cached_property
     def ledger(self) -> pl.DataFrame:
         """Every movement of cash and shares; see :func:`tradewind.execution.records.ledger_table`."""
-        return ledger_table(self.records, self.times, self.symbols, self.start_capital * 100)
+        return ledger_table(self.records, self.times, self.symbols, self.start_capital, self.first_row)
 
     @cached_property
     def ledger_hash(self) -> str:
         """SHA-256 of the ledger in canonical form."""
-        return ledger_digest(self.records, self.times, self.symbols, self.start_capital * 100)
+        return ledger_digest(self.records, self.times, self.symbols, self.start_capital, self.first_row)
 
     @property
     def costs(self) -> dict[str, float]:
@@ -145,8 +152,25 @@ class Simulation:
     def traded_value(self) -> FloatArray:
         """Return ``(T,)`` the value bought plus the value sold in each bar."""
         fills = self.records.fills
-        rows = fills[:, k.F_ROW].astype(np.int64)
-        return np.bincount(rows, np.abs(fills[:, k.F_CASH]) / 100, minlength=len(self.times))
+        rows = fills[:, k.L_ROW].astype(np.int64) - self.first_row
+        return np.bincount(rows, np.abs(fills[:, k.F_CASH]) / 100, minlength=len(self.times)).astype(np.float64)
+
+    @property
+    def orders(self) -> pl.DataFrame:
+        """Return one row an explicit order: what became of it and how much of it filled."""
+        rows = self.order_rows
+        status = rows[:, k.O_STATUS].astype(np.int64)
+        return pl.DataFrame(
+            {
+                "id": rows[:, k.O_ID].astype(np.int64),
+                "symbol": pl.Series(self.symbols, dtype=pl.String).gather(rows[:, k.O_COLUMN].astype(np.int64)),
+                "kind": pl.Series(k.ORDER_KINDS).gather(rows[:, k.O_NAME].astype(np.int64)),
+                "status": pl.Series(k.STATUSES).gather(status),
+                "filled": rows[:, k.O_FILLED],
+                "limit": rows[:, k.O_LIMIT],
+                "stop": rows[:, k.O_STOP],
+            }
+        )
 
     @property
     def positions_at_end(self) -> pl.DataFrame:
@@ -162,7 +186,7 @@ class Simulation:
             "stop": s[k.ENTRY] * (1 - side * s[k.STOP]),
             "take_profit": s[k.ENTRY] * (1 + side * s[k.TAKE]),
             "trailing_stop": s[k.EXTREME] * (1 - side * s[k.TRAIL]),
-            "bars_held": s[k.AGE],
+            "bars_held": self.book.row + 1 - s[k.BORN],
             "bars_without_price": s[k.STALE],
         }
         table = {name: values[held] for name, values in columns.items()}
@@ -175,6 +199,7 @@ def simulate(
     execution: ExecutionSection,
     account: AccountSection,
     *,
+    orders: OrderTable | None = None,
     start: int = 0,
     delistings: Mapping[str, Delisting] | None = None,
 ) -> Simulation:
@@ -189,6 +214,8 @@ def simulate(
         Raw bars with splits and dividends.
     plan
         Target weights with brackets, ``(T, N)`` on the panel's axes.
+    orders
+        Explicit orders beside the plan, or instead of it (:meth:`TradePlan.hold`).
     start
         First row whose decisions count; earlier bars only warm up volume and volatility.
     delistings
@@ -205,17 +232,18 @@ def simulate(
     if plan.weight.shape != panel.shape:
         raise InputError(f"the plan has shape {plan.weight.shape}, the panel {panel.shape}")
     book = Book.opened(panel.symbols, account)
-    return _advance(
-        book, panel, plan, execution, first_plan_row=-1 - plan.delay_bars, start=start, delistings=delistings
-    )
+    if orders is not None:
+        book = replace(book, orders=orders.array(panel.symbols))
+    return _advance(book, panel, plan, execution, -1 - plan.delay_bars, start, delistings)
 
 
 def step(
     book: Book,
     bars: Panel,
-    orders: TradePlan | None,
+    plan: TradePlan | None,
     execution: ExecutionSection,
     *,
+    orders: OrderTable | None = None,
     delistings: Mapping[str, Delisting] | None = None,
 ) -> Simulation:
     """Take a book from its close over the next bar: the same code as :func:`simulate`, one bar at a time.
@@ -226,8 +254,10 @@ def step(
         The account at the last close. It is not changed.
     bars
         The next bar: a panel of one row with the book's symbols.
+    plan
+        The targets decided at the last close: a plan of one row; None for nothing new.
     orders
-        What was decided at the last close: a plan of one row; None for nothing new.
+        New explicit orders, decided at the last close (``row`` is the book's); the book keeps the older ones.
 
     Returns
     -------
@@ -239,12 +269,27 @@ def step(
             f"a step takes one bar of the book's {len(book.symbols)} symbols, got shape {bars.shape}",
             hint="select the book's symbols, in its order, and one row",
         )
-    plan = TradePlan.hold(bars.shape) if orders is None else orders
+    plan = TradePlan.hold(bars.shape) if plan is None else plan
     if plan.weight.shape != bars.shape:
-        raise InputError(f"the orders have shape {plan.weight.shape}, expected {bars.shape}")
+        raise InputError(f"the plan has shape {plan.weight.shape}, expected {bars.shape}")
     if plan.delay_bars:
-        raise InputError("a step cannot delay its orders", hint="hold them back and hand them in later")
-    return _advance(book.copy(), bars, plan, execution, first_plan_row=0, start=0, delistings=delistings)
+        raise InputError("a step cannot delay its plan", hint="hold it back and hand it in later")
+    book = book.copy()
+    if orders is not None:
+        book = replace(book, orders=_with_new(book, orders))
+    return _advance(book, bars, plan, execution, 0, 0, delistings)
+
+
+def _with_new(book: Book, orders: OrderTable) -> FloatArray:
+    """Return the book's unfinished orders and the new ones behind them."""
+    new = orders.array(book.symbols)
+    late = [ticket.id for ticket in orders.tickets if ticket.row != book.row]
+    if late:
+        raise InputError(f"orders {late} were not decided at the book's bar {book.row}")
+    known = np.intersect1d(new[:, k.O_ID], book.orders[:, k.O_ID])
+    if known.size:
+        raise InputError(f"the book already has orders with the ids {known.astype(int).tolist()}")
+    return np.concatenate([book.orders, new])
 
 
 def _advance(
@@ -252,7 +297,6 @@ def _advance(
     panel: Panel,
     plan: TradePlan,
     execution: ExecutionSection,
-    *,
     first_plan_row: int,
     start: int,
     delistings: Mapping[str, Delisting] | None,
@@ -260,37 +304,36 @@ def _advance(
     """Run the kernel over a block of bars; `book` is consumed."""
     _check_prices(panel)
     bars, symbols = panel.shape
-    first_row = book.row + 1
-    start_capital = book.cash if first_row == 0 else np.nan
-    none = np.full((1, symbols), np.nan)
-    optional = (plan.stop, plan.take_profit, plan.trail, plan.max_bars, plan.priority)
+    start_capital = book.cash
     gone_row, gone_cash = _delisting_arrays(panel.symbols, delistings)
     totals = np.empty((4, bars))
     shares = np.empty((bars, symbols))
-    fields = ("open", "high", "low", "close", "volume", "split", "dividend")
-    for_book = book.scalars[[k.FILLS, k.EVENTS, k.TRADES]].copy()
-    book.scalars[[k.FILLS, k.EVENTS, k.TRADES]] = 0
-    fills, events, trades = k.history_kernel(
+    book.scalars[[k.LOGGED, k.FIRST_ORDER, k.NEXT_ORDER]] = 0
+    account = np.concatenate([book.scalars, kernel_settings(execution, statistics=_needs_range(book.orders))])
+    log = k.history_kernel(
         _years(panel.times, book.time),
-        *(_dense(panel.fields[name]) for name in fields),
+        _bar_arrays(panel),
         np.ascontiguousarray(panel.mask),
-        first_row,
         first_plan_row,
         plan.delay_bars,
         start,
-        _dense(plan.weight),
-        *(none if values is None else _dense(values) for values in optional),
+        _plan_arrays(plan),
+        book.orders,
         gone_row,
         gone_cash,
-        kernel_params(execution),
         book.state,
-        book.scalars,
+        account,
         totals,
         shares,
     )
-    book.scalars[[k.FILLS, k.EVENTS, k.TRADES]] += for_book
-    after = replace(book, time=panel.times[-1] if bars else book.time)
     totals /= 100
+    unfinished = book.orders[book.orders[:, k.O_STATUS] < k.FILLED].copy()
+    after = replace(
+        book,
+        time=panel.times[-1] if bars else book.time,
+        scalars=account[: k.SCALARS].copy(),
+        orders=unfinished,
+    )
     return Simulation(
         times=panel.times,
         symbols=panel.symbols,
@@ -299,10 +342,26 @@ def _advance(
         shares=shares,
         long_value=totals[2],
         short_value=totals[3],
-        records=Records(fills, events, trades),
+        records=Records(log),
         book=after,
         start_capital=start_capital,
+        order_rows=book.orders,
     )
+
+
+def _needs_range(orders: FloatArray) -> bool:
+    return bool(len(orders))
+
+
+def _bar_arrays(panel: Panel) -> tuple[FloatArray, ...]:
+    return tuple(_dense(panel.fields[name]) for name in ("open", "high", "low", "close", "volume", "split", "dividend"))
+
+
+def _plan_arrays(plan: TradePlan) -> tuple[FloatArray, ...]:
+    """Return the plan's arrays for the kernel; a field that is not set is one row of NaN."""
+    none = np.full((1, plan.weight.shape[1]), np.nan)
+    fields = (plan.stop, plan.take_profit, plan.trail, plan.max_bars, plan.priority)
+    return (_dense(plan.weight), *(none if values is None else _dense(values) for values in fields))
 
 
 def _dense(values: FloatArray) -> FloatArray:
@@ -317,7 +376,7 @@ def _years(times: TimeArray, before: np.datetime64) -> FloatArray:
 
 
 def _check_prices(panel: Panel) -> None:
-    bad = k.first_bad_bar(*(_dense(panel.fields[n]) for n in ("open", "high", "low", "close")), panel.mask)
+    bad = k.first_bad_bar(_bar_arrays(panel), np.ascontiguousarray(panel.mask))
     if bad >= 0:
         row, column = divmod(int(bad), panel.shape[1])
         prices = ", ".join(f"{n} {panel.fields[n][row, column]}" for n in ("open", "high", "low", "close"))
