@@ -148,9 +148,7 @@ def combinatorial_paths(folds: int, test_folds: int) -> NDArray[np.int64]:
 def _skfolio_splitter(folds: int, test_folds: int, purged: int, embargo: int):  # type: ignore[no-untyped-def]
     from skfolio.model_selection import CombinatorialPurgedCV
 
-    return CombinatorialPurgedCV(
-        n_folds=folds, n_test_folds=test_folds, purged_size=purged, embargo_size=embargo
-    )
+    return CombinatorialPurgedCV(n_folds=folds, n_test_folds=test_folds, purged_size=purged, embargo_size=embargo)
 
 
 def _stretches(rows: Rows) -> list[tuple[int, int]]:

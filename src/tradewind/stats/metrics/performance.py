@@ -70,12 +70,13 @@ def max_drawdown(returns: ArrayLike, *, periods_per_year: float = 252.0) -> tupl
 @metric("returns", "bars", "longest stretch of bars below a former peak")
 def max_drawdown_bars(returns: ArrayLike, *, periods_per_year: float = 252.0) -> tuple[float, int]:
     """Return how long equity stayed below a peak at most; an unrecovered fall counts to the end."""
-    under = drawdowns(clean(returns)) > 0
-    if not under.size:
+    r = clean(returns)
+    if not r.size:
         return math.nan, 0
+    under = drawdowns(r) > 0
     position = np.arange(under.size)
     since = np.maximum.accumulate(np.where(under, -1, position))
-    return float((position - since).max()), under.size
+    return float((position - since).max()), r.size
 
 
 @metric("returns", "fraction", "share of bars with r > 0 among those with r ≠ 0")
