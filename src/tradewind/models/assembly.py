@@ -106,9 +106,7 @@ def usable(windows: Windows, horizon_index: int, scale: FloatArray, at_least: in
     return known
 
 
-def empty_forecast(
-    windows: Windows, levels: Sequence[float]
-) -> tuple[slice, NDArray[np.float64], NDArray[np.float64]]:
+def empty_forecast(windows: Windows, levels: Sequence[float]) -> tuple[slice, NDArray[np.float64], NDArray[np.float64]]:
     """Return the rows a forecast spans and NaN arrays for its quantiles and score."""
     if len(windows.rows) == 0:
         raise InputError("a forecast was asked for no sample at all")
@@ -140,9 +138,7 @@ def assemble(
     span, all_quantiles, all_scores = empty_forecast(windows, levels)
     complete = np.isfinite(quantiles).all(axis=-1) & np.isfinite(score)
     complete &= windows.panel.mask[rows, columns][:, None]
-    all_quantiles[rows - span.start, columns] = np.where(
-        complete[..., None], np.sort(quantiles, axis=-1), np.nan
-    )
+    all_quantiles[rows - span.start, columns] = np.where(complete[..., None], np.sort(quantiles, axis=-1), np.nan)
     all_scores[rows - span.start, columns] = np.where(complete, score, np.nan)
     return Forecast(
         times=windows.panel.times[span],
@@ -155,3 +151,23 @@ def assemble(
         version=version,
         explanation=dict(explanation or {}),
     )
+
+
+def draw(allowed: NDArray[np.bool_], at_most: int, seed: int) -> NDArray[np.int64]:
+    """Return the positions that are allowed, a seeded draw of them when there are too many; sorted."""
+    positions = np.flatnonzero(allowed)
+    if len(positions) <= at_most:
+        return positions
+    return np.sort(np.random.default_rng(seed).choice(positions, at_most, replace=False))
+
+
+def top_importance(names: Sequence[str], gains: NDArray[np.float64], count: int = 20) -> dict[str, float]:
+    """Return the largest shares of the total gain by feature name."""
+    share = np.asarray(gains, dtype=np.float64) / max(float(np.sum(gains)), 1e-12)
+    order = np.argsort(-share, kind="stable")[:count]
+    return {names[i]: round(float(share[i]), 6) for i in order}
+
+
+def settings_of(model: Any) -> dict[str, Any]:
+    """Return a model's parameters (attributes without a trailing underscore)."""
+    return {k: v for k, v in vars(model).items() if not k.endswith("_") and k != "threads"}

@@ -54,9 +54,7 @@ class Forecast:
         """Refuse arrays that do not fit the axes, and quantiles that cross."""
         axes = (len(self.times), len(self.symbols), len(self.horizons))
         if self.quantiles.shape != (*axes, len(self.levels)):
-            raise DataError(
-                f"quantiles have shape {self.quantiles.shape}, expected {(*axes, len(self.levels))}"
-            )
+            raise DataError(f"quantiles have shape {self.quantiles.shape}, expected {(*axes, len(self.levels))}")
         if self.score.shape != axes:
             raise DataError(f"score has shape {self.score.shape}, expected {axes}")
         with np.errstate(invalid="ignore"):

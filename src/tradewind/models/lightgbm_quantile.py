@@ -8,7 +8,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tradewind.models.assembly import assemble, content_hash, training_id, usable
+from tradewind.models.assembly import (
+    assemble,
+    content_hash,
+    draw,
+    settings_of,
+    top_importance,
+    training_id,
+    usable,
+)
 from tradewind.models.base import Windows, register
 from tradewind.models.forecast import LEVELS, Forecast
 from tradewind.models.naive import naive_scale
@@ -56,10 +64,8 @@ class LightgbmQuantile:
         """Fit every level of every horizon."""
         scale = naive_scale(windows, self.decay)
         self.features_ = windows.features.names
-        self.boosters_ = [
-            self._fit_horizon(windows, scale, index) for index in range(len(windows.labels.horizons))
-        ]
-        self.version_ = content_hash(self.name, vars_of(self), training_id(windows))
+        self.boosters_ = [self._fit_horizon(windows, scale, index) for index in range(len(windows.labels.horizons))]
+        self.version_ = content_hash(self.name, settings_of(self), training_id(windows))
         return self
 
     def predict(self, windows: Windows) -> Forecast:
@@ -117,23 +123,3 @@ class LightgbmQuantile:
     def _importance(self) -> dict[str, float]:
         gains = [b.feature_importance(importance_type="gain") for row in self.boosters_ for b in row]
         return top_importance(self.features_, np.sum(gains, axis=0))
-
-
-def draw(allowed: NDArray[np.bool_], at_most: int, seed: int) -> NDArray[np.int64]:
-    """Return the positions that are allowed, a seeded draw of them when there are too many; sorted."""
-    positions = np.flatnonzero(allowed)
-    if len(positions) <= at_most:
-        return positions
-    return np.sort(np.random.default_rng(seed).choice(positions, at_most, replace=False))
-
-
-def top_importance(names: Sequence[str], gains: NDArray[np.float64], count: int = 20) -> dict[str, float]:
-    """Return the largest shares of the total gain by feature name."""
-    share = np.asarray(gains, dtype=np.float64) / max(float(np.sum(gains)), 1e-12)
-    order = np.argsort(-share, kind="stable")[:count]
-    return {names[i]: round(float(share[i]), 6) for i in order}
-
-
-def vars_of(model: Any) -> dict[str, Any]:
-    """Return a model's parameters (attributes without a trailing underscore)."""
-    return {k: v for k, v in vars(model).items() if not k.endswith("_") and k != "threads"}

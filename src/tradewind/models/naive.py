@@ -130,9 +130,7 @@ def fit_student_t(values: NDArray[np.float64]) -> tuple[float, float]:
         variance = float(np.median(square)) / 0.5 + 1e-300
         for _ in range(30):
             variance = float(np.mean((freedom + 1) * square / (freedom + square / variance)))
-        constant = (
-            gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - 0.5 * np.log(freedom * np.pi * variance)
-        )
+        constant = gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - 0.5 * np.log(freedom * np.pi * variance)
         likelihood = constant - (freedom + 1) / 2 * float(np.mean(np.log1p(square / (variance * freedom))))
         if likelihood > best:
             best, found = float(likelihood), (float(freedom), float(np.sqrt(variance)))

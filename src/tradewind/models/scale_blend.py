@@ -1,0 +1,277 @@
+"""The default forecaster: a pooled log-volatility with a cautious prior, refined by trees, and a measured shape.
+
+The log of each symbol's volatility over the horizon is its own two-week volatility plus
+
+1. a linear part: how far its volatility stands from other symbols' at five half-lives, and where the market's
+   volatility is heading (heterogeneous autoregression, Corsi 2009, split in own and common parts), fitted by
+   Student-t likelihood. Common coefficients are held near a prior, because they are learnt from few separate
+   stretches of time however many symbols there are;
+2. a refinement by gradient-boosted trees of the differences *between symbols of one bar* only (earnings
+   calendar, gaps, volume), kept when a purged validation says it helps.
+
+Quantiles are those of the scaled residuals of all symbols. The score adds a cross-sectional part
+(:mod:`tradewind.models.location`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.models.assembly import assemble, content_hash, draw, top_importance, training_id, usable
+from tradewind.models.base import Windows, register
+from tradewind.models.event_clock import EventClock, event_evidence
+from tradewind.models.forecast import LEVELS, Forecast
+from tradewind.models.scale_fit import (
+    PRIOR_KNOWN_AT,
+    fit_log_scale,
+    freedom_at,
+    penalties,
+    prior_weights,
+    shape_quantiles,
+    student_scale,
+)
+from tradewind.models.volatility_inputs import VolatilityInputs, volatility_inputs
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_MINIMUM_SAMPLES = 100
+_REFINEMENT_SAMPLES = 20_000
+_REFINEMENT_SYMBOLS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class _History:
+    """What is computed once per panel."""
+
+    inputs: VolatilityInputs
+    clock: EventClock
+
+    @classmethod
+    def of(cls, windows: Windows) -> _History:
+        inputs = volatility_inputs(windows.panel)
+        evidence = event_evidence(inputs.surprise, inputs.activity)
+        return cls(inputs, EventClock.of(windows.panel.times, evidence))
+
+    def design(self, rows: IntArray, columns: IntArray) -> FloatArray:
+        relative = self.inputs.relative[rows, columns].astype(np.float64)
+        return np.concatenate([np.ones((len(rows), 1)), relative, self.inputs.market[rows]], axis=1)
+
+    def details(self, rows: IntArray, columns: IntArray, horizon: int) -> NDArray[np.float32]:
+        days, position = np.unique(rows, return_inverse=True)
+        events = self.clock.at(days, horizon)[position, columns]
+        parts = (self.inputs.relative[rows, columns], self.inputs.detail[rows, columns], events)
+        return np.concatenate(parts, axis=1)
+
+    @property
+    def detail_names(self) -> tuple[str, ...]:
+        return (*self.inputs.relative_names, *self.inputs.detail_names, *self.clock.names)
+
+
+@dataclass(frozen=True, eq=False)
+class _HorizonFit:
+    """What was learnt for one horizon."""
+
+    horizon: int
+    weights: FloatArray
+    shape: FloatArray
+    trees: Any
+
+    def log_scale(self, history: _History, rows: IntArray, columns: IntArray) -> FloatArray:
+        """Linear part, ``(n,)`` log volatility over the horizon; NaN where an input is missing."""
+        anchor = history.inputs.anchor[rows, columns] + 0.5 * np.log(self.horizon)
+        return np.asarray(anchor + history.design(rows, columns) @ self.weights)
+
+    def refinement(self, history: _History, rows: IntArray, threads: int) -> FloatArray:
+        """Tree part of every symbol at ``rows``, mean zero over the symbols of a bar, ``(len(rows), N)``."""
+        shape = (len(rows), history.inputs.anchor.shape[1])
+        if self.trees is None:
+            return np.zeros(shape)
+        grid_rows, grid_columns = (part.ravel() for part in np.meshgrid(rows, np.arange(shape[1]), indexing="ij"))
+        details = history.details(grid_rows, grid_columns, self.horizon)
+        raw = np.asarray(self.trees.predict(details, num_threads=threads)).reshape(shape)
+        there = np.isfinite(history.inputs.anchor[rows])
+        mean = np.where(there, raw, 0.0).sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1, keepdims=True), 1)
+        return np.asarray(raw - mean)
+
+
+@register
+class ScaleBlend:
+    """Pooled volatility with a prior, refined between symbols by trees; measured, skewed, heavy-tailed shape.
+
+    Parameters
+    ----------
+    trees, leaves, learning_rate, minimum_leaf
+        Size of the refinement; validation may stop it earlier, down to none.
+    maximum_samples
+        Samples drawn (seeded) for the linear part; a third of them for the trees.
+    levels, threads, seed
+        Quantile levels, threads of one fit, seed of every draw.
+    """
+
+    name: ClassVar[str] = "scale_blend"
+
+    def __init__(
+        self,
+        trees: int = 150,
+        leaves: int = 15,
+        learning_rate: float = 0.05,
+        minimum_leaf: int = 800,
+        maximum_samples: int = 360_000,
+        levels: Sequence[float] = LEVELS,
+        threads: int = 2,
+        seed: int = 0,
+    ) -> None:
+        self.trees = trees
+        self.leaves = leaves
+        self.learning_rate = learning_rate
+        self.minimum_leaf = minimum_leaf
+        self.maximum_samples = maximum_samples
+        self.levels = tuple(levels)
+        self.threads = threads
+        self.seed = seed
+
+    def fit(self, windows: Windows) -> Self:
+        """Fit every horizon; raises ``DataError`` below 100 samples with history and a known return."""
+        history = _History.of(windows)
+        self.fits_ = [
+            self._fit_horizon(windows, history, index, horizon) for index, horizon in enumerate(windows.labels.horizons)
+        ]
+        self.input_names_ = ("level", *history.inputs.relative_names, *history.inputs.market_names)
+        self.detail_names_ = history.detail_names
+        settings = [self.trees, self.leaves, self.learning_rate, self.minimum_leaf, self.maximum_samples, self.seed]
+        learnt = [part for fit in self.fits_ for part in (fit.weights, fit.shape)]
+        self.version_ = content_hash(self.name, settings, self.levels, training_id(windows), *learnt)
+        return self
+
+    def predict(self, windows: Windows) -> Forecast:
+        """Forecast the samples; the score is the expected return of the location part."""
+        history = _History.of(windows)
+        rows, columns = windows.rows, windows.columns
+        days, position = np.unique(rows, return_inverse=True)
+        quantiles = np.full((len(rows), len(self.fits_), len(self.levels)), np.nan)
+        score = np.full(quantiles.shape[:2], np.nan)
+        for index, fit in enumerate(self.fits_):
+            refined = fit.refinement(history, days, self.threads)[position, columns]
+            scale = np.exp(fit.log_scale(history, rows, columns) + refined)
+            quantiles[:, index] = scale[:, None] * fit.shape
+            score[:, index] = scale * fit.shape.mean()
+        return assemble(
+            windows,
+            quantiles,
+            score,
+            model=self.name,
+            version=self.version_,
+            levels=self.levels,
+            explanation=self._explanation(),
+        )
+
+    def _fit_horizon(self, windows: Windows, history: _History, index: int, horizon: int) -> _HorizonFit:
+        scale = np.repeat(self._completeness(windows, history)[:, None], index + 1, axis=1)
+        chosen = draw(usable(windows, index, scale, _MINIMUM_SAMPLES), self.maximum_samples, self.seed)
+        rows, columns = windows.rows[chosen], windows.columns[chosen]
+        returns = windows.target(index)[chosen]
+        freedom = freedom_at(horizon)
+        bars = len(np.unique(windows.rows))
+        names = ("level", *history.inputs.relative_names, *history.inputs.market_names)
+        design = history.design(rows, columns)
+        anchor = history.inputs.anchor[rows, columns] + 0.5 * np.log(horizon)
+        penalty = penalties(
+            len(history.inputs.relative_names), len(history.inputs.market_names), horizon, len(chosen), bars
+        )
+        prior = prior_weights(names, horizon)
+        weights = fit_log_scale(design, np.abs(returns) * np.exp(-anchor), freedom, penalty, prior)
+        ratio = returns * np.exp(-(anchor + design @ weights))
+        trees = self._refine(history, rows, columns, horizon, np.abs(ratio))
+        linear = _HorizonFit(horizon, weights, np.zeros(0), trees)
+        if trees is not None:
+            days, position = np.unique(rows, return_inverse=True)
+            ratio = ratio * np.exp(-linear.refinement(history, days, self.threads)[position, columns])
+        facts = len(chosen) / (5.0 * horizon)
+        shape = shape_quantiles(ratio, freedom, self.levels, horizon=horizon, facts=facts, bars=bars)
+        return _HorizonFit(horizon, weights, shape, trees)
+
+    def _completeness(self, windows: Windows, history: _History) -> FloatArray:
+        """Return a finite number for each sample whose inputs are all there, else NaN."""
+        inputs = history.inputs
+        own = inputs.relative[windows.rows, windows.columns].sum(axis=-1)
+        common: FloatArray = inputs.market.sum(axis=-1)[windows.rows]
+        return np.asarray(own + common + inputs.anchor[windows.rows, windows.columns])
+
+    def _refine(self, history: _History, rows: IntArray, columns: IntArray, horizon: int, size: FloatArray) -> Any:
+        """Boost the log-scale between symbols of one bar; None where there is too little to learn from."""
+        if len(rows) < _REFINEMENT_SAMPLES or len(np.unique(columns)) < _REFINEMENT_SYMBOLS or self.trees == 0:
+            return None
+        some = draw(np.ones(len(rows), dtype=bool), self.maximum_samples // 3, self.seed + 1)
+        rows, columns, size = rows[some], columns[some], size[some]
+        freedom = freedom_at(horizon)
+        days, day = np.unique(rows, return_inverse=True)
+        size = size / student_scale(size, freedom, day)
+        details = history.details(rows, columns, horizon)
+        edge = int(0.8 * len(days))
+        early, late = day < edge - horizon, day >= edge
+        count = self._boost(details[early], size[early], freedom, (details[late], size[late])).best_iteration
+        if count < 5:
+            return None
+        return self._boost(details, size, freedom, None, count)
+
+    def _boost(
+        self,
+        details: NDArray[np.float32],
+        size: FloatArray,
+        freedom: float,
+        judge: tuple[NDArray[np.float32], FloatArray] | None,
+        count: int | None = None,
+    ) -> Any:
+        import lightgbm
+
+        def objective(level: FloatArray, data: Any) -> tuple[FloatArray, FloatArray]:
+            ratio = data.get_label() ** 2 * np.exp(-2.0 * level) / freedom
+            curvature = np.full(len(level), 2.0 * freedom / (freedom + 3.0))
+            return 1.0 - (freedom + 1) * ratio / (1.0 + ratio), curvature
+
+        def loss(level: FloatArray, data: Any) -> tuple[str, float, bool]:
+            ratio = data.get_label() ** 2 * np.exp(-2.0 * level) / freedom
+            return "student_t", float(np.mean(level + (freedom + 1) / 2 * np.log1p(ratio))), False
+
+        parameters = {
+            "objective": objective,
+            "num_leaves": self.leaves,
+            "learning_rate": self.learning_rate,
+            "min_data_in_leaf": self.minimum_leaf,
+            "feature_fraction": 0.5,
+            "bagging_fraction": 0.5,
+            "bagging_freq": 1,
+            "lambda_l2": 20.0,
+            "max_bin": 63,
+            "num_threads": self.threads,
+            "deterministic": True,
+            "force_row_wise": True,
+            "seed": self.seed,
+            "verbose": -1,
+        }
+        data = lightgbm.Dataset(details, size, params=parameters)
+        if judge is None:
+            return lightgbm.train(parameters, data, count or self.trees)
+        held_out = lightgbm.Dataset(judge[0], judge[1], reference=data)
+        stop = lightgbm.early_stopping(30, verbose=False)
+        return lightgbm.train(parameters, data, self.trees, valid_sets=[held_out], feval=loss, callbacks=[stop])
+
+    def _explanation(self) -> dict[str, Any]:
+        weights = {
+            str(fit.horizon): dict(zip(self.input_names_, np.round(fit.weights, 4).tolist(), strict=True))
+            for fit in self.fits_
+        }
+        grown = [fit.trees for fit in self.fits_ if fit.trees is not None]
+        gains = sum((t.feature_importance("gain") for t in grown), np.zeros(len(self.detail_names_)))
+        return {
+            "weights": weights,
+            "importance": top_importance(self.detail_names_, gains) if grown else {},
+            "refined_horizons": [fit.horizon for fit in self.fits_ if fit.trees is not None],
+            "prior_known_at": PRIOR_KNOWN_AT,
+        }
