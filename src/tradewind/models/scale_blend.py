@@ -177,7 +177,7 @@ class ScaleBlend:
         rows, columns = windows.rows[chosen], windows.columns[chosen]
         returns = windows.target(index)[chosen]
         freedom = freedom_at(horizon)
-        bars = len(np.unique(windows.rows))
+        bars = int(rows.max() - rows.min()) + 1
         names = ("level", *history.inputs.relative_names, *history.inputs.market_names)
         design = history.design(rows, columns)
         anchor = history.inputs.anchor[rows, columns] + 0.5 * np.log(horizon)
