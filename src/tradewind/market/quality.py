@@ -88,7 +88,7 @@ def mark(bars: pl.DataFrame, actions: pl.DataFrame | None = None) -> pl.DataFram
     zero. ``suspect``: more than 10, and the next bar takes back four fifths of it, as a bad tick does (this one
     looks one bar ahead, so it is for reports, not for features). ``stale``: fifth or later bar in a row with the
     same open, high, low and close. ``split-suspected``: the raw price opened at a usual split ratio of the close
-    before, to 4 %, stayed within 5 % of there, and no split is recorded.
+    before, to 6 %, stayed within 5 % of there without a rush of trading, and no split is recorded.
 
     Parameters
     ----------
@@ -98,10 +98,11 @@ def mark(bars: pl.DataFrame, actions: pl.DataFrame | None = None) -> pl.DataFram
         Splits and dividends of these symbols (``symbol, time, kind, value``), so that ex-dates are no outliers.
     """
     ordered = mark_rows(bars).sort("symbol", "time")
-    usable = ordered.filter(~is_excluded()).select("symbol", "time", *_PRICES)
+    usable = ordered.filter(~is_excluded()).select("symbol", "time", *_PRICES, "volume")
     found = usable.with_columns(_event_factor(usable, actions)).with_columns(
         raw=(pl.col("close") / pl.col("close").shift(1).over("symbol")).log(),
         gap=(pl.col("open") / pl.col("close").shift(1).over("symbol")).log(),
+        dollars=pl.col("close") * pl.col("volume"),
         flat=_repeats().over("symbol"),
     )
     found = found.with_columns(move=pl.col("raw") + pl.col("factor").log())
@@ -109,6 +110,7 @@ def mark(bars: pl.DataFrame, actions: pl.DataFrame | None = None) -> pl.DataFram
     z = pl.when(spread > 0).then(pl.col("move") / spread)
     back = -pl.col("move").shift(-1).over("symbol") / pl.col("move")
     calm = (pl.col("close") / pl.col("open")).log().abs() < _CALM_DAY
+    calm &= pl.col("dollars") < 4 * pl.col("dollars").rolling_median(20, min_samples=5).shift(1).over("symbol")
     split = (pl.col("gap").abs() > _SPLIT_SIZE) & (pl.col("factor") == 1) & _near_split(pl.col("gap")) & calm
     soft = found.select(
         "symbol",
@@ -156,7 +158,7 @@ def _repeats() -> pl.Expr:
 
 def _near_split(move: pl.Expr) -> pl.Expr:
     ratios = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 50.0)
-    return pl.any_horizontal((move.abs() - float(np.log(ratio))).abs() < 0.04 for ratio in ratios)
+    return pl.any_horizontal((move.abs() - float(np.log(ratio))).abs() < 0.06 for ratio in ratios)
 
 
 @dataclass(frozen=True, eq=False)

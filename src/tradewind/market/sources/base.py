@@ -47,12 +47,15 @@ class Source(Protocol):
         only). Whatever it is, deliveries contain raw prices, reconstructed where needed and marked so.
     publication_lag
         Added to ``time`` to give ``known_at`` for back-filled bars.
+    offline
+        True where nothing but this machine is needed; such a source is synced without being asked.
     survivorship_biased
         True where the symbols were chosen knowing later years; repeated as a flag on every result.
     """
 
     name: ClassVar[str]
     adjustment: str
+    offline: ClassVar[bool]
     publication_lag: timedelta
     survivorship_biased: bool
 

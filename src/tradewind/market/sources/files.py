@@ -80,6 +80,7 @@ class FilesSource:
     """A user's tables. What cannot be used is excluded, marked and reported; nothing is repaired."""
 
     name: ClassVar[str] = "files"
+    offline: ClassVar[bool] = True
 
     def __init__(self, **options: object) -> None:
         self.options = FilesOptions.model_validate(options)

@@ -37,6 +37,7 @@ class SampleSource:
     """Five large technology stocks, chosen long after the fact, and three indices."""
 
     name: ClassVar[str] = "sample"
+    offline: ClassVar[bool] = True
     adjustment: str = "raw"
     publication_lag = timedelta(0)
     survivorship_biased = True

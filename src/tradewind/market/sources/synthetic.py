@@ -86,6 +86,7 @@ class SyntheticSource:
     """The synthetic market behind the protocol of every other source."""
 
     name: ClassVar[str] = "synthetic"
+    offline: ClassVar[bool] = True
     adjustment: str = "raw"
     publication_lag = timedelta(0)
     survivorship_biased = False
