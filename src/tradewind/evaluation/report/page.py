@@ -1,0 +1,92 @@
+"""The page: head, navigation and chapters in one file that needs nothing else."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from tradewind.evaluation.report.markup import Markup, node, together
+from tradewind.evaluation.report.sections.fans import fans
+from tradewind.evaluation.report.sections.forecasts import forecasts
+from tradewind.evaluation.report.sections.provenance import provenance, warnings
+from tradewind.evaluation.report.sections.recommendations import recommendations
+from tradewind.evaluation.report.sections.returns import returns
+from tradewind.evaluation.report.sections.targets import targets
+from tradewind.evaluation.report.sections.trading import trading
+from tradewind.evaluation.report.sections.verdict import verdict
+
+if TYPE_CHECKING:
+    from tradewind.evaluation.backtest import TrackRecord
+
+CHAPTERS = {
+    "verdict": "Verdict",
+    "recommendations": "Recommendations",
+    "fans": "Fans",
+    "returns": "Track record",
+    "forecasts": "Forecasts",
+    "trading": "Positions",
+    "targets": "Targets",
+    "provenance": "Provenance",
+}
+
+LOGO = Markup(
+    '<svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><path d="M3 12h16a4 4 0 1 0-4-4M3 18h22a4 4 0 1 1-4 4M3 24h9"/></svg>'
+)
+
+
+def page(record: TrackRecord) -> str:
+    """Return the whole report as HTML."""
+    result = record.result
+    body = [
+        _header(record),
+        _navigation(),
+        node(
+            "main",
+            verdict(record),
+            warnings(result["warnings"]),
+            recommendations(result),
+            fans(record),
+            returns(record),
+            forecasts(record),
+            trading(record),
+            targets(result["targets"]),
+            provenance(record),
+        ),
+        node("footer", "Made by Tradewind. Not financial advice. Past performance proves nothing."),
+        node("script", Markup(_asset("hover.js"))),
+    ]
+    return f"<!doctype html>\n{node('html', _head(record), node('body', *body), lang='en')}\n"
+
+
+def _head(record: TrackRecord) -> Markup:
+    title = f"{record.result['playbook']} · {record.result['as_of'][:10]} · Tradewind"
+    return node(
+        "head",
+        Markup('<meta charset="utf-8">'),
+        node("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        node("meta", name="color-scheme", content="light dark"),
+        node("meta", name="generator", content="tradewind"),
+        node("title", title),
+        node("style", Markup(_asset("style.css"))),
+    )
+
+
+def _header(record: TrackRecord) -> Markup:
+    result = record.result
+    facts = (
+        node("span", "■ BACKTEST", class_="badge mode"),
+        node("span", "as of ", node("b", result["as_of"][:10])),
+        node("span", f"{result['universe']['symbols']:,} symbols, {result['universe']['timeframe']} bars"),
+        node("span", "source ", node("b", result["source"])),
+    )
+    brand = node("span", LOGO, "Tradewind", class_="brand")
+    return node("header", brand, node("span", result["playbook"], class_="playbook"), together(facts))
+
+
+def _navigation() -> Markup:
+    links = (node("a", title, href=f"#{name}") for name, title in CHAPTERS.items())
+    return node("nav", *links, aria_label="Chapters")
+
+
+def _asset(name: str) -> str:
+    return resources.files("tradewind.evaluation.report").joinpath(name).read_text("utf-8")

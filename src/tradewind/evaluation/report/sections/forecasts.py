@@ -1,0 +1,214 @@
+"""How good the forecasts were: scores against the naive one, and how much their ranking knew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tradewind.evaluation.report.formats import Format, bars, change, count, decimal, p_value, percent, shown, words
+from tradewind.evaluation.report.importance import importances
+from tradewind.evaluation.report.markup import Markup, empty, figure, node, section
+from tradewind.evaluation.report.metrics import formula
+from tradewind.evaluation.report.plot import Plot, legend
+from tradewind.evaluation.report.scales import Array, Scale, around, milliseconds
+from tradewind.evaluation.report.sections import calibration
+from tradewind.evaluation.report.tables import Column, Table, download
+from tradewind.stats.metrics.skill import correlations_by_date
+
+if TYPE_CHECKING:
+    from tradewind.evaluation.backtest import TrackRecord
+
+BUCKETS = 5
+SERIES = ("s1", "s2", "s3", "s4", "s5")
+FEW_NAMES = "a rank correlation needs three or more symbols on a date"
+
+
+def forecasts(record: TrackRecord) -> Markup:
+    """Return the chapter on the forecasts."""
+    lead = (
+        "A forecast here is a whole distribution. It is good when it is sharper than the naive one (no drift, recent "
+        "volatility) and when its intervals hold what they promise."
+    )
+    ranks = rank_correlations(record)
+    pictures = [
+        calibration.coverage(record),
+        calibration.reliability(record.result["reliability"]),
+        calibration.quantile_reliability(record.result["coverage"]),
+        calibration.pit(record),
+        ic_over_time(record, ranks),
+        ic_histogram(record, ranks),
+        buckets(record),
+        importance(record),
+    ]
+    grid = node("div", *pictures, class_="grid")
+    return section("forecasts", "Forecasts", lead, quality(record.result["forecast_quality"]), grid)
+
+
+def quality(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Markup:
+    """Return the table of scores, one row a model and horizon."""
+    names = ("pinball", "pinball_skill", "dm_p", "rank_ic", "rank_ic_t", "directional_accuracy")
+    titles = ("Pinball loss", "Skill against naive", "p", "Rank IC", "t", "Direction right")
+    figures = [Column(title, hint=formula(name)) for name, title in zip(names, titles, strict=True)]
+    shown_table = Table(
+        "forecast_quality",
+        "Scores of every model and horizon",
+        [Column("Model", text=True), Column("Bars ahead"), *figures, Column("n", hint="forecasts with an outcome")],
+    )
+    for model, horizons in table.items():
+        for i, (horizon, row) in enumerate(horizons.items()):
+            cells = [words(model), horizon, *(_score(name, row) for name in names), count(row["n"])]
+            first = "group" if i == 0 else None
+            shown_table.add(cells, [model, horizon, *(row[n] for n in names), row["n"]], first)
+    caption = "Lower pinball loss is better; positive skill beats the naive forecast; p is the chance of that by luck."
+    return figure("Scores", shown_table.render(), caption=caption, class_="wide")
+
+
+def rank_correlations(record: TrackRecord) -> dict[int, Array]:
+    """Return the rank correlation of score and outcome by date, ``(T,)`` from the first traded row, by horizon."""
+    forecast, outcomes = record.decision.belief.forecast, record.world.labels.returns
+    rows = slice(record.start, None)
+    return {
+        horizon: correlations_by_date(forecast.score[rows, :, i], outcomes[rows, :, i], ranks=True)
+        for i, horizon in enumerate(forecast.horizons)
+    }
+
+
+def ic_over_time(record: TrackRecord, ranks: Mapping[int, Array]) -> Markup:
+    """Return the cumulative rank IC: a line that climbs steadily is skill, one that wanders is luck."""
+    title, caption = "Rank IC, summed over time", "A steady climb is skill; a line that wanders around zero is not."
+    known = {h: r for h, r in ranks.items() if np.isfinite(r).any()}
+    if not known:
+        return figure(title, empty(FEW_NAMES), caption=caption)
+    times = milliseconds(record.world.panel.times[record.start :])
+    summed = {h: np.where(np.isfinite(r), np.nancumsum(r), np.nan) for h, r in known.items()}
+    plot = Plot(around(times, margin=0), around([0.0], *summed.values()), label=title)
+    plot.axis_y(decimal(0))
+    plot.level(0, "zero")
+    for kind, (horizon, values) in zip(SERIES, summed.items(), strict=False):
+        plot.line(times, values, kind, bars(horizon))
+    plot.axis_time(6)
+    plot.hover("1")
+    keys = [(kind, f"{bars(h)} ahead") for kind, h in zip(SERIES, summed, strict=False)]
+    return figure(title, legend(*keys), plot.render(), caption=caption)
+
+
+def ic_histogram(record: TrackRecord, ranks: Mapping[int, Array]) -> Markup:
+    """Return the histogram of the rank IC by date at the traded horizon."""
+    horizon = record.result["reliability"]["horizon_bars"]
+    title = f"Rank IC by date, {bars(horizon)} ahead"
+    values = ranks.get(horizon, np.empty(0))
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return figure(title, empty(FEW_NAMES))
+    height, edges = np.histogram(values, bins=21, range=(-1.0, 1.0))
+    plot = histogram(height / values.size, edges, title, percent(0))
+    plot.moment(0.0, "zero")
+    plot.moment(float(values.mean()), "mean")
+    plot.note(float(values.mean()), plot.y.high * 0.97, f"mean {decimal(3, signed=True)(float(values.mean()))}", "mean")
+    plot.axis_x([(v, decimal(1)(v)) for v in (-1.0, -0.5, 0.0, 0.5, 1.0)], "rank correlation of forecast and outcome")
+    return figure(title, plot.render(), caption=f"Share of {values.size:,} dates. The dashed line is the mean.")
+
+
+def buckets(record: TrackRecord) -> Markup:
+    """Return the mean outcome by bucket of the forecast: it should rise from left to right."""
+    horizon = record.result["reliability"]["horizon_bars"]
+    title = "What followed low and high forecasts"
+    found = bucket_outcomes(record, horizon)
+    if found is None:
+        return figure(title, empty("too few different forecasts to sort into buckets"))
+    means, errors, sizes = found
+    low, high = means - 2 * errors, means + 2 * errors
+    number = len(means)
+    plot = Plot(Scale(0.5, number + 0.5), around([0.0], low, high), label=title)
+    plot.axis_y(percent(1))
+    for i, (mean, n) in enumerate(zip(means, sizes, strict=True), start=1):
+        said = f"bucket {i}: mean {percent(2, signed=True)(mean)}, n = {n:,}"
+        plot.box((i - 0.32, i + 0.32), (0.0, mean), "up" if mean >= 0 else "down", said)
+    plot.sticks(np.arange(1, number + 1), low, high, "whisker")
+    plot.level(0, "zero")
+    names = {1: "lowest", number: "highest"}
+    plot.axis_x([(i, names.get(i, str(i))) for i in range(1, number + 1)], "forecast, sorted into fifths")
+    rows = [[i + 1, float(means[i]), float(errors[i]), int(sizes[i])] for i in range(number)]
+    csv = download("buckets", ["bucket", "mean_log_return", "standard_error", "n"], rows)
+    caption = f"Mean log return over {bars(horizon)} by fifth of the forecast; whiskers: two standard errors."
+    return figure(title, plot.render(), csv, caption=caption)
+
+
+def bucket_outcomes(record: TrackRecord, horizon: int) -> tuple[Array, Array, Array] | None:
+    """Return mean outcome, its standard error and the sample size by fifth of the score; None with too few scores.
+
+    The error takes outcomes that overlap in time, and names of one date, as one observation a horizon.
+    """
+    forecast = record.decision.belief.forecast
+    index = forecast.horizons.index(horizon)
+    score = forecast.score[record.start :, :, index]
+    outcome = record.world.labels.returns[record.start :, :, index]
+    known = np.isfinite(score) & np.isfinite(outcome)
+    edges = np.unique(np.quantile(score[known], np.linspace(0, 1, BUCKETS + 1)[1:-1])) if known.any() else np.empty(0)
+    if len(edges) < BUCKETS - 1:
+        return None
+    bucket = np.searchsorted(edges, score, side="right")
+    found = [_mean_and_error(np.where(known & (bucket == b), outcome, np.nan), horizon) for b in range(BUCKETS)]
+    means, errors, sizes = np.array(found).T
+    return means, errors, sizes.astype(np.int64)
+
+
+def importance(record: TrackRecord) -> Markup:
+    """Return which features the model leaned on, where it says so."""
+    title = "What the model looked at"
+    found = importances(record)
+    if not found:
+        return figure(title, empty("none of the models reports feature importances"))
+    model, shares = found
+    caption = f"Share of the total gain, last fit of {words(model)}. What was used, not what causes anything."
+    table = [[name, share] for name, share in shares.items()]
+    return figure(title, meters(shares, percent(1)), download("importance", ["feature", "share"], table), caption=caption)
+
+
+def meters(values: Mapping[str, float], how: Format, kind: str = "s1") -> Markup:
+    """Return horizontal bars with their names and values."""
+    longest = max((abs(v) for v in values.values()), default=0.0) or 1.0
+    rows = (
+        node(
+            "li",
+            node("span", words(name), class_="name", title=name),
+            node("span", node("i", class_=f"meter {kind}", style=f"width:{abs(v) / longest * 100:.1f}%"), class_="track"),
+            node("span", how(v), class_="figure"),
+        )
+        for name, v in values.items()
+    )
+    return node("ul", *rows, class_="meters")
+
+
+def histogram(shares: Array, edges: Array, label: str, how: Format, kind: str = "s1-fill") -> Plot:
+    """Return a histogram without its x-axis."""
+    plot = Plot(Scale(float(edges[0]), float(edges[-1])), Scale(0.0, float(np.max(shares)) * 1.12 or 1.0), label=label)
+    plot.axis_y(how, 4)
+    gap = float(edges[1] - edges[0]) * 0.04
+    for share, left, right in zip(shares, edges[:-1], edges[1:], strict=True):
+        said = f"{decimal(2)(left)} to {decimal(2)(right)}: {percent(1)(share)}"
+        plot.box((left + gap, right - gap), (0.0, float(share)), kind, said)
+    return plot
+
+
+def _score(name: str, row: Mapping[str, Any]) -> Markup:
+    hint = f"{formula(name)}; n = {row['n']:,}"
+    if name == "pinball_skill":
+        return change(row[name], percent(1))
+    if name == "dm_p":
+        return shown(row[name], p_value, "this is the naive forecast itself", hint)
+    formats = {"pinball": decimal(5), "rank_ic": decimal(3), "rank_ic_t": decimal(1), "directional_accuracy": percent(1)}
+    reason = "the naive forecast has no direction, or too few symbols" if name != "pinball" else "nothing was forecast"
+    return shown(row[name], formats[name], reason, hint)
+
+
+def _mean_and_error(values: Array, horizon: int) -> tuple[float, float, int]:
+    n = int(np.isfinite(values).sum())
+    if not n:
+        return float("nan"), float("nan"), 0
+    count_by_date = np.isfinite(values).sum(axis=1)
+    by_date = np.nansum(values, axis=1)[count_by_date > 0] / count_by_date[count_by_date > 0]
+    spread = float(by_date.std(ddof=1)) if len(by_date) > 1 else float("nan")
+    return float(np.nanmean(values)), spread / float(np.sqrt(max(len(by_date) / horizon, 1.0))), n
