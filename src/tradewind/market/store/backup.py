@@ -38,11 +38,12 @@ class Archive:
     digest: str
 
 
-def backup(home: Home, file: Path) -> Archive:
+def backup(home: Home, file: Path, *, patience_seconds: float = 60.0) -> Archive:
     """Write everything in ``home`` except ``cache/`` to one tar file, and read it back to prove it.
 
-    Writers of the lake wait meanwhile. The records are copied first, so that they never speak of rows the
-    archive lacks. A records database on a server is not in it: dump that with the server's own tool.
+    A writer of the lake is waited for, up to ``patience_seconds``; others have to wait meanwhile. The records are
+    copied first, so that they never speak of rows the archive lacks. A records database on a server is not in
+    it: dump that with the server's own tool.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def backup(home: Home, file: Path) -> Archive:
     partial = file.with_name(file.name + ".partial")
     try:
         with storage_failures(file.parent):
-            _write(home, partial)
+            _write(home, partial, patience_seconds)
             archive = verify(partial)
             partial.rename(file)
             flush_to_disk(file.parent)
@@ -115,13 +116,13 @@ def verify(file: Path) -> Archive:
     return _read(file, None)
 
 
-def _write(home: Home, partial: Path) -> None:
+def _write(home: Home, partial: Path, patience_seconds: float) -> None:
     hashes: dict[str, str] = {}
     with tempfile.TemporaryDirectory(dir=partial.parent, prefix=".backup-") as folder:
         copy = Path(folder) / "records.db"
         if home.records.exists():
             copy_sqlite(home.records, copy)
-        with Lake(home.lake).writing(), tarfile.open(partial, "x:") as tar:
+        with Lake(home.lake, patience_seconds).writing(), tarfile.open(partial, "x:") as tar:
             if copy.exists():
                 hashes["records.db"] = _add(tar, copy, "records.db")
             for path in _files(home, partial):

@@ -142,8 +142,13 @@ class Database:
                 f"the records database {self.place} is locked by another process",
                 hint="wait until it has finished, then run this again; `tradewind doctor` shows more",
             )
-        if "is full" in text or "disk i/o error" in text:
+        if "is full" in text:
             return disk_full(self.place)
+        if "disk i/o error" in text:
+            return RetryError(
+                f"the disk that holds {self.place} failed, or a quota is used up",
+                hint="free some space or check the disk, then run this again; everything stored before is intact",
+            )
         if "readonly" in text or "unable to open" in text:
             return unwritable(self.place)
         if "malformed" in text or "not a database" in text:

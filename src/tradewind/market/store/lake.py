@@ -14,7 +14,7 @@ from typing import Any, Final
 import polars as pl
 
 from tradewind.errors import DataError, did_you_mean
-from tradewind.market.bars import ACTION_SCHEMA, BAR_SCHEMA, TIMEFRAMES, UTC_TIME
+from tradewind.market.bars import ACTION_SCHEMA, BAR_SCHEMA, TIMEFRAMES
 from tradewind.market.instruments import INSTRUMENT_SCHEMA, Instruments
 from tradewind.market.store.lock import writer_lock
 from tradewind.market.store.table import Appended, Table, TableSpec
@@ -77,6 +77,20 @@ class Pin:
         """Read a pin from a manifest."""
         moment = datetime.fromisoformat(stored["recorded_at"])
         return cls(dict(stored["versions"]), moment, stored["digest"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """What part of a table is asked for, and as seen when; see :meth:`Lake.read_bars`."""
+
+    start: datetime | None
+    end: datetime | None
+    source: str | None
+    as_of: datetime | None
+    recorded_until: datetime | None
+    pin: Pin | None
+    columns: Sequence[str] | None = None
+    ordered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +170,8 @@ class Lake:
             Sort by instrument and time.
         """
         _check_timeframe(timeframe)
-        filters = [pl.col("timeframe") == timeframe, *_period(start, end, partitioned=True)]
-        return self._read(
-            BARS, filters, symbols, instruments, end, source, as_of, recorded_until, pin, columns, ordered
-        )
+        query = _Query(start, end, source, as_of, recorded_until, pin, columns, ordered)
+        return self._read(BARS, query, symbols, instruments, pl.col("timeframe") == timeframe)
 
     def read_actions(
         self,
@@ -174,8 +186,8 @@ class Lake:
         pin: Pin | None = None,
     ) -> pl.DataFrame:
         """Return corporate actions, the latest version of each; parameters as :meth:`read_bars`."""
-        filters = _period(start, end, partitioned=True)
-        return self._read(ACTIONS, filters, symbols, instruments, end, source, as_of, recorded_until, pin, None, True)
+        query = _Query(start, end, source, as_of, recorded_until, pin)
+        return self._read(ACTIONS, query, symbols, instruments)
 
     def versions_of_bars(
         self, symbols: Iterable[str], timeframe: str, *, source: str | None = None, pin: Pin | None = None
@@ -228,6 +240,14 @@ class Lake:
             with self.writing():
                 self._tables["bars"].create()
         return self._tables["bars"].identity()
+
+    def table_versions(self, name: str) -> pl.DataFrame:
+        """Return every row of a table as stored: every version of every fact, in no order."""
+        return self._tables[name].versions()
+
+    def table_files(self) -> list[Path]:
+        """Return every data file that is part of the newest state, sorted."""
+        return sorted(path for table in self._tables.values() for path in table.files())
 
     def check(self) -> list[str]:
         """Return everything that is wrong with the lake's files and rows; empty when all is well."""
@@ -306,36 +326,31 @@ class Lake:
     def _read(
         self,
         spec: TableSpec,
-        filters: list[pl.Expr],
+        query: _Query,
         symbols: Iterable[str] | None,
         instruments: Iterable[str] | None,
-        at: datetime | None,
-        source: str | None,
-        as_of: datetime | None,
-        recorded_until: datetime | None,
-        pin: Pin | None,
-        columns: Sequence[str] | None,
-        ordered: bool,
+        *filters: pl.Expr,
     ) -> pl.DataFrame:
-        version, until = self._visible(spec, pin, recorded_until)
-        if pin is not None and version is None:
-            return spec.empty().select(list(columns) if columns is not None else list(spec.schema))
-        known = self.instruments(recorded_until=recorded_until, pin=pin)
-        conditions = [*filters, *_of_source(source)]
+        version, until = self._visible(spec, query.pin, query.recorded_until)
+        wanted = list(query.columns) if query.columns is not None else list(spec.schema)
+        if query.pin is not None and version is None:
+            return spec.empty().select(wanted)
+        known = self.instruments(recorded_until=query.recorded_until, pin=query.pin)
+        conditions = [*filters, *_of_source(query.source)]
         if symbols is not None or instruments is not None:
-            conditions.append(_of_instruments(known, self._ids(known, symbols or (), instruments, at)))
-        wanted = list(columns) if columns is not None else list(spec.schema)
-        needed = [*dict.fromkeys([*wanted, *spec.key, "known_at", "recorded_at"])]
+            conditions.append(_of_instruments(known, self._ids(known, symbols or (), instruments, query.end)))
         rows = self._tables[spec.name].read(
             *conditions,
-            columns=needed,
-            as_of=as_of,
+            columns=[*dict.fromkeys([*wanted, *spec.key, "known_at", "recorded_at"])],
+            start=query.start,
+            end=query.end,
+            as_of=query.as_of,
             recorded_until=until,
             version=version,
             ordered=False,
         )
         one = _one_version(_canonical(rows, known), [k for k in spec.key if k != "source"], bool(known.merges))
-        return (one.sort(spec.order) if ordered else one).select(wanted)
+        return (one.sort(spec.order) if query.ordered else one).select(wanted)
 
     def _ids(
         self,
@@ -386,17 +401,6 @@ class Lake:
 def _check_timeframe(timeframe: str) -> None:
     if timeframe not in TIMEFRAMES:
         raise did_you_mean("timeframe", timeframe, TIMEFRAMES)
-
-
-def _period(start: datetime | None, end: datetime | None, *, partitioned: bool) -> list[pl.Expr]:
-    found = []
-    if start is not None:
-        found.append(pl.col("time") >= pl.lit(start, dtype=UTC_TIME))
-        found += [pl.col("year") >= start.astimezone(UTC).year] if partitioned else []
-    if end is not None:
-        found.append(pl.col("time") <= pl.lit(end, dtype=UTC_TIME))
-        found += [pl.col("year") <= end.astimezone(UTC).year] if partitioned else []
-    return found
 
 
 def _of_source(source: str | None) -> list[pl.Expr]:

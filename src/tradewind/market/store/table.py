@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from tradewind.market.bars import UTC_TIME, Schema
 from tradewind.market.store.durable import flush_to_disk
 from tradewind.market.store.failures import explain
 
+_Years = tuple[int | None, int | None]
 _TICK: Final = timedelta(microseconds=1)
 _REVISION: Final[Schema] = {"revision": pl.Int32}
 
@@ -125,6 +126,8 @@ class Table:
         self,
         *filters: pl.Expr,
         columns: Sequence[str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
         as_of: datetime | None = None,
         recorded_until: datetime | None = None,
         version: int | None = None,
@@ -139,6 +142,8 @@ class Table:
             Row filters on key columns (they are applied before versions are resolved).
         columns
             Columns wanted; all of the schema when None.
+        start, end
+            Rows with ``start <= time <= end``.
         as_of, recorded_until
             Only versions with ``known_at <= as_of`` and ``recorded_at <= recorded_until`` are visible.
         version
@@ -156,7 +161,15 @@ class Table:
         wanted = list(columns) if columns is not None else list(self.spec.schema)
         names = list(key or self.spec.key)
         needed = list(dict.fromkeys([*wanted, *names, "known_at", "recorded_at", "revision"]))
-        visible = self.versions(*filters, columns=needed, as_of=as_of, recorded_until=recorded_until, version=version)
+        visible = self.versions(
+            *filters,
+            columns=needed,
+            start=start,
+            end=end,
+            as_of=as_of,
+            recorded_until=recorded_until,
+            version=version,
+        )
         latest = _latest(visible, names, single=list(names) == list(self.spec.key))
         result = latest.sort(self.spec.order) if ordered and set(self.spec.order) <= set(needed) else latest
         return result.select(wanted)
@@ -165,6 +178,8 @@ class Table:
         self,
         *filters: pl.Expr,
         columns: Sequence[str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
         as_of: datetime | None = None,
         recorded_until: datetime | None = None,
         version: int | None = None,
@@ -178,13 +193,13 @@ class Table:
             conditions.append(pl.col("known_at") <= pl.lit(as_of, dtype=UTC_TIME))
         if recorded_until is not None:
             conditions.append(pl.col("recorded_at") <= pl.lit(recorded_until, dtype=UTC_TIME))
-        return self._scan(conditions, wanted, version)
+        return self._scan(conditions, wanted, start, end, version)
 
     def last_recorded(self) -> datetime | None:
         """Return the latest ``recorded_at`` stored; None where nothing is."""
         if not self.exists():
             return None
-        frame = self._collect(self._lazy(None).select(pl.col("recorded_at").max()), None)
+        frame = self._collect(self._lazy(None).select(pl.col("recorded_at").max()), None, (None, None))
         value: datetime | None = frame.item()
         return value
 
@@ -261,28 +276,40 @@ class Table:
     def _lazy(self, version: int | None) -> pl.LazyFrame:
         return pl.scan_delta(self._delta(version))
 
-    def _scan(self, conditions: list[pl.Expr], wanted: Sequence[str], version: int | None) -> pl.DataFrame:
-        lazy = self._lazy(version)
-        if conditions:
-            lazy = lazy.filter(*conditions)
-        return self._collect(lazy.select(wanted), version)
+    def _scan(
+        self,
+        conditions: list[pl.Expr],
+        wanted: Sequence[str],
+        start: datetime | None,
+        end: datetime | None,
+        version: int | None,
+    ) -> pl.DataFrame:
+        years = _year(start), _year(end)
+        lazy = self._lazy(version).filter(True, *conditions, *_period(start, end))
+        if "year" in self.spec.partition:
+            lazy = lazy.filter(True, *_between("year", *years))
+        return self._collect(lazy.select(wanted), version, years)
 
-    def _collect(self, lazy: pl.LazyFrame, version: int | None) -> pl.DataFrame:
+    def _collect(self, lazy: pl.LazyFrame, version: int | None, years: _Years) -> pl.DataFrame:
+        altered = self._altered_files(version, years)
+        if altered:
+            raise _unreadable(altered)
         try:
             return lazy.collect()
-        except (pl.exceptions.PolarsError, OSError) as failure:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as failure:
             raise self._reading_failed(failure, version) from failure
 
-    def _reading_failed(self, failure: Exception, version: int | None) -> Exception:
+    def _reading_failed(self, failure: BaseException, version: int | None) -> Exception:
         explained = explain(failure, self.path)
         if explained is not None:
             return explained
-        problems = self._file_problems(version)
-        what = "; ".join(problems[:3]) if problems else f"table {self.path} cannot be read: {failure}"
-        return DataError(
-            what,
-            hint="nothing was deleted; bring the file back from a backup: `tradewind restore`",
-        )
+        return _unreadable(self._file_problems(version) or [f"table {self.path} cannot be read: {failure}"])
+
+    def _altered_files(self, version: int | None, years: _Years) -> list[str]:
+        """Name the files whose size is not what the log says: reading those may end the process."""
+        sizes = self._sizes(self._delta(version), years)
+        found = (_size_problem(self.path / name, size) for name, size in sizes.items())
+        return [problem for problem in found if problem]
 
     def _log_failed(self, failure: Exception) -> Exception:
         explained = explain(failure, self.path)
@@ -292,8 +319,11 @@ class Table:
         what = f"the log of table {self.path} cannot be read: {broken or failure}"
         return DataError(what, hint="nothing was deleted: restore this file from a backup (tradewind restore)")
 
-    def _sizes(self, table: DeltaTable) -> dict[str, int]:
+    def _sizes(self, table: DeltaTable, years: _Years = (None, None)) -> dict[str, int]:
+        """Return the size of every data file, in bytes, by its path below the table."""
         actions = pl.DataFrame(table.get_add_actions(flatten=True))
+        if "year" in self.spec.partition and not actions.is_empty():
+            actions = actions.filter(True, *_between("partition.year", *years))
         return dict(zip(actions["path"].to_list(), actions["size_bytes"].to_list(), strict=True))
 
     def _file_problems(self, version: int | None) -> list[str]:
@@ -356,17 +386,9 @@ class Table:
             for name in self.spec.key
             if self.spec.schema[name] == pl.String
         ]
-        if "time" in self.spec.key:
-            narrow += self._period_of(rows["time"])
-        found = self._scan(narrow, columns, None)
+        first, last = rows.select(pl.col("time").min(), pl.col("time").max().alias("last")).row(0)
+        found = self._scan(narrow, columns, first, last, None)
         return _latest(found, list(self.spec.key), single=True).drop("recorded_at")
-
-    def _period_of(self, times: pl.Series) -> list[pl.Expr]:
-        first, last = pl.lit(times.min(), dtype=UTC_TIME), pl.lit(times.max(), dtype=UTC_TIME)
-        period = [pl.col("time").is_between(first, last)]
-        if "year" in self.spec.partition:
-            period.append(pl.col("year").is_between(first.dt.year(), last.dt.year()))
-        return period
 
     def _write(self, rows: pl.DataFrame) -> None:
         frame = rows.sort(self.spec.order) if self.spec.order else rows
@@ -432,17 +454,45 @@ def _as_correction(spec: TableSpec, recorded_at: datetime) -> list[pl.Expr]:
     return [*columns, pl.lit("observed").alias("vintage")] if "vintage" in spec.schema else columns
 
 
-def _file_problem(path: Path, size: int) -> str:
-    if not path.exists():
+def _size_problem(path: Path, size: int) -> str:
+    try:
+        actual = path.stat().st_size
+    except FileNotFoundError:
         return f"lake file {path} is missing"
-    actual = path.stat().st_size
-    if actual != size:
-        return f"lake file {path} is truncated or altered: {actual} bytes, {size} were written"
+    return "" if actual == size else f"lake file {path} is truncated or altered: {actual} bytes, {size} were written"
+
+
+def _file_problem(path: Path, size: int) -> str:
+    problem = _size_problem(path, size)
+    if problem:
+        return problem
     try:
         pl.read_parquet(path, hive_partitioning=False)
-    except (pl.exceptions.PolarsError, OSError) as failure:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as failure:
         return f"lake file {path} is corrupt: {failure}"
     return ""
+
+
+def _unreadable(problems: Sequence[str]) -> DataError:
+    more = f" (and {len(problems) - 3} more files)" if len(problems) > 3 else ""
+    return DataError(
+        "; ".join(problems[:3]) + more,
+        hint="nothing was deleted; bring the file back from a backup: `tradewind restore`",
+    )
+
+
+def _year(moment: datetime | None) -> int | None:
+    return None if moment is None else moment.astimezone(UTC).year
+
+
+def _period(start: datetime | None, end: datetime | None) -> list[pl.Expr]:
+    literals = (None if m is None else pl.lit(m, dtype=UTC_TIME) for m in (start, end))
+    return _between("time", *literals)
+
+
+def _between(column: str, low: Any, high: Any) -> list[pl.Expr]:
+    above = [] if low is None else [pl.col(column) >= low]
+    return above if high is None else [*above, pl.col(column) <= high]
 
 
 def _broken_log(folder: Path) -> str:
