@@ -201,8 +201,8 @@ def rolling_covariance(x, y, out, out_x, out_y, memory, marks, ring, window, fir
 def rolling_extreme(x, out, memory, marks, ring, window, direction, first, last):  # type: ignore[no-untyped-def]
     """Maximum (``direction`` 1) or minimum (-1) of the window (van Herk 1992).
 
-    Bars are counted in runs of ``window``. ``memory`` holds the best of the run so far; the ring holds, from the place of
-    the newest bar on, the best of the rest of the run before.
+    Bars are counted in runs of ``window``. ``memory`` holds the best of the run so far; the ring holds, from the place
+    of the newest bar on, the best of the rest of the run before.
     """
     best = memory[0]
     place = marks[0]
