@@ -16,8 +16,10 @@ FloatArray = NDArray[np.float64]
 #: Aims of a question that are put to all columns together: the nearest single bars. Trees see only the first.
 MOST_AIMS = 3
 MOST_ACCOMPLICES = 6
-#: A member belongs to the group when it brings at least this share of what the group knows.
+#: Members that bring less than this share of the variance are left out, down to this part of what all know.
 _WORTHWHILE = 0.02
+_NEARLY_ALL = 0.9
+_RIDGE = 1e-5
 _FEWEST_ROWS = 250
 _MOST_TREE_ROWS = 4_000
 _TREE_FOLDS = 3
@@ -34,14 +36,14 @@ class Conspiracy:
 
 
 def agreed(questions: Sequence[Question], forms: Mapping[str, FloatArray]) -> Conspiracy | None:
-    """Return the weakest of the conspiracies, None unless every question finds one."""
+    """Return the smallest of the conspiracies, None unless every question finds one."""
     found = []
     for question in questions:
         group = conspiracy(question, forms)
         if group is None:
             return None
         found.append(group)
-    return min(found, key=lambda group: group.effect)
+    return min(found, key=lambda group: (len(group.columns), group.effect))
 
 
 def conspiracy(question: Question, forms: Mapping[str, FloatArray]) -> Conspiracy | None:
@@ -95,7 +97,7 @@ def _linear_share(table: FloatArray, y: FloatArray, folds: list[NDArray[np.int64
     for unseen in folds:
         seen = np.setdiff1d(np.arange(len(y)), unseen)
         x, mean = table[seen], y[seen].mean()
-        gram = x.T @ x + 1e-3 * len(seen) * np.eye(x.shape[1])
+        gram = x.T @ x + _RIDGE * len(seen) * np.eye(x.shape[1])
         beta = np.linalg.solve(gram, x.T @ (y[seen] - mean))
         error += float(((y[unseen] - mean - table[unseen] @ beta) ** 2).sum())
         total += float(((y[unseen] - mean) ** 2).sum())
@@ -105,17 +107,29 @@ def _linear_share(table: FloatArray, y: FloatArray, folds: list[NDArray[np.int64
 def _smallest(
     table: FloatArray, y: FloatArray, folds: list[NDArray[np.int64]], together: float
 ) -> tuple[list[int], float]:
-    """Add the most telling column until the group knows nearly what all know."""
-    chosen: list[int] = []
-    share = 0.0
-    while len(chosen) < min(MOST_ACCOMPLICES, table.shape[1]) and share < 0.95 * together:
-        rest = [j for j in range(table.shape[1]) if j not in chosen]
-        gains = {j: _linear_share(table[:, [*chosen, j]], y, folds) for j in rest}
-        best = max(gains, key=lambda j: gains[j])
-        if gains[best] < share + _WORTHWHILE:
-            break
-        chosen, share = [*chosen, best], gains[best]
-    return chosen, max(share, 0.0)
+    """Drop the columns that tell least, first by halves and then one by one, while the group knows nearly all."""
+    chosen, share = list(range(table.shape[1])), together
+    while len(chosen) > 1:
+        worth = _worth(table[:, chosen], y)
+        order = [chosen[j] for j in np.argsort(-worth)]
+        fewer = order[: len(order) // 2] if len(order) > MOST_ACCOMPLICES else order[:-1]
+        left = _linear_share(table[:, fewer], y, folds)
+        if left < max(_NEARLY_ALL * together, share - _WORTHWHILE):
+            if len(order) <= MOST_ACCOMPLICES:
+                break
+            fewer = order[:-1]
+            left = _linear_share(table[:, fewer], y, folds)
+            if left < _NEARLY_ALL * together:
+                break
+        chosen, share = fewer, left
+    return sorted(chosen), share
+
+
+def _worth(table: FloatArray, y: FloatArray) -> FloatArray:
+    """Return by how much the squared error grows when each column is left out, ``(columns,)``."""
+    inverse = np.linalg.inv(table.T @ table + _RIDGE * len(y) * np.eye(table.shape[1]))
+    beta = inverse @ (table.T @ (y - y.mean()))
+    return np.asarray(beta**2 / np.diag(inverse))
 
 
 def _tree_share(table: FloatArray, y: FloatArray) -> tuple[float, FloatArray]:

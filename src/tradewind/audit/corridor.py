@@ -45,8 +45,8 @@ class Subject:
         What it is called in findings.
     recompute
         Panel in, values known at each bar out: an array with time on axis 0, a mapping of such arrays,
-        ``Features``, ``Labels`` (returns, classes and scale as known at the moment; weights are not compared) or a ``Forecast`` (aligned by its own times).
-        Deterministic: twice on one panel gives the same.
+        ``Features``, ``Labels`` (returns, classes and scale as known at the moment; weights are not compared)
+        or a ``Forecast`` (aligned by its own times). Deterministic: twice on one panel gives the same.
     tolerance
         Largest absolute difference that is no difference; 0 is bit for bit.
     columns

@@ -50,9 +50,11 @@ class Moments:
 
     @property
     def slope(self) -> FloatArray:
-        """Least-squares slope of y on x."""
+        """Least-squares slope of y on x; 0 where x does not vary."""
         n = np.maximum(self.n, 1.0)
-        return np.asarray((self.xy - self.x * self.y / n) / np.maximum(self.xx - self.x**2 / n, _TINY))
+        spread = self.xx - self.x**2 / n
+        varies = spread > 1e-12 * np.maximum(self.xx, _TINY)
+        return np.where(varies, (self.xy - self.x * self.y / n) / np.where(varies, spread, 1.0), 0.0)
 
     @property
     def intercept(self) -> FloatArray:
