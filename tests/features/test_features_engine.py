@@ -218,3 +218,16 @@ def test_common_parts_are_computed_once():
     both = len(build_plan([rsi, stoch]).steps)
     assert both == len(build_plan([stoch]).steps)
     assert both > alone
+
+
+def test_expressions_of_ones_own_run_beside_nothing_registered():
+    from tradewind.features.expression import CLOSE, lag
+
+    engine = FeatureEngine.of({"two_bar_ratio": CLOSE / lag(CLOSE, 2)})
+    out = np.empty((LONG, 8, 1), dtype=np.float32)
+    _, table = engine.step(engine.initial_state(8), PANEL, out=out)
+    assert table.values is out
+    assert engine.look_back_bars == 3
+    np.testing.assert_allclose(np.log(table.values[:, :, 0]), compute(PANEL, ["return_2"]).values[:, :, 0], atol=1e-6)
+    with pytest.raises(InputError, match="out is float32"):
+        engine.step(engine.initial_state(8), PANEL, out=out[:5])

@@ -198,11 +198,18 @@ class FeatureEngine:
     Parameters
     ----------
     names
-        Feature names, in the order of the result's last axis.
+        Names of registered features, in the order of the result's last axis.
     threads
         How many threads share the symbols; the machine's cores by default. The result does not depend on it.
     block_elements
         Values per buffer (bars × symbols) of one pass through the plan. The result does not depend on it.
+
+    Attributes
+    ----------
+    names
+        What it computes.
+    look_back_bars
+        Bars of its own that a symbol needs until every feature has its first value.
 
     Raises
     ------
@@ -213,8 +220,27 @@ class FeatureEngine:
     def __init__(
         self, names: Sequence[str], *, threads: int | None = None, block_elements: int = BLOCK_ELEMENTS
     ) -> None:
-        self.names = tuple(names)
-        self._plan = build_plan([_expression(name) for name in _distinct(self.names)])
+        self._start({name: _expression(name) for name in _distinct(names)}, threads, block_elements)
+
+    @classmethod
+    def of(
+        cls,
+        expressions: Mapping[str, Expr],
+        *,
+        threads: int | None = None,
+        block_elements: int = BLOCK_ELEMENTS,
+    ) -> FeatureEngine:
+        """Return an engine for expressions of your own, by name, registered or not."""
+        engine = cls.__new__(cls)
+        engine._start(expressions, threads, block_elements)
+        return engine
+
+    def _start(self, expressions: Mapping[str, Expr], threads: int | None, block_elements: int) -> None:
+        if not expressions:
+            raise InputError("no features asked for")
+        self.names = tuple(expressions)
+        self._plan = build_plan(list(expressions.values()))
+        self.look_back_bars = max(e.look_back_bars for e in expressions.values())
         self._threads = threads or os.cpu_count() or 1
         self._block_elements = block_elements
         self._buffers: FloatArray = np.empty((0, 0, 0))
@@ -222,11 +248,6 @@ class FeatureEngine:
         self._constants: dict[int, FloatArray] = {}
         self._phases = tuple(self._plan.phases())
         self._row_inputs = [s.op for s in self._plan.steps if s.kind == "input" and not inputs.is_per_symbol(s.op)]
-
-    @property
-    def look_back_bars(self) -> int:
-        """Bars until every feature has its first value."""
-        return max(registry.get(name).look_back_bars for name in self.names)
 
     def initial_state(self, n_symbols: int) -> FeatureState:
         """Return the state before the first bar of ``n_symbols`` symbols."""
@@ -237,7 +258,9 @@ class FeatureEngine:
         }
         return FeatureState(self.names, n_symbols, folds)
 
-    def step(self, state: FeatureState, block: Panel) -> tuple[FeatureState, Features]:
+    def step(
+        self, state: FeatureState, block: Panel, *, out: NDArray[np.float32] | None = None
+    ) -> tuple[FeatureState, Features]:
         """Advance over the bars of ``block``, which follow those seen before.
 
         Parameters
@@ -246,6 +269,8 @@ class FeatureEngine:
             Updated in place and returned.
         block
             The next bars, one or many, symbols in the same order as always.
+        out
+            Where to write the values, ``(T, N, F)`` float32; a new array where None.
 
         Raises
         ------
@@ -261,7 +286,10 @@ class FeatureEngine:
                 f"not for {len(self.names)} of {columns}",
                 hint="start from initial_state, or keep one state per engine and universe",
             )
-        values = np.empty((rows, columns, len(self.names)), dtype=np.float32)
+        shape = (rows, columns, len(self.names))
+        values = np.empty(shape, dtype=np.float32) if out is None else out
+        if values.shape != shape or values.dtype != np.float32:
+            raise InputError(f"out is {values.dtype} {values.shape}, expected float32 {shape}")
         height = self._reserve(rows, columns)
         by_row = {name: inputs.by_row(block, name) for name in self._row_inputs}
         sector = inputs.sector_codes(block.sectors)
@@ -408,8 +436,8 @@ class _Workers:
 
 def _distinct(names: Sequence[str]) -> Sequence[str]:
     twice = sorted({n for n in names if list(names).count(n) > 1})
-    if twice or not names:
-        raise InputError(f"features asked for twice: {', '.join(twice)}" if twice else "no features asked for")
+    if twice:
+        raise InputError(f"features asked for twice: {', '.join(twice)}")
     return names
 
 
