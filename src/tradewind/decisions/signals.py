@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tradewind.decisions.settings import DecisionSection
 from tradewind.errors import DataError, InputError, did_you_mean
 from tradewind.features.table import Features
+from tradewind.market import tiers
 from tradewind.market.panel import Panel
 from tradewind.models.forecast import Forecast
 from tradewind.stats import distribution
@@ -188,9 +189,7 @@ def stop_distance(belief: Belief, bars: int) -> NDArray[np.float64]:
     settings = belief.settings
     distance = -np.expm1(-settings.stop_sigma * belief.sigma(bars))
     if settings.tier_stops:
-        from tradewind.market.tiers import stop_fraction
-
-        distance = np.fmin(distance, stop_fraction(belief.panel.close))
+        distance = np.fmin(distance, tiers.by_tier(belief.panel.close, "stop_loss_pct") / 100)
     return np.maximum(distance, settings.stop_minimum)
 
 

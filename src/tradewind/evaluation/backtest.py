@@ -244,18 +244,14 @@ def _count_trial(
     if not path.exists():
         np.save(path, returns, allow_pickle=False)
     records, lineage = workspace.records, workspace.plan.head.lineage or workspace.plan.playbook.name
-    records.record_trial(
-        lineage,
-        manifest.trial_key,
-        run=manifest.run,
-        sharpe=float(np.nan_to_num(sharpe)),
-        at=workspace.clock.now(),
-    )
-    known = [
-        t for t in records.trials(lineage) if until is None or t.first_seen <= until or t.key == manifest.trial_key
-    ]
-    series = [np.load(folder / f"{t.key}.npy", allow_pickle=False) for t in known if (folder / f"{t.key}.npy").exists()]
-    return Trials(len(known), tuple(t.sharpe for t in known), tuple(series))
+    finite = float(sharpe) if np.isfinite(sharpe) else None
+    seen = datetime.fromisoformat(manifest.started)
+    records.record_trial(lineage, manifest.trial_key, run=manifest.run, seen=seen, sharpe=finite)
+    own = manifest.trial_key
+    known = [t for t in records.trials(lineage) if until is None or t.first_seen <= until or t.trial_key == own]
+    paths = [folder / f"{t.trial_key}.npy" for t in known]
+    series = [np.load(path, allow_pickle=False) for path in paths if path.exists()]
+    return Trials(len(known), tuple(t.sharpe for t in known if t.sharpe is not None), tuple(series))
 
 
 def _result(

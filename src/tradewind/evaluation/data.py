@@ -61,7 +61,7 @@ def synchronise(workspace: Workspace, progress: Progress = silent, *, dry_run: b
         workspace.records,
         workspace.source,
         request,
-        progress=progress,
+        progress=lambda done, total: progress("load", done, total),
         clock=workspace.clock,
         dry_run=dry_run,
     )
@@ -98,10 +98,14 @@ def load(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin | None
 def load_or_sync(
     workspace: Workspace, progress: Progress = silent, *, as_of: datetime | None = None, pin: Pin | None = None
 ) -> Loaded:
-    """Load the panel; a source that needs no network is synced first where its lake is empty."""
-    if workspace.source.offline and not workspace.lake.identity():
-        synchronise(workspace, progress)
-    return load(workspace, as_of=as_of, pin=pin)
+    """Load the panel; a source that needs no network is synced first where the lake has nothing of the universe."""
+    try:
+        return load(workspace, as_of=as_of, pin=pin)
+    except DataError:
+        if not workspace.source.offline or pin is not None:
+            raise
+    synchronise(workspace, progress)
+    return load(workspace, as_of=as_of)
 
 
 def _flags(workspace: Workspace) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.decisions.signals import Belief, Signals
+from tradewind.market import tiers
 from tradewind.portfolio.settings import LimitsSection, SizingSection
 
 Array = NDArray[np.float64]
@@ -56,9 +57,7 @@ def size(
         caps["kelly"] = sizing.kelly_fraction * kelly(belief, signals)
     caps["position_max"] = np.full(signals.action.shape, limits.position_max)
     if limits.tier_limits:
-        from tradewind.market.tiers import position_limit
-
-        caps["tier_limit"] = position_limit(belief.panel.close)
+        caps["tier_limit"] = tiers.by_tier(belief.panel.close, "position_limit_pct") / 100
     stacked = np.stack(list(caps.values()))
     bound = np.argmin(np.where(np.isfinite(stacked), stacked, 0.0), axis=0).astype(np.int16)
     magnitude = np.maximum(np.min(np.where(np.isfinite(stacked), stacked, 0.0), axis=0), 0.0)
