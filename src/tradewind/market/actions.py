@@ -147,11 +147,11 @@ def reconstruct(close: FloatArray, adjusted: FloatArray, split: FloatArray | Non
 
 
 def _rounding_noise(jump: FloatArray, close: FloatArray, adjusted: FloatArray) -> FloatArray:
-    """Return how far each factor may stray from 1 by rounding alone, from the calm majority of bars."""
+    """Return how far each factor may stray from 1 by rounding alone, from the calmer half of the bars."""
     scale = 1 / np.minimum(adjusted, close)
     worst = np.maximum(scale, np.concatenate([scale[:1], scale[:-1]]))
-    quantum = float(np.quantile(np.abs(jump - 1) / worst, 0.75)) if len(jump) else 0.0
-    return np.asarray(5 * quantum * worst + 2e-6)
+    quantum = float(np.quantile(np.abs(jump - 1) / worst, 0.5, method="lower")) if len(jump) else 0.0
+    return np.asarray(8 * quantum * worst + 2e-6)
 
 
 def _split_part(jump: FloatArray, noise: FloatArray) -> FloatArray:
