@@ -19,8 +19,10 @@ IntArray = NDArray[np.int64]
 USUAL_STEP = 0.004
 #: Independent dates' worth of belief that a forecast means what it says, before memory takes over.
 PRIOR_DATES = 30.0
+#: Pull of a symbol's own width towards the pool, per step: shrinks what it would settle at by a fifth.
+SHRINKAGE = 0.25
 #: How strongly the repayment of coverage is moved to times of narrow forecasts, and its bounds.
-COST_POWER = 1.0
+COST_POWER = 1.5
 COST_LOW, COST_HIGH = 0.1, 1.5
 
 
@@ -132,7 +134,7 @@ def _learn(
     side = max(skew, 0.25 / (PRIOR_DATES * horizons[k] + dates[k])) if skew > 0 else 0.0
     _move_levels(level[k], beyond / count, levels, mirror, gain, step, side)
     if own > 0:
-        _move_symbols(k, made, outcome, pair, pooled, symbol, learnt, issued, gain, own, own_limit)
+        _move_symbols(k, made, outcome, pair, pooled, symbol, learnt, issued, gain, own / horizons[k], own_limit)
 
 
 @numba.njit(cache=True)
@@ -174,7 +176,7 @@ def _move_symbols(
         y = outcome[n]
         if np.isfinite(y) and np.isfinite(issued[made, n, k, 0]):
             miss = 1.0 if y < learnt[made, n, k, pair[0]] or y > learnt[made, n, k, pair[1]] else 0.0
-            moved = symbol[n, k] + step * (miss - pooled) / (2.0 * gain[pair[0]])
+            moved = (1.0 - SHRINKAGE * step) * symbol[n, k] + step * (miss - pooled) / (2.0 * gain[pair[0]])
             symbol[n, k] = min(max(moved, -limit), limit)
 
 
