@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +36,19 @@ class Conspiracy:
 
 
 def agreed(questions: Sequence[Question], forms: Mapping[str, FloatArray]) -> Conspiracy | None:
-    """Return the smallest of the conspiracies, None unless every question finds one."""
+    """Return the members common to the conspiracies that the questions find, None unless every question finds one.
+
+    Where nobody is in all of them the smallest is returned. The effect is the weakest one's.
+    """
     found = []
     for question in questions:
         group = conspiracy(question, forms)
         if group is None:
             return None
         found.append(group)
-    return min(found, key=lambda group: (len(group.columns), group.effect))
+    smallest = min(found, key=lambda group: len(group.columns))
+    common = tuple(name for name in smallest.columns if all(name in group.columns for group in found))
+    return replace(smallest, columns=common or smallest.columns, effect=min(group.effect for group in found))
 
 
 def conspiracy(question: Question, forms: Mapping[str, FloatArray]) -> Conspiracy | None:

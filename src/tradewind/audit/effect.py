@@ -100,7 +100,7 @@ def explained_unseen(sums: Moments) -> FloatArray:
     blocks = np.arange(sums.n.shape[0])
     error, total = np.zeros(sums.n.shape[1]), np.zeros(sums.n.shape[1])
     for unseen in np.array_split(blocks, FOLDS):
-        fit, test = sums.pooled(np.setdiff1d(blocks, unseen)), sums.pooled(unseen)
+        fit, test = sums.pooled(np.delete(blocks, unseen)), sums.pooled(unseen)
         a, b, mean = fit.intercept, fit.slope, fit.y / np.maximum(fit.n, 1.0)
         error += _squares(test, a, b)[0]
         total += _squares(test, mean, np.zeros_like(b))[0]
@@ -130,7 +130,7 @@ def explained_by_bins(x: FloatArray, y: FloatArray, starts: IntArray, bins: int 
 def _bins_unseen(n: FloatArray, s: FloatArray, q: FloatArray) -> FloatArray:
     error, total = np.zeros(n.shape[2]), np.zeros(n.shape[2])
     for unseen in np.array_split(np.arange(n.shape[0]), FOLDS):
-        seen = np.setdiff1d(np.arange(n.shape[0]), unseen)
+        seen = np.delete(np.arange(n.shape[0]), unseen)
         fit_n, fit_s = n[seen].sum(axis=0), s[seen].sum(axis=0)
         test_n, test_s, test_q = n[unseen].sum(axis=0), s[unseen].sum(axis=0), q[unseen].sum(axis=0)
         mean = fit_s.sum(axis=0) / np.maximum(fit_n.sum(axis=0), 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -212,8 +213,9 @@ def _resting(form: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(form == values[np.argmax(counts)])
 
 
+@lru_cache(maxsize=64)
 def sigmas_needed(tests: int) -> float:
     """Return the standard errors that chance exceeds in one of ``tests`` looks with the allowed probability."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    return float(norm.isf(ALARM_PROBABILITY / max(tests, 1) / 2.0))
+    return float(-ndtri(ALARM_PROBABILITY / max(tests, 1) / 2.0))

@@ -1,0 +1,134 @@
+"""The audit of a whole playbook: every room recomputed on other futures, and the rules that need no recomputing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.audit.corridor import Subject, audit_corridor
+from tradewind.audit.findings import CorridorAudit
+from tradewind.audit.rules import FillRecord, audit_fills, audit_splits
+from tradewind.decisions.signals import Belief, rule
+from tradewind.evaluation import corridor
+from tradewind.evaluation.corridor import Progress, World, silent
+from tradewind.evaluation.data import load_or_sync
+from tradewind.evaluation.fold_cache import panel_digest
+from tradewind.evaluation.workspace import Workspace
+from tradewind.features import compute
+from tradewind.labels.forward import forward_returns
+from tradewind.labels.splits import Fold
+from tradewind.market.panel import Panel
+from tradewind.models.forecast import Forecast
+from tradewind.portfolio.sizing import size
+
+MOMENTS = 2
+PlaybookAudit = CorridorAudit
+
+
+def audit_playbook(workspace: Workspace, progress: Progress = silent, *, seed: int = 5) -> PlaybookAudit:
+    """Prove that features, labels, scalers, forecasts, calibration, decisions and fills use nothing from the future.
+
+    Each is recomputed on panels whose future was truncated, perturbed or shuffled after a few moments; the past must
+    not change. Splits are checked for labels that reach into their test block, fills for their order and price.
+    The model is audited on the last walk-forward fold that leaves room for a future.
+    """
+    loaded = load_or_sync(workspace, progress)
+    panel = workspace.plan.universe.restrict(loaded.panel)
+    walk = _Walk(workspace, corridor.build_world(workspace.plan, panel))
+    rng = np.random.default_rng(seed)
+    found = audit_corridor(panel, walk.cheap_subjects(), moments=MOMENTS + 1, rng=rng, progress=progress)
+    moments = _moments_in(walk.fold, rng)
+    found = found.joined(audit_corridor(panel, walk.chain_subjects(), moments=moments, rng=rng, progress=progress))
+    return found.joined(walk.rules())
+
+
+def _moments_in(fold: Fold, rng: np.random.Generator) -> list[int]:
+    """Return moments inside a fold's test block, its last bar excluded."""
+    return sorted(int(row) for row in rng.choice(fold.test[:-1], size=min(MOMENTS, len(fold.test) - 1), replace=False))
+
+
+@dataclass
+class _Walk:
+    """The corridor as functions of a panel, each panel walked once."""
+
+    workspace: Workspace
+    world: World
+    walked: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def fold(self) -> Fold:
+        """The last fold with at least three test rows."""
+        return [f for f in corridor.folds_of(self.world) if len(f.test) >= 3][-1]
+
+    def cheap_subjects(self) -> list[Subject]:
+        plan, world = self.workspace.plan, self.world
+        return [
+            Subject("universe", lambda panel: plan.universe.restrict(panel).member.astype(np.int8)),
+            Subject("adjustment", lambda panel: panel.factor),
+            Subject("features", lambda panel: compute(panel, world.features.names)),
+            Subject("labels", lambda panel: forward_returns(panel, world.labels.horizons)),
+        ]
+
+    def chain_subjects(self) -> list[Subject]:
+        first = int(self.fold.test[0])
+        parts = ("forecasts", "calibration", "decisions", "weights", "fills")
+        return [Subject(part, lambda panel, part=part: self.walk(panel)[part], first_row=first) for part in parts]
+
+    def walk(self, panel: Panel) -> Mapping[str, Any]:
+        """Return what every room after the features makes of a panel, from the audited fold on."""
+        key = panel_digest(panel)
+        if key not in self.walked:
+            self.walked[key] = self._walk(panel)
+        return self.walked[key]
+
+    def _walk(self, panel: Panel) -> Mapping[str, Any]:
+        plan, fold = self.workspace.plan, self.fold
+        world = corridor.build_world(plan, panel)
+        clipped = Fold(fold.train, fold.test[fold.test < len(panel)], fold.purge_cut, fold.number)
+        forecast = _on_axis(world, corridor.forecast_fold(world, plan.models.use, clipped), int(fold.test[0]))
+        calibrated, _ = corridor.calibrated(world, forecast)
+        belief = Belief(panel, world.features, calibrated, corridor.round_trip_cost(plan.execution), plan.decision)
+        signals = rule(plan.decision.rule).decide(belief)
+        targets = size(belief, signals, plan.sizing, plan.limits, short_allowed=plan.execution.short_allowed)
+        book = corridor.trade(world, signals, targets, plan.execution, start=int(fold.test[0]))
+        return {
+            "forecasts": forecast,
+            "calibration": calibrated,
+            "decisions": {"action": signals.action, "stop": signals.stop, "confidence": signals.confidence},
+            "weights": {"weight": targets.weight},
+            "fills": {"shares": book.shares, "equity": book.equity},
+            "book": book,
+        }
+
+    def rules(self) -> CorridorAudit:
+        """Check the splits for overlapping labels, and the fills for their order and price."""
+        world = self.world
+        end = world.labels.end.max(axis=(1, 2))
+        folds = [(fold.train, fold.test) for fold in corridor.folds_of(world)]
+        found = audit_splits(folds, np.minimum(end, len(end) + max(world.labels.horizons)), world.panel.times)
+        fills = self.walk(world.panel)["book"].fills
+        record = FillRecord(
+            decided=fills["decided_row"].to_numpy(),
+            filled=fills["row"].to_numpy(),
+            column=_columns(fills["symbol"].to_list(), world.panel.symbols),
+            price=fills["price"].to_numpy(),
+        )
+        planned = np.flatnonzero(fills["reason"].is_in(["target", "order"]).to_numpy())
+        ordered = FillRecord(
+            record.decided[planned], record.filled[planned], record.column[planned], record.price[planned]
+        )
+        return CorridorAudit(tuple([*found, *audit_fills(ordered, world.panel)]), ("splits", "fills in order"))
+
+
+def _on_axis(world: World, forecast: Forecast, first: int) -> Forecast:
+    """Lay a fold's forecast on the panel's whole time axis."""
+    return corridor.join(world, [(first, forecast)])
+
+
+def _columns(names: list[str], symbols: tuple[str, ...]) -> NDArray[np.int64]:
+    place = {symbol: i for i, symbol in enumerate(symbols)}
+    return np.array([place[name] for name in names], dtype=np.int64)
