@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -109,54 +110,44 @@ def load_panel(
     DataError
         When no symbol has a usable bar in the period.
     """
-    known = lake.instruments(pin=pin)
-    columns, dropped = _columns(known, symbols, end)
-    rows = lake.read_bars(
-        None,
-        timeframe,
-        start,
-        end,
-        instruments=list(columns),
-        source=source,
-        as_of=as_of,
-        pin=pin,
-        columns=_COLUMNS,
-        ordered=False,
-    ).with_columns(_usable())
-    present = set(rows.filter("usable")["instrument"].unique().to_list())
-    kept = {i: s for i, s in columns.items() if i in present}
-    dropped |= {s: _why_dropped(i, rows) for i, s in columns.items() if i not in present}
+    columns, dropped = _columns(lake.instruments(pin=pin), symbols, end)
+    rows = _Rows(
+        lake.read_bars(
+            None,
+            timeframe,
+            start,
+            end,
+            instruments=list(columns),
+            source=source,
+            as_of=as_of,
+            pin=pin,
+            columns=_COLUMNS,
+            ordered=False,
+        ),
+        list(columns),
+    )
+    dropped |= {columns[i]: why for i, why in rows.unusable().items()}
+    kept = {i: s for i, s in columns.items() if s not in dropped}
     if not kept:
         raise DataError(
             f"none of {len(symbols)} symbols has a usable {timeframe} bar between {start} and {end}",
             hint="run `tradewind sync` for this playbook first, or widen its period",
         )
-    rows = rows.filter(pl.col("instrument").is_in(list(kept)))
-    times = rows["time"].unique().sort()
-    fields, mask = _dense(rows, times, list(kept))
+    rows = rows.only(list(kept))
     actions = lake.read_actions(instruments=list(kept), end=end, source=source, as_of=as_of, pin=pin)
-    fields |= _aligned_actions(actions, times, list(kept), timezone)
-    instants = _instants(times)
-    names = tuple(kept.values())
+    fields, mask = rows.dense()
+    names, times = tuple(kept.values()), _instants(rows.times)
     series, absent = _context(
-        lake,
-        context or {},
-        timeframe,
-        context_source or source,
-        as_of,
-        pin,
-        instants,
-        _lag(rows),
-        context_age,
+        lake, context or {}, timeframe, context_source or source, as_of, pin, times, rows, context_age
     )
-    report = _report(rows, dropped, absent, actions.filter(_in_period(times)))
+    report = _report(rows, dropped, absent, actions)
     panel = Panel(
-        times=instants,
+        times=times,
         symbols=names,
         instruments=tuple(kept),
-        fields=fields,
+        fields={**fields, **_aligned_actions(actions, rows.times, list(kept), timezone)},
         mask=mask,
-        member=np.ones(mask.shape, dtype=np.bool_) if membership is None else membership(instants, names),
+        member=np.ones(mask.shape, dtype=np.bool_) if membership is None else membership(times, names),
         context=series,
         sectors=tuple((sectors or {}).get(s, "unknown") for s in names),
         timeframe=timeframe,
@@ -164,6 +155,56 @@ def load_panel(
     )
     object.__setattr__(panel, "version", content_hash(panel))
     return panel, report
+
+
+class _Rows:
+    """Long bars of some instruments, with the place of each row in a ``(time, instrument)`` array."""
+
+    def __init__(self, frame: pl.DataFrame, instruments: list[str]) -> None:
+        self.frame = frame
+        self.instruments = instruments
+        self.usable = frame.select(_usable()).to_series()
+        self.column = _column_index(frame["instrument"], instruments)
+
+    @cached_property
+    def times(self) -> pl.Series:
+        """All bar closes, once each, in order."""
+        return self.frame["time"].unique().sort()
+
+    def unusable(self) -> dict[str, str]:
+        """Return the instruments without a usable bar, and why."""
+        count = len(self.instruments)
+        stored = np.bincount(self.column, minlength=count)
+        usable = np.bincount(self.column[self.usable.to_numpy()], minlength=count)
+        return {self.instruments[i]: _why_dropped(int(stored[i])) for i in np.flatnonzero(usable == 0)}
+
+    def only(self, instruments: list[str]) -> _Rows:
+        """Return the rows of these instruments."""
+        if instruments == self.instruments:
+            return self
+        return _Rows(self.frame.filter(pl.col("instrument").is_in(instruments)), instruments)
+
+    def dense(self) -> tuple[dict[str, FloatArray], BoolArray]:
+        """Scatter the usable rows into ``(T, N)`` arrays."""
+        row = np.searchsorted(_instants(self.times), _instants(self.frame["time"]))
+        flat = row * len(self.instruments) + self.column
+        everything = bool(self.usable.all())
+        chosen = flat if everything else flat[self.usable.to_numpy()]
+        shape = (len(self.times), len(self.instruments))
+        mask = np.zeros(shape, dtype=np.bool_)
+        mask.ravel()[chosen] = True
+        prices = self.frame.select(_PRICES) if everything else self.frame.select(_PRICES).filter(self.usable)
+        return {name: _scattered(prices[name], chosen, shape) for name in _PRICES}, mask
+
+    def lag(self) -> timedelta:
+        """Return how long after its close a bar was usually known."""
+        first = self.frame.group_by("time").agg(pl.col("known_at").min())
+        lag = first.select((pl.col("known_at") - pl.col("time")).median()).item()
+        return lag if isinstance(lag, timedelta) else timedelta(0)
+
+    def share(self, column: str, value: str) -> float:
+        """Return the share of usable bars that say ``value``."""
+        return int(((self.frame[column] == value) & self.usable).sum()) / int(self.usable.sum())
 
 
 def content_hash(panel: Panel) -> str:
@@ -201,27 +242,12 @@ def _usable() -> pl.Expr:
     return (priced & ~is_excluded()).alias("usable")
 
 
-def _why_dropped(instrument: str, rows: pl.DataFrame) -> str:
-    stored = rows.filter(pl.col("instrument") == instrument).height
+def _why_dropped(stored: int) -> str:
     return f"all {stored} bars in the period are marked unfit" if stored else "no bars in the period"
 
 
-def _dense(rows: pl.DataFrame, times: pl.Series, instruments: list[str]) -> tuple[dict[str, FloatArray], BoolArray]:
-    """Scatter long rows into ``(T, N)`` arrays."""
-    usable = rows.filter("usable")
-    row = np.searchsorted(_instants(times), _instants(usable["time"]))
-    column = _column_index(usable["instrument"], instruments)
-    flat = row * len(instruments) + column
-    shape = (len(times), len(instruments))
-    fields = {name: _scattered(usable[name], flat, shape) for name in _PRICES}
-    mask = np.zeros(shape, dtype=np.bool_)
-    mask.ravel()[flat] = True
-    return fields, mask
-
-
 def _column_index(instruments: pl.Series, order: list[str]) -> IntArray:
-    position = {instrument: i for i, instrument in enumerate(order)}
-    return instruments.replace_strict(position, return_dtype=pl.Int64).to_numpy()
+    return instruments.cast(pl.Enum(order)).to_physical().cast(pl.Int64).to_numpy()
 
 
 def _scattered(values: pl.Series, flat: IntArray, shape: tuple[int, int]) -> FloatArray:
@@ -265,13 +291,6 @@ def _by_ex_date(actions: pl.DataFrame, timezone: str) -> pl.DataFrame:
     return once.sort("ex_date", "kind", "instrument", descending=[False, True, False])
 
 
-def _lag(rows: pl.DataFrame) -> timedelta:
-    """Return how long after its close a bar of this panel was usually known."""
-    first = rows.group_by("time").agg(pl.col("known_at").min())
-    lag = first.select((pl.col("known_at") - pl.col("time")).median()).item()
-    return lag if isinstance(lag, timedelta) else timedelta(0)
-
-
 def _context(
     lake: Lake,
     wanted: Mapping[str, str],
@@ -280,10 +299,11 @@ def _context(
     as_of: datetime | None,
     pin: Pin | None,
     times: TimeArray,
-    lag: timedelta,
+    rows: _Rows,
     age: timedelta,
 ) -> tuple[dict[str, FloatArray], tuple[str, ...]]:
     found: dict[str, FloatArray] = {}
+    lag = rows.lag() if wanted else timedelta(0)
     for name, symbol in wanted.items():
         versions = lake.versions_of_bars([symbol], timeframe, source=source, pin=pin)
         if as_of is not None:
@@ -328,25 +348,19 @@ def _running_latest(moments: TimeArray) -> IntArray:
     return np.maximum.accumulate(holds)
 
 
-def _in_period(times: pl.Series) -> pl.Expr:
-    return pl.col("time").is_between(pl.lit(times[0]), pl.lit(times[-1])) & pl.col("kind").is_in(["rename", "delist"])
-
-
-def _report(rows: pl.DataFrame, dropped: dict[str, str], absent: tuple[str, ...], events: pl.DataFrame) -> LoadReport:
-    usable = rows.filter("usable")
+def _report(rows: _Rows, dropped: dict[str, str], absent: tuple[str, ...], actions: pl.DataFrame) -> LoadReport:
+    inside = pl.col("time").is_between(pl.lit(rows.times[0]), pl.lit(rows.times[-1]))
+    events = actions.filter(inside, pl.col("kind").is_in(["rename", "delist"]))
+    bars = int(rows.usable.sum())
     return LoadReport(
         dropped=dropped,
         missing_context=absent,
-        bars=usable.height,
-        excluded=rows.height - usable.height,
-        share_assumed=_share(usable["vintage"] == "assumed"),
-        share_reconstructed=_share(usable["adjustment"] == "reconstructed"),
+        bars=bars,
+        excluded=rows.frame.height - bars,
+        share_assumed=rows.share("vintage", "assumed"),
+        share_reconstructed=rows.share("adjustment", "reconstructed"),
         events=events.select("symbol", "instrument", "time", "kind", "value", "detail"),
     )
-
-
-def _share(condition: pl.Series) -> float:
-    return float(condition.sum()) / len(condition)
 
 
 def _flags(report: LoadReport) -> list[str]:

@@ -339,17 +339,21 @@ class Lake:
         conditions = [*filters, *_of_source(query.source)]
         if symbols is not None or instruments is not None:
             conditions.append(_of_instruments(known, self._ids(known, symbols or (), instruments, query.end)))
-        rows = self._tables[spec.name].read(
+        table = self._tables[spec.name]
+        told_twice = bool(known.merges) or (query.source is None and not table.holds_one("source", version))
+        rows = table.read(
             *conditions,
-            columns=[*dict.fromkeys([*wanted, *spec.key, "known_at", "recorded_at"])],
+            columns=[*dict.fromkeys([*wanted, *spec.key, "known_at", "recorded_at"])] if told_twice else wanted,
             start=query.start,
             end=query.end,
             as_of=query.as_of,
             recorded_until=until,
             version=version,
-            ordered=False,
+            ordered=query.ordered and not told_twice,
         )
-        one = _one_version(_canonical(rows, known), [k for k in spec.key if k != "source"], bool(known.merges))
+        if not told_twice:
+            return rows
+        one = _one_version(_canonical(rows, known), [k for k in spec.key if k != "source"])
         return (one.sort(spec.order) if query.ordered else one).select(wanted)
 
     def _ids(
@@ -417,8 +421,6 @@ def _canonical(rows: pl.DataFrame, known: Instruments) -> pl.DataFrame:
     return rows.with_columns(pl.col("instrument").replace(merged)) if merged else rows
 
 
-def _one_version(rows: pl.DataFrame, key: list[str], merged: bool) -> pl.DataFrame:
-    """Where several sources or merged ids tell of one bar, keep what was known last."""
-    if rows.is_empty() or not (merged or rows["source"].n_unique() > 1):
-        return rows
+def _one_version(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Where several sources or merged ids tell of one fact, keep what was known last."""
     return rows.sort("known_at", "recorded_at").unique(subset=key, keep="last", maintain_order=True)

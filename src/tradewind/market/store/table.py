@@ -7,7 +7,9 @@ read that meets no revision above 0 has nothing to resolve.
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,6 +33,8 @@ from tradewind.market.store.failures import explain
 
 _Years = tuple[int | None, int | None]
 _TICK: Final = timedelta(microseconds=1)
+#: File statistics may hold only the beginning of a longer text.
+_CERTAIN_LENGTH: Final = 32
 _REVISION: Final[Schema] = {"revision": pl.Int32}
 
 #: Old log entries are what makes a pinned version readable: they are kept for ever.
@@ -116,6 +120,16 @@ class Table:
         """Return the id given to this table when it was created, ``""`` before that."""
         return str(self._delta().metadata().id) if self.exists() else ""
 
+    def holds_one(self, column: str, version: int | None = None) -> bool:
+        """Return whether every row certainly has the same text in a column (False where that is not known)."""
+        if not self.exists():
+            return True
+        statistics = pl.DataFrame(self._delta(version).get_add_actions(flatten=True))
+        if f"min.{column}" not in statistics.columns:
+            return statistics.is_empty()
+        ends = statistics.select(pl.concat([pl.col(f"min.{column}"), pl.col(f"max.{column}")])).to_series().unique()
+        return len(ends) == 1 and ends[0] is not None and len(ends[0]) < _CERTAIN_LENGTH
+
     def files(self, version: int | None = None) -> list[Path]:
         """Return the data files of a version (default: newest), sorted."""
         if not self.exists():
@@ -131,7 +145,6 @@ class Table:
         as_of: datetime | None = None,
         recorded_until: datetime | None = None,
         version: int | None = None,
-        key: Sequence[str] | None = None,
         ordered: bool = True,
     ) -> pl.DataFrame:
         """Return the latest visible version of each fact.
@@ -148,8 +161,6 @@ class Table:
             Only versions with ``known_at <= as_of`` and ``recorded_at <= recorded_until`` are visible.
         version
             Delta version to read; the newest when None.
-        key
-            Columns that name a fact in this read; the table's own key when None.
         ordered
             Sort the result by the table's order.
 
@@ -159,8 +170,9 @@ class Table:
             When a file of the table is missing, truncated or corrupt; it is named and nothing is deleted.
         """
         wanted = list(columns) if columns is not None else list(self.spec.schema)
-        names = list(key or self.spec.key)
-        needed = list(dict.fromkeys([*wanted, *names, "known_at", "recorded_at", "revision"]))
+        order = list(self.spec.order) if ordered else []
+        kept = list(dict.fromkeys([*wanted, *order]))
+        needed = list(dict.fromkeys([*kept, *self.spec.key, "known_at", "recorded_at", "revision"]))
         visible = self.versions(
             *filters,
             columns=needed,
@@ -170,9 +182,8 @@ class Table:
             recorded_until=recorded_until,
             version=version,
         )
-        latest = _latest(visible, names, single=list(names) == list(self.spec.key))
-        result = latest.sort(self.spec.order) if ordered and set(self.spec.order) <= set(needed) else latest
-        return result.select(wanted)
+        latest = _latest(visible, self.spec, kept)
+        return (latest.sort(order) if order else latest).select(wanted)
 
     def versions(
         self,
@@ -388,7 +399,7 @@ class Table:
         ]
         first, last = rows.select(pl.col("time").min(), pl.col("time").max().alias("last")).row(0)
         found = self._scan(narrow, columns, first, last, None)
-        return _latest(found, list(self.spec.key), single=True).drop("recorded_at")
+        return _latest(found, self.spec, [name for name in columns if name != "recorded_at"])
 
     def _write(self, rows: pl.DataFrame) -> None:
         frame = rows.sort(self.spec.order) if self.spec.order else rows
@@ -425,23 +436,22 @@ class Table:
             flush_to_disk(folder)
 
 
-def _latest(rows: pl.DataFrame, key: list[str], *, single: bool) -> pl.DataFrame:
-    """Keep the latest version of each fact. ``single``: each fact has exactly one revision 0."""
-    if rows.is_empty():
-        return rows
-    if not single:
-        return _last_of_each(rows, key)
+def _latest(rows: pl.DataFrame, spec: TableSpec, columns: list[str]) -> pl.DataFrame:
+    """Keep the latest version of each fact, in no order. Facts without a revision need no work."""
     revised = rows.filter(pl.col("revision") > 0)
     if revised.is_empty():
-        return rows
-    keys = revised.select(key).unique()
-    touched = rows.join(keys, on=key, how="semi")
-    return pl.concat([rows.join(keys, on=key, how="anti"), _last_of_each(touched, key)])
+        return rows.select(columns)
+    touched = _hashed(rows, spec).is_in(_hashed(revised, spec).implode())
+    ordered = rows.filter(touched).sort("known_at", "recorded_at", "revision")
+    latest = ordered.unique(subset=list(spec.key), keep="last", maintain_order=True)
+    return pl.concat([rows.select(columns).filter(~touched), latest.select(columns)])
 
 
-def _last_of_each(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    ordered = rows.sort("known_at", "recorded_at", "revision")
-    return ordered.unique(subset=key, keep="last", maintain_order=True)
+def _hashed(rows: pl.DataFrame, spec: TableSpec) -> pl.Series:
+    """Return a number for each row's fact; that two facts share one costs time and nothing else."""
+    names = [name for name in spec.key if name in spec.order] or spec.key
+    numbers = (pl.col(name).hash(seed) for seed, name in enumerate(names))
+    return rows.select(functools.reduce(operator.xor, numbers)).to_series()
 
 
 def _as_correction(spec: TableSpec, recorded_at: datetime) -> list[pl.Expr]:
