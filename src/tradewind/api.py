@@ -57,7 +57,7 @@ def backtest(workspace: Workspace, *, as_of: datetime | None = None) -> TrackRec
     from tradewind.evaluation.backtest import save
 
     record = run(workspace, as_of=as_of)
-    save(record, workspace.home)
+    save(record, workspace)
     return record
 
 

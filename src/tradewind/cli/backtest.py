@@ -64,7 +64,7 @@ def run_backtest(workspace: Any, as_of: Any = None, *, report: bool = True) -> t
 
     with progress_bar() as progress:
         record = backtest(workspace, progress, as_of=as_of)
-    folder = save(record, workspace.home)
+    folder = save(record, workspace)
     if report:
         from tradewind.evaluation.report import write_report
 

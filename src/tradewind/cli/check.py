@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from tradewind.cli.common import JsonOption, PlaybookArgument, SetOption, SourceOption, emit, failures, open_workspace
@@ -23,6 +25,16 @@ def check(
         from tradewind.evaluation.data import check_data
 
         report = check_data(open_workspace(playbook, source, set_))
-        emit(report.to_dict()) if json else typer.echo(report.to_text())
-        if not report.usable:
+        emit(report.to_dict()) if json else typer.echo(_text(report.to_dict()))
+        if report.excluded:
             raise typer.Exit(3)
+
+
+def _text(report: dict[str, Any]) -> str:
+    """Return the findings for a reader: counts first, then examples."""
+    lines = [f"{report['bars']:,} bars of {report['symbols']} symbols; {report['excluded']} unfit for use"]
+    lines += [f"  {check:<28} {count:>8,}" for check, count in report["counts"].items()]
+    lines += [
+        f"    {row['symbol']}  {row['time'] or ''}  {row['check']}: {row['detail']}" for row in report["examples"]
+    ]
+    return "\n".join(lines)

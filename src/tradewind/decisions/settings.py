@@ -26,7 +26,9 @@ class DecisionSection(Section):
     )
     stop_minimum: float = Field(0.005, gt=0, le=0.5, description="least stop distance, fraction of the entry")
     target_quantile: float = Field(0.9, gt=0.5, lt=1, description="quantile of the forecast taken as the price target")
-    every_bars: int = Field(5, ge=1, description="decide on every n-th bar; stops and time exits work on each")
+    every_bars: int = Field(
+        5, ge=1, description="positions change on every n-th bar; stops and time exits work on each"
+    )
     use_sentiment: bool = Field(
         False, description="require the sentiment conditions of the rule (needs a sentiment source)"
     )

@@ -88,10 +88,9 @@ class Belief:
         return median / self.sigma(bars) if self.settings.threshold_unit == "sigma" else np.expm1(median)
 
     @property
-    def decides(self) -> NDArray[np.bool_]:
-        """Bars on which positions may change and symbols that can: ``(T, N)``."""
-        on_schedule = np.arange(len(self.panel)) % self.settings.every_bars == 0
-        return on_schedule[:, None] & self.panel.mask & self.panel.member
+    def tradable(self) -> NDArray[np.bool_]:
+        """True where a symbol has a bar and belongs to the universe, ``(T, N)``."""
+        return self.panel.mask & self.panel.member
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +102,7 @@ class Signals:
     action
         ``(T, N)`` int8 of :class:`Action`; HOLD where nothing is said.
     decided
-        ``(T, N)``: True where the rule had a forecast and was due; elsewhere a position is left alone.
+        ``(T, N)``: True where the rule had a forecast; elsewhere a position is left alone.
     close
         ``(T, N)``: True where an open position should be closed.
     horizon_bars

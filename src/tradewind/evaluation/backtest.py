@@ -20,6 +20,7 @@ from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import Loaded, load_or_sync
 from tradewind.evaluation.fold_cache import FoldCache, code_version, panel_digest
 from tradewind.evaluation.forecast_quality import quality_table, reliability
+from tradewind.evaluation.prediction_log import log_run
 from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.track_record import Trials, book_returns, periods_per_year, summarise
 from tradewind.evaluation.verdict import headline, judge_targets, red_flags
@@ -117,13 +118,14 @@ def backtest(
     return TrackRecord(decision, forecasts, coverage, simulations, start, result, manifest, run)
 
 
-def save(record: TrackRecord, home: Path) -> Path:
-    """Write manifest, result, equity and forecasts of a run; return its folder."""
-    folder = home / "runs" / record.manifest.run
+def save(record: TrackRecord, workspace: Workspace, *, verb: str = "backtest") -> Path:
+    """Write manifest, result, forecasts and weights of a run, and log it in the records; return its folder."""
+    folder = workspace.home / "runs" / record.manifest.run
     runs.write(folder, "manifest.json", record.manifest.to_dict())
     write_forecasts(record, folder / "forecasts.parquet")
     write_weights(record, folder / "weights.parquet")
     runs.write(folder, "result.json", clean(record.to_dict()))
+    log_run(record, workspace.records, verb=verb, result_path=str(folder / "result.json"))
     return folder
 
 
@@ -167,7 +169,7 @@ def write_weights(record: TrackRecord, path: Path) -> None:
     """Write the target weights decided at each close, one row a decision (symbol, time, weight)."""
     import polars as pl
 
-    weight = record.decision.targets.weight
+    weight = corridor.scheduled(record.world, record.decision.targets)
     row, column = np.nonzero(np.isfinite(weight))
     panel = record.world.panel
     table = pl.DataFrame(
@@ -298,7 +300,7 @@ def _result(
             "out_of_sample_from": str(times[start])[:10],
             "to": str(times[-1])[:10],
         },
-        "notes": [*loaded.notes, *decision.signals.notes],
+        "notes": [*world.notes, *decision.signals.notes],
         "warnings": list(plan.head.warnings),
     }
 

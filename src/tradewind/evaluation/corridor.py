@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tradewind.calibration.adaptive import calibrate
 from tradewind.decisions.signals import Belief, Signals, decide, rule
@@ -21,8 +22,10 @@ from tradewind.execution.settings import ExecutionSection
 from tradewind.execution.simulator import Simulation, simulate
 from tradewind.features import compute
 from tradewind.features.registry import select
+from tradewind.features.scaling import CrossSectionScaler, RollingScaler, TrainScaler
 from tradewind.features.table import Features
 from tradewind.labels.forward import forward_returns
+from tradewind.labels.horizons import resolve
 from tradewind.labels.splits import Fold, walk_forward
 from tradewind.labels.targets import Labels
 from tradewind.market.panel import Panel
@@ -75,8 +78,9 @@ def build_world(plan: Plan, panel: Panel, notes: tuple[str, ...] = ()) -> World:
     names = select(plan.features.include, plan.features.exclude)
     needed = [n for n in rule(plan.decision.rule).needs if n not in names]
     features = compute(panel, [*names, *needed])
-    labels = forward_returns(panel, plan.labels.horizons_bars, plan.labels.scale_half_life_bars)
-    return World(plan, panel, features, labels, notes)
+    horizons, dropped = resolve(plan.labels, panel.timeframe)
+    labels = forward_returns(panel, horizons, plan.labels.scale_half_life_bars)
+    return World(plan, panel, features, labels, (*notes, *dropped))
 
 
 def folds_of(world: World) -> list[Fold]:
@@ -102,21 +106,37 @@ def folds_of(world: World) -> list[Fold]:
 def forecast_out_of_sample(world: World, name: str, cache: FoldCache, progress: Progress = silent) -> Forecast:
     """Fit and forecast fold by fold; every forecast comes from a model that had not seen its bar."""
     folds = folds_of(world)
-    parts: list[tuple[Fold, Forecast]] = []
+    parts: list[tuple[int, Forecast]] = []
     for number, fold in enumerate(folds):
-        parts.append((fold, cache.get(world, name, fold, lambda fold=fold: forecast_fold(world, name, fold))))
+        parts.append(
+            (int(fold.test[0]), cache.get(world, name, fold, lambda fold=fold: forecast_fold(world, name, fold)))
+        )
         progress(name, number + 1, len(folds))
-    return _join(world, parts)
+    return join(world, parts)
 
 
 def forecast_fold(world: World, name: str, fold: Fold) -> Forecast:
     """Fit one model on a fold's training rows and forecast its test rows."""
     plan = world.plan
     parameters = {"seed": plan.models.seed, **plan.models.parameters.get(name, {})}
-    seen = world.head(int(fold.test[0]))
+    scaled = replace(world, features=_scaled(world, fold))
+    seen = scaled.head(int(fold.test[0]))
     model = create(name, **parameters).fit(training_windows(seen, fold, plan.evaluation.train_stride_bars))
-    shown = world.head(int(fold.test[-1]) + 1)
+    shown = scaled.head(int(fold.test[-1]) + 1)
     return model.predict(windows(shown, fold.test))
+
+
+def _scaled(world: World, fold: Fold) -> Features:
+    """Return the features as the plan scales them; a ``train`` scaler has seen the fold's training rows alone."""
+    settings = world.plan.features
+    clip = settings.clip_deviations
+    if settings.scaling == "train":
+        return TrainScaler.fit(world.features, until=int(fold.train[-1]) + 1, clip=clip).transform(world.features)
+    if settings.scaling == "rolling":
+        return RollingScaler(settings.scaling_half_life_bars, clip=clip).transform(world.features)
+    if settings.scaling == "cross_section":
+        return CrossSectionScaler(clip=clip).transform(world.features)
+    return world.features
 
 
 def training_windows(seen: World, fold: Fold, stride: int = 1) -> Windows:
@@ -126,7 +146,7 @@ def training_windows(seen: World, fold: Fold, stride: int = 1) -> Windows:
     return replace(whole, rows=whole.rows[resolved], columns=whole.columns[resolved])
 
 
-def windows(world: World, rows: np.ndarray) -> Windows:
+def windows(world: World, rows: NDArray[np.int64]) -> Windows:
     """Return the samples of these rows: symbols with a bar that belong to the universe."""
     usable = world.panel.mask[rows] & world.panel.member[rows]
     at, columns = np.nonzero(usable)
@@ -162,15 +182,21 @@ def trade(
     start: int,
     delay_bars: int = 0,
 ) -> Simulation:
-    """Trade the targets on raw prices, from bar ``start``."""
+    """Trade the targets on raw prices, from bar ``start``; positions change on scheduled bars only."""
     orders = TradePlan(
-        weight=targets.weight,
+        weight=scheduled(world, targets),
         stop=signals.stop,
         max_bars=signals.horizon_bars.astype(np.float64),
         priority=signals.confidence,
         delay_bars=delay_bars,
     )
     return simulate(world.panel, orders, execution, world.plan.account, start=start)
+
+
+def scheduled(world: World, targets: Targets) -> NDArray[np.float64]:
+    """Return the target weights that are acted on: those of every ``decision.every_bars``-th bar, NaN elsewhere."""
+    due = np.arange(len(world.panel)) % world.plan.decision.every_bars == 0
+    return np.where(due[:, None], targets.weight, np.nan)
 
 
 def first_forecast_row(forecast: Forecast) -> int:
@@ -184,14 +210,14 @@ def first_forecast_row(forecast: Forecast) -> int:
     return int(rows[0])
 
 
-def _join(world: World, parts: list[tuple[Fold, Forecast]]) -> Forecast:
-    """Lay the folds' forecasts on the panel's time axis; NaN where nothing was forecast."""
+def join(world: World, parts: list[tuple[int, Forecast]]) -> Forecast:
+    """Lay forecasts, each from its first row on, on the panel's time axis; NaN where nothing was forecast."""
     first = parts[0][1]
     axes = (*world.panel.shape, len(first.horizons))
     quantiles, score = np.full((*axes, len(first.levels)), np.nan), np.full(axes, np.nan)
     probabilities = None if first.probabilities is None else np.full((*axes, 3), np.nan)
-    for fold, part in parts:
-        rows = slice(int(fold.test[0]), int(fold.test[0]) + len(part.times))
+    for first_row, part in parts:
+        rows = slice(first_row, first_row + len(part.times))
         quantiles[rows], score[rows] = part.quantiles, part.score
         if probabilities is not None and part.probabilities is not None:
             probabilities[rows] = part.probabilities

@@ -13,6 +13,7 @@ from tradewind.market.panel import Panel
 from tradewind.market.sources.base import Request
 
 if TYPE_CHECKING:
+    from tradewind.market.quality import QualityReport
     from tradewind.market.store.lake import Pin
     from tradewind.market.sync import SyncReport
 
@@ -92,7 +93,7 @@ def load(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin | None
     missing = [f"context series {name!r} has no data: what needs it is missing" for name in report.missing_context]
     dropped = [f"{symbol} was dropped: {reason}" for symbol, reason in report.dropped.items()]
     excluded = [f"{report.excluded:,} bars are unfit for use and left out"] if report.excluded else []
-    return Loaded(panel, dict(report.dropped), pinned, (*missing, *dropped, *excluded))
+    return Loaded(plan.universe.restrict(panel), dict(report.dropped), pinned, (*missing, *dropped, *excluded))
 
 
 def load_or_sync(
@@ -106,6 +107,21 @@ def load_or_sync(
             raise
     synchronise(workspace, progress)
     return load(workspace, as_of=as_of)
+
+
+def check_data(workspace: Workspace) -> QualityReport:
+    """Check the stored bars of the plan's universe and context; nothing is changed."""
+    from tradewind.market.quality import report
+
+    plan, lake = workspace.plan, workspace.lake
+    symbols = [*wanted_symbols(workspace), *plan.data.context.values()]
+    bars = lake.read_bars(symbols, plan.data.timeframe, plan.data.start, plan.data.end)
+    if bars.is_empty():
+        if not workspace.source.offline:
+            raise DataError("the lake holds no bars of this playbook", hint="run `tradewind sync` first")
+        synchronise(workspace)
+        bars = lake.read_bars(symbols, plan.data.timeframe, plan.data.start, plan.data.end)
+    return report(bars, lake.read_actions(symbols), timeframe=plan.data.timeframe)
 
 
 def _flags(workspace: Workspace) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ def key_of(world: World, model: str, fold: Fold) -> str:
     settings = {
         "features": world.features.names,
         "labels": plan.labels.model_dump(mode="json"),
+        "scaling": plan.features.model_dump(mode="json"),
         "parameters": plan.models.parameters.get(model, {}),
         "seed": plan.models.seed,
         "stride": plan.evaluation.train_stride_bars,

@@ -97,8 +97,9 @@ def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]
         f"median {math.expm1(median):+.2%}, one sigma {sigma:.2%}"
     )
     said.append(_volatility_words(world, belief, row, column))
-    if not signals.decided[row, column]:
-        said.append(f"not a scheduled decision bar (every {settings.every_bars} bars): shown for information")
+    wait = -row % settings.every_bars
+    if wait:
+        said.append(f"the playbook changes positions every {settings.every_bars} bars: next in {wait}")
     bound = decision.targets.steps[int(decision.targets.bound_by[row, column])]
     if signals.action[row, column] != Action.HOLD:
         said.append(f"size set by {bound.replace('_', ' ')}")

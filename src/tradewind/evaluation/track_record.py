@@ -110,9 +110,18 @@ def summarise(world: World, simulation: Simulation, start: int, trials: Trials) 
             "equal_weight": baseline(hold, per_year),
             "index": None if index is None else baseline(index, per_year),
         },
-        "excess_sharpe_ci": list(sharpe_interval(returns - hold, per_year, settings)),
+        "excess_sharpe_ci": list(sharpe_interval(risk_matched_excess(returns, hold), per_year, settings)),
         "ambiguous_bars": int(simulation.ambiguous_bars),
     }
+
+
+def risk_matched_excess(returns: Array, hold: Array) -> Array:
+    """Return the book's returns less those of the baseline scaled to the book's volatility.
+
+    A book that is half in cash must not lose to its universe for that alone.
+    """
+    spread = float(np.std(hold))
+    return returns - hold * (float(np.std(returns)) / spread) if spread > 0 else returns
 
 
 def baseline(returns: Array, per_year: float) -> dict[str, float]:

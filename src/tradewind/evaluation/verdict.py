@@ -48,12 +48,8 @@ def _suspected_leaks(quality: Mapping[str, Mapping[str, Any]]) -> list[dict[str,
     found = []
     for horizon, row in quality.items():
         if (row["rank_ic"] or 0.0) > SUSPICIOUS_IC:
-            found.append(
-                {
-                    "code": "suspected_leak",
-                    "message": f"rank IC {row['rank_ic']:.3f} at {horizon} bars is too good to be true",
-                }
-            )
+            words = f"rank IC {row['rank_ic']:.3f} at {horizon} bars is more than honest forecasts reach"
+            found.append({"code": "suspected_leak", "message": f"{words}: a leak, or names picked in hindsight"})
         if horizon == "1" and (row["directional_accuracy"] or 0.0) > SUSPICIOUS_ACCURACY:
             found.append(
                 {
@@ -149,12 +145,12 @@ def headline(
     if not math.isfinite(low):
         money, word = "Nothing was traded: there is no track record to judge", "none"
     elif low > 0 and record["deflated_sharpe"] > 0.95 and excess_low > 0:
-        money, word = "The book made money beyond luck, and more than holding the universe", "good"
+        money, word = "The book made money beyond luck, and more than holding the universe at the same risk", "good"
     elif high < 0:
         money, word = "The book lost money, and not by bad luck", "bad"
     elif low > 0 and excess_low <= 0:
         money, word = (
-            "The book made money, but nothing says that it did better than simply holding the universe",
+            "The book made money, but nothing says that it did better than holding the universe at the same risk",
             "unproven",
         )
     else:
@@ -163,7 +159,7 @@ def headline(
             "unproven",
         )
     if math.isfinite(excess_high) and excess_high < 0:
-        money += "; it did worse than simply holding the universe"
+        money, word = "The book did worse than holding the universe at the same risk, beyond bad luck", "bad"
     return {"word": word, "text": f"{money}. {_forecast_words(quality, coverage)}"}
 
 

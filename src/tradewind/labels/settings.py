@@ -11,6 +11,9 @@ class LabelsSection(Section):
     """What is asked about the bars after each bar."""
 
     horizons_bars: tuple[int, ...] = Field((1, 5, 20), description="horizons of the forecasts, in bars, rising")
+    horizons: tuple[str, ...] = Field(
+        (), description="horizons in trading time (4h, 1d, 1w) instead of bars; those shorter than a bar are dropped"
+    )
     scale_half_life_bars: float = Field(
         20.0,
         gt=1,

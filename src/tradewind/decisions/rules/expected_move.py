@@ -23,7 +23,7 @@ class ExpectedMove:
         move = belief.move(bars)
         long = belief.probability_above(bars, np.log1p(belief.round_trip_cost))
         short = 1.0 - belief.probability_above(bars, np.log1p(-belief.round_trip_cost))
-        decided = belief.decides & np.isfinite(move)
+        decided = belief.tradable & np.isfinite(move)
         buy = decided & (move >= settings.entry_threshold) & (long >= settings.confidence_min)
         sell = decided & (move <= -settings.entry_threshold) & (short >= settings.confidence_min)
         strong = np.abs(move) >= 2 * settings.entry_threshold
@@ -51,7 +51,7 @@ class ExpectedMove:
         settings, bars = belief.settings, belief.settings.horizon_bars
         move = belief.move(bars)
         long = belief.probability_above(bars, np.log1p(belief.round_trip_cost))
-        usable = belief.decides & np.isfinite(move)
+        usable = belief.tradable & np.isfinite(move)
         if not usable.any():
             return {"forecasts available": 0.0}
         return {

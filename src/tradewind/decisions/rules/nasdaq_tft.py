@@ -40,7 +40,7 @@ class NasdaqTft:
         buy, exit_, short = self._clauses(belief)
         long_probability = belief.probability_above(POSITION_BARS, np.log1p(belief.round_trip_cost))
         short_probability = 1.0 - belief.probability_above(DAY_BARS, np.log1p(-belief.round_trip_cost))
-        decided = belief.decides & np.isfinite(long_probability)
+        decided = belief.tradable & np.isfinite(long_probability)
         buy &= decided & (long_probability >= settings.confidence_min)
         strong_sell = decided & short & (short_probability >= settings.confidence_min)
         sell = decided & exit_ & ~strong_sell
@@ -72,7 +72,7 @@ class NasdaqTft:
 
     def thresholds(self, belief: Belief) -> Mapping[str, float]:
         """Return how often each condition held."""
-        usable = belief.decides & np.isfinite(belief.median(POSITION_BARS))
+        usable = belief.tradable & np.isfinite(belief.median(POSITION_BARS))
         if not usable.any():
             return {"forecasts available": 0.0}
         rsi = belief.features.column("rsi_14")[usable]

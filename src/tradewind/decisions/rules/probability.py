@@ -25,7 +25,7 @@ class Probability:
         settings, bars = belief.settings, belief.settings.horizon_bars
         long = belief.probability_above(bars, np.log1p(belief.round_trip_cost))
         short = 1.0 - belief.probability_above(bars, np.log1p(-belief.round_trip_cost))
-        decided = belief.decides & np.isfinite(long)
+        decided = belief.tradable & np.isfinite(long)
         buy = decided & (long >= settings.confidence_min)
         sell = decided & ~buy & (short >= settings.confidence_min)
         strong = np.where(buy, long, short) >= settings.confidence_min + STRONG_MARGIN
@@ -51,6 +51,6 @@ class Probability:
     def thresholds(self, belief: Belief) -> Mapping[str, float]:
         """Return how often the confidence threshold was passed."""
         long = belief.probability_above(belief.settings.horizon_bars, np.log1p(belief.round_trip_cost))
-        usable = long[belief.decides & np.isfinite(long)]
+        usable = long[belief.tradable & np.isfinite(long)]
         passed = float(np.mean(usable >= belief.settings.confidence_min)) if usable.size else 0.0
         return {f"confidence_min={belief.settings.confidence_min}": passed}
