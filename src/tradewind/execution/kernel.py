@@ -196,20 +196,31 @@ def _costs(
 
 
 @compiled
+def _fits(
+    state: FloatArray, s: FloatArray, i: int, quantity: float, price: float, passive: float, room: float
+) -> bool:
+    commission, spread, slippage, impact = _costs(state, s, i, quantity, price, passive)
+    return _cents(quantity * price) + s[P_LEVERAGE] * (commission + spread + slippage + impact) <= room
+
+
+@compiled
 def _affordable(state: FloatArray, s: FloatArray, i: int, quantity: float, price: float, passive: float) -> float:
     """Return how much of an exposure-increasing quantity keeps gross exposure within leverage times equity."""
     leverage = s[P_LEVERAGE]
     equity = s[CASH] + s[LONG] - s[SHORT]
     room = leverage * equity - s[LONG] - s[SHORT]
-    commission, spread, slippage, impact = _costs(state, s, i, quantity, price, passive)
-    if _cents(quantity * price) + leverage * (commission + spread + slippage + impact) <= room:
+    if _fits(state, s, i, quantity, price, passive, room):
         return quantity
     rate = s[P_COMMISSION]
     if passive == 0.0:
         rate += s[P_SPREAD] + s[P_SLIPPAGE] + _impact_fraction(state, s, i, quantity)
     unit = price * 100.0 * (1.0 + leverage * rate) + leverage * s[P_PER_SHARE] * 100.0
-    fixed = leverage * (s[P_MINIMUM] * 100.0 + 3.0) + 1.0
-    return min(quantity, _whole_lots(max(room - fixed, 0.0) / unit, s[P_GRID]))
+    fixed = leverage * s[P_MINIMUM] * 100.0
+    most = _whole_lots(max(room - fixed, 0.0) / unit, s[P_GRID])
+    if most <= 0.0 or _fits(state, s, i, most, price, passive, room):
+        return min(quantity, max(most, 0.0))
+    rounding = 3.0 * leverage + 1.0
+    return min(quantity, _whole_lots(max(room - fixed - rounding, 0.0) / unit, s[P_GRID]))
 
 
 @compiled

@@ -54,7 +54,7 @@ class Ticket:
     group
         Orders of one group cancel each other when one of them is filled; −1 for none.
     parent
-        Id of the order whose first fill puts this one to work; −1 for none.
+        Id of the order, of the same row, whose first fill puts this one to work; −1 for none.
     """
 
     id: int
@@ -104,7 +104,7 @@ class OrderTable:
         Raises
         ------
         InputError
-            Ids that repeat, a parent that is missing, later, on another symbol, or itself a child.
+            Ids that repeat, a parent that is missing, of another close or symbol, or itself a child.
         """
         ordered = tuple(sorted(tickets, key=lambda ticket: ticket.row))
         by_id = {ticket.id: ticket for ticket in ordered}
@@ -135,8 +135,8 @@ class OrderTable:
 def _check_parent(ticket: Ticket, parent: Ticket | None) -> None:
     if parent is None:
         raise InputError(f"order {ticket.id} names the parent {ticket.parent}, which is not in the table")
-    if parent.parent >= 0 or parent.row > ticket.row or parent.symbol != ticket.symbol:
+    if parent.parent >= 0 or parent.row != ticket.row or parent.symbol != ticket.symbol:
         raise InputError(
             f"order {ticket.id} cannot be a child of order {parent.id}",
-            hint="a parent is on the same symbol, decided no later, and has no parent itself",
+            hint="a parent is on the same symbol, decided at the same close, and has no parent itself",
         )
