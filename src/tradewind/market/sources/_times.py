@@ -66,6 +66,8 @@ def _in_utc(times: pl.Series, zone: str) -> pl.Series:
 
 def _from_text(raw: pl.Series, zone: str, where: str) -> Times:
     known = raw.drop_nulls()
+    if len(known) and bool(known.str.contains(r"^\d{9,}$").all()):
+        return _from_numbers(raw.cast(pl.Int64), where)
     zoned = int(known.str.contains(_ZONED).sum())
     if 0 < zoned < len(known):
         raise DataError(

@@ -26,6 +26,7 @@ from tradewind.market.universe import read_membership
 from tradewind.settings import Section
 
 _SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt")
+_HELD_BYTES = 200_000_000  # text up to this size is parsed once and held
 _MISSING = ["", "NA", "N/A", "null", "NULL", "None", ".", "-"]
 _NUMBERS = ("open", "high", "low", "close", "volume", "adjusted_close", "dividend", "split")
 _BARS = ("open", "high", "low", "close", "volume")
@@ -202,7 +203,9 @@ def _scan(path: Path) -> pl.LazyFrame:
     if name.endswith((".parquet", ".pq")):
         return pl.scan_parquet(path)
     separator = "\t" if ".tsv" in name else ","
-    return pl.scan_csv(path, separator=separator, infer_schema=False, null_values=_MISSING)
+    rows = pl.scan_csv(path, separator=separator, infer_schema=False, null_values=_MISSING)
+    small = path.stat().st_size <= (_HELD_BYTES // 5 if name.endswith(".gz") else _HELD_BYTES)
+    return _collect(rows, path).lazy() if small else rows
 
 
 def _names(lazy: pl.LazyFrame, path: Path) -> list[str]:
