@@ -29,11 +29,11 @@ def test_single_bars_give_the_bits_of_history():
     np.testing.assert_array_equal(np.concatenate(rows), WHOLE.values)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     cuts=st.sets(st.integers(1, LONG - 1), max_size=5),
     threads=st.integers(1, 3),
-    elements=st.sampled_from([40, 300, 5000]),
+    elements=st.sampled_from([100, 600, 5000]),
 )
 def test_blocks_threads_and_buffers_change_nothing(cuts, threads, elements):
     engine = FeatureEngine(ALL, threads=threads, block_elements=elements)

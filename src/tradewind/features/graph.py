@@ -28,7 +28,7 @@ from tradewind.market.panel import Panel
 FloatArray = NDArray[np.float64]
 Span = tuple[int, int]
 
-BLOCK_ELEMENTS = 49_152
+BLOCK_ELEMENTS = 32_768
 """Values of one buffer: small enough that a plan's buffers stay in cache, large enough to hide the calls."""
 LEAST_PER_THREAD = 6_144
 
@@ -64,95 +64,84 @@ class Plan:
 
 def build_plan(expressions: Sequence[Expr]) -> Plan:
     """Schedule expressions so that common parts are computed once and buffers are used again."""
-    return _Scheduler(expressions).plan()
+    order = _Order(expressions)
+    slots = _Slots()
+    steps = []
+    for place, key in enumerate(order.keys):
+        node = order.nodes[key]
+        args = tuple(slots.of(a) for a in node.args)
+        outs = slots.take(key, PRIMITIVES[node.op].outputs if node.kind == "fold" else 1)
+        emits = tuple((x.output, f) for f, x in enumerate(expressions) if _core(x) == key)
+        steps.append(Step(node.kind, node.op, args, outs, node.params, order.phase[key], key, emits))
+        for done in order.done_at[place]:
+            slots.give_back(done)
+    return Plan(tuple(steps), slots.count, {slot: value for value, slot in slots.constants.items()})
 
 
-class _Scheduler:
-    """Turns expressions into a plan: distinct nodes, phases, buffers."""
+def _core(node: Expr) -> str:
+    """Return the key of a computation, whichever of its outputs is meant."""
+    return "|".join([node.op, *(a.key for a in node.args), *(repr(p) for p in node.params)])
+
+
+class _Order:
+    """The distinct computations below some expressions, sorted by phase, arguments first.
+
+    Phases with an even number stay within each symbol, odd ones look across symbols; a barrier lies between.
+    """
 
     def __init__(self, expressions: Sequence[Expr]) -> None:
-        self.roots = expressions
-        self.heads: dict[str, Expr] = {}
+        self.nodes: dict[str, Expr] = {}
         self.phase: dict[str, int] = {}
-        self.order: list[str] = []
         for expression in expressions:
             for node in expression.nodes():
-                self._visit(node)
-        self.order.sort(key=lambda key: self.phase[key])
-        self.last_use = self._last_uses()
+                if node.kind != "constant" and _core(node) not in self.nodes:
+                    self._add(node)
+        self.keys = sorted(self.nodes, key=lambda key: self.phase[key])
+        self.done_at = self._last_uses()
 
-    @staticmethod
-    def core(node: Expr) -> str:
-        """Return the key of the computation, whichever of its outputs is meant."""
-        return "|".join([node.op, *(a.key for a in node.args), *(repr(p) for p in node.params)])
+    def _add(self, node: Expr) -> None:
+        highest = max((self.phase[_core(a)] for a in node.args if a.kind != "constant"), default=0)
+        self.nodes[_core(node)] = node
+        self.phase[_core(node)] = highest + (highest % 2 != (node.kind == "cross"))
 
-    def _visit(self, node: Expr) -> None:
-        key = self.core(node)
-        if key in self.heads or node.kind == "constant":
-            return
-        below = [self.phase[self.core(a)] for a in node.args if a.kind != "constant"]
-        highest = max(below, default=0)
-        odd = node.kind == "cross"
-        self.heads[key] = node
-        self.phase[key] = highest + (highest % 2 != odd)
-        self.order.append(key)
-
-    def _last_uses(self) -> dict[str, int]:
+    def _last_uses(self) -> list[list[str]]:
+        """Return, for each place in the order, the computations that nobody reads afterwards."""
         last: dict[str, int] = {}
-        for place, key in enumerate(self.order):
-            last[key] = max(place, last.get(key, 0))
-            for argument in self.heads[key].args:
-                last[self.core(argument)] = place
-        return last
+        for place, key in enumerate(self.keys):
+            last[key] = place
+            last.update({_core(a): place for a in self.nodes[key].args if a.kind != "constant"})
+        done: list[list[str]] = [[] for _ in self.keys]
+        for key, place in last.items():
+            done[place].append(key)
+        return done
 
-    def plan(self) -> Plan:
-        """Assign buffers in order of execution; a buffer is free again after its last reader."""
-        free: list[int] = []
-        held: dict[str, tuple[int, ...]] = {}
-        constants: dict[int, float] = {}
-        constant_slot: dict[float, int] = {}
-        used = 0
-        steps = []
-        for place, key in enumerate(self.order):
-            node = self.heads[key]
-            args = []
-            for argument in node.args:
-                if argument.kind == "constant":
-                    value = float(argument.params[0])
-                    if value not in constant_slot:
-                        constant_slot[value] = -1 - len(constant_slot)
-                        constants[constant_slot[value]] = value
-                    args.append(constant_slot[value])
-                else:
-                    args.append(held[self.core(argument)][argument.output])
-            width = PRIMITIVES[node.op].outputs if node.kind == "fold" else 1
-            outs = []
-            for _ in range(width):
-                if free:
-                    outs.append(free.pop())
-                else:
-                    outs.append(used)
-                    used += 1
-            held[key] = tuple(outs)
-            steps.append(
-                Step(
-                    node.kind,
-                    node.op,
-                    tuple(args),
-                    tuple(outs),
-                    node.params,
-                    self.phase[key],
-                    key,
-                    self._emits(key),
-                )
-            )
-            for done in {key, *(self.core(a) for a in node.args if a.kind != "constant")}:
-                if self.last_use[done] == place:
-                    free.extend(held[done])
-        return Plan(tuple(steps), used, constants)
 
-    def _emits(self, key: str) -> tuple[tuple[int, int], ...]:
-        return tuple((r.output, f) for f, r in enumerate(self.roots) if self.core(r) == key)
+class _Slots:
+    """Hands out buffers and takes them back; constants have slots of their own, below zero."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.constants: dict[float, int] = {}
+        self._free: list[int] = []
+        self._held: dict[str, tuple[int, ...]] = {}
+
+    def of(self, node: Expr) -> int:
+        """Return the slot that holds a node's value."""
+        if node.kind == "constant":
+            return self.constants.setdefault(float(node.params[0]), -1 - len(self.constants))
+        return self._held[_core(node)][node.output]
+
+    def take(self, key: str, width: int) -> tuple[int, ...]:
+        """Reserve buffers for the outputs of a computation."""
+        while len(self._free) < width:
+            self._free.append(self.count)
+            self.count += 1
+        self._held[key] = tuple(self._free.pop() for _ in range(width))
+        return self._held[key]
+
+    def give_back(self, key: str) -> None:
+        """Let the buffers of a computation be used again."""
+        self._free.extend(self._held[key])
 
 
 @dataclass(slots=True)
@@ -193,7 +182,7 @@ class FeatureState:
 
 
 class FeatureEngine:
-    """Computes a fixed set of features, block by block.
+    """Computes a fixed set of features, block by block; one engine serves one caller at a time (it owns buffers).
 
     Parameters
     ----------
