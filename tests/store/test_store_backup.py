@@ -23,7 +23,7 @@ from tradewind.market.store.records import Records
 def lived_in(tmp_path: Path) -> Home:
     """A home with corrections in the lake, records that were never checkpointed, and a run."""
     home = Home.open(tmp_path / "home")
-    lake = Lake(home.lake)
+    lake = Lake(home.lake / "test")
     store(lake, source_bars("AAPL", [1.0, 2.0]), source_actions([("AAPL", FIRST_CLOSE, "dividend", 0.1, "")]))
     store(lake, source_bars("AAPL", [1.0, 2.5, 3.0]), at=RECORDED + timedelta(days=1))
     records = Records(home.records_url)
@@ -35,26 +35,29 @@ def lived_in(tmp_path: Path) -> Home:
 
 
 def test_a_round_trip_loses_nothing(lived_in: Home, tmp_path: Path) -> None:
-    lake = Lake(lived_in.lake)
+    lake = Lake(lived_in.lake / "test")
     pin = lake.pin()
-    archive = backup(lived_in, tmp_path / "backup.tar")
+    archive = backup(lived_in.root, tmp_path / "backup.tar")
     restore(archive.path, tmp_path / "second")
     back = Home(tmp_path / "second")
-    assert Lake(back.lake).read_bars(None, "1d").equals(lake.read_bars(None, "1d"))
-    assert Lake(back.lake).read_bars(None, "1d", pin=pin).equals(lake.read_bars(None, "1d", pin=pin))
-    assert Lake(back.lake).table_versions("bars").height == lake.table_versions("bars").height
-    assert Lake(back.lake).read_actions().equals(lake.read_actions())
-    assert Lake(back.lake).check() == []
+    assert Lake(back.lake / "test").read_bars(None, "1d").equals(lake.read_bars(None, "1d"))
+    assert Lake(back.lake / "test").read_bars(None, "1d", pin=pin).equals(lake.read_bars(None, "1d", pin=pin))
+    assert Lake(back.lake / "test").table_versions("bars").height == lake.table_versions("bars").height
+    assert Lake(back.lake / "test").read_actions().equals(lake.read_actions())
+    assert Lake(back.lake / "test").check() == []
     records = Records(back.records_url)
     assert [t.trial_key for t in records.trials("a")] == ["1"]
     records.close()
     assert (back.runs / "r" / "report.html").read_text() == "<p>…</p>"
     assert not (back.cache / "big").exists()
+    assert not list(back.root.rglob("writer.lock"))
+    assert archive.to_dict()["files"] == archive.files > 8
+    assert "MiB" in archive.to_text()
 
 
 def test_a_restored_home_goes_on(lived_in: Home, tmp_path: Path) -> None:
-    restore(backup(lived_in, tmp_path / "backup.tar").path, tmp_path / "second")
-    lake = Lake(tmp_path / "second" / "lake")
+    restore(backup(lived_in.root, tmp_path / "backup.tar").path, tmp_path / "second")
+    lake = Lake(tmp_path / "second" / "lake" / "test")
     store(lake, source_bars("MSFT", [9.0]), at=RECORDED + timedelta(days=2))
     assert set(lake.read_bars(None, "1d")["symbol"]) == {"AAPL", "MSFT"}
 
@@ -62,7 +65,7 @@ def test_a_restored_home_goes_on(lived_in: Home, tmp_path: Path) -> None:
 def test_records_in_use_are_copied_as_of_one_moment(lived_in: Home, tmp_path: Path) -> None:
     records = Records(lived_in.records_url)
     records.record_trial("a", "2", run="r", seen=RECORDED)
-    archive = backup(lived_in, tmp_path / "backup.tar")
+    archive = backup(lived_in.root, tmp_path / "backup.tar")
     records.record_trial("a", "3", run="r", seen=RECORDED)
     records.close()
     restore(archive.path, tmp_path / "second")
@@ -75,27 +78,27 @@ def test_a_backup_never_overwrites_one(lived_in: Home, tmp_path: Path) -> None:
     file = tmp_path / "backup.tar"
     file.write_text("older")
     with pytest.raises(InputError, match="exists already"):
-        backup(lived_in, file)
+        backup(lived_in.root, file)
     assert file.read_text() == "older"
 
 
 def test_a_backup_waits_for_writers(lived_in: Home, tmp_path: Path) -> None:
     with (
-        writer_lock(lived_in.lake / "writer.lock", patience_seconds=0),
+        writer_lock(lived_in.lake / "test" / "writer.lock", patience_seconds=0),
         pytest.raises(RetryError, match="another process is writing"),
     ):
-        backup(lived_in, tmp_path / "backup.tar", patience_seconds=0)
+        backup(lived_in.root, tmp_path / "backup.tar", patience_seconds=0)
     assert list(tmp_path.glob("backup*")) == []
 
 
 def test_a_home_with_something_in_it_is_not_overwritten(lived_in: Home, tmp_path: Path) -> None:
-    archive = backup(lived_in, tmp_path / "backup.tar")
+    archive = backup(lived_in.root, tmp_path / "backup.tar")
     with pytest.raises(InputError, match="not empty"):
         restore(archive.path, lived_in.root)
 
 
 def test_replacing_a_home_moves_it_aside(lived_in: Home, tmp_path: Path) -> None:
-    archive = backup(lived_in, tmp_path / "backup.tar")
+    archive = backup(lived_in.root, tmp_path / "backup.tar")
     for count in (1, 2):
         (lived_in.root / "newer").write_text(str(count))
         restore(archive.path, lived_in.root, replace=True)
@@ -112,17 +115,17 @@ def test_replacing_a_home_moves_it_aside(lived_in: Home, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
 def test_a_backup_cut_short_is_refused_and_the_home_untouched(lived_in: Home, tmp_path: Path, share: float) -> None:
-    archive = backup(lived_in, tmp_path / "backup.tar")
+    archive = backup(lived_in.root, tmp_path / "backup.tar")
     content = archive.path.read_bytes()
     archive.path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(DataError, match="no backup, or damaged"):
         restore(archive.path, lived_in.root, replace=True)
-    assert Lake(lived_in.lake).read_bars(None, "1d").height == 3
+    assert Lake(lived_in.lake / "test").read_bars(None, "1d").height == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == ["backup.tar", "home"]
 
 
 def test_one_altered_byte_is_found(lived_in: Home, tmp_path: Path) -> None:
-    archive = backup(lived_in, tmp_path / "backup.tar")
+    archive = backup(lived_in.root, tmp_path / "backup.tar")
     content = archive.path.read_bytes()
     archive.path.write_bytes(content.replace(b"<p>", b"<q>"))
     with pytest.raises(DataError, match=r"report\.html differs"):
@@ -142,7 +145,7 @@ def test_a_backup_that_is_not_there_is_a_wrong_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such backup"):
         restore(tmp_path / "none.tar", tmp_path / "target")
     with pytest.raises(InputError, match="nothing to back up"):
-        backup(Home(tmp_path / "none"), tmp_path / "backup.tar")
+        backup(tmp_path / "none", tmp_path / "backup.tar")
 
 
 def test_the_home_is_where_the_variable_says(tmp_path: Path) -> None:

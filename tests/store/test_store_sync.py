@@ -143,6 +143,27 @@ def test_an_outage_loses_only_what_was_not_stored(lake: Lake, records: Records) 
     assert lake.read_bars(None, "1d").height == 5
 
 
+def test_what_came_since_the_interruption_is_not_missed(lake: Lake, records: Records) -> None:
+    whole = two_symbols()
+    yesterday = FIRST_CLOSE + timedelta(days=1)
+    short = Request(whole.symbols("1d"), "1d", FIRST_CLOSE, yesterday)
+    with pytest.raises(RetryError):
+        sync(lake, records, FaltersAfter(whole.bars, 1), short, clock=CLOCK, batch_rows=1)
+    assert lake.read_bars(None, "1d").height == 2
+    longer = Request(short.symbols, "1d", FIRST_CLOSE, yesterday + timedelta(days=1))
+    report = sync(lake, records, whole, longer, clock=CLOCK, batch_rows=1)
+    assert report.resumed == ("AAPL",)
+    assert lake.read_bars(["AAPL"], "1d")["close"].to_list() == [10.0, 11.0, 12.0]
+
+
+def test_a_report_can_be_read_by_people_and_programs(lake: Lake, records: Records) -> None:
+    source = two_symbols()
+    report = sync(lake, records, source, request_all(source, ["GONE"]), clock=CLOCK)
+    assert report.to_dict()["bars"] == {"added": 5, "corrected": 0, "unchanged": 0}
+    assert "5 added" in report.to_text()
+    assert "GONE" in report.to_text()
+
+
 def test_what_another_lake_has_is_not_skipped(lake: Lake, records: Records) -> None:
     whole = two_symbols()
     with pytest.raises(RetryError):

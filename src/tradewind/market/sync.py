@@ -10,8 +10,8 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
@@ -28,6 +28,9 @@ from tradewind.market.store.table import Appended
 #: Rows gathered before they are stored in one append, and symbols asked for in one request.
 BATCH_ROWS: Final = 250_000
 BATCH_SYMBOLS: Final = 50
+
+#: How far before its end an interrupted sync is read again, where it is taken up with a later end.
+OVERLAP: Final = timedelta(days=7)
 
 Check = Callable[[pl.DataFrame], pl.DataFrame]
 Progress = Callable[[int, int], None]
@@ -61,6 +64,21 @@ class SyncReport:
     resumed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     dry_run: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-able values."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """Return the report for a reader."""
+        head = f"{self.source}, {self.timeframe}, {self.symbols} symbols" + " (dry run: nothing stored)" * self.dry_run
+        lines = [head, f"  bars     {_counts(self.bars)}", f"  actions  {_counts(self.actions)}"]
+        lines += [f"  unfit    {count:,} rows: {reason}" for reason, count in self.excluded.items()]
+        if self.without_data:
+            lines.append(f"  no data  {_some(self.without_data)}")
+        if self.resumed:
+            lines.append(f"  {len(self.resumed)} symbols were there from the sync that was interrupted")
+        return "\n".join([*lines, *(f"  note     {note}" for note in self.notes)])
 
 
 def sync(
@@ -111,8 +129,19 @@ def sync(
         if progress is not None:
             progress(finished, report.symbols)
     if job is not None:
+        newer = work.since(job)
+        for symbols, delivery in _batches(source, newer, report.resumed, batch_rows) if newer else ():
+            report = work.store(report, symbols, delivery, whole=False)
         records.finish_job(job, at=clock.now())
     return report
+
+
+def _counts(done: Appended) -> str:
+    return f"{done.added:,} added, {done.corrected:,} corrected, {done.unchanged:,} known already"
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def source_tag(source: Source) -> str:
@@ -140,13 +169,19 @@ class _Sync:
             "source": source_tag(self.source),
             "timeframe": self.request.timeframe,
             "start": self.request.start.isoformat(),
-            "end": self.request.end.isoformat(),
             "symbols": sorted(set(self.request.symbols)),
             "lake": self.lake.identity(),
         }
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-        detail = {**asked, "symbols": len(asked["symbols"])}
+        detail = {**asked, "symbols": len(asked["symbols"]), "end": self.request.end.isoformat()}
         return self.records.resume_job("sync", key, started=self.clock.now(), detail=detail)
+
+    def since(self, job: Job) -> Request | None:
+        """Return the request for what an interrupted sync cannot have, which may have ended earlier."""
+        ended = datetime.fromisoformat(job.detail["end"])
+        if self.request.end <= ended:
+            return None
+        return replace(self.request, start=max(self.request.start, ended - OVERLAP))
 
     def blank(self, resumed: tuple[str, ...]) -> SyncReport:
         return SyncReport(
@@ -157,7 +192,10 @@ class _Sync:
             dry_run=self.dry_run,
         )
 
-    def store(self, report: SyncReport, symbols: Sequence[str], delivery: Delivery) -> SyncReport:
+    def store(
+        self, report: SyncReport, symbols: Sequence[str], delivery: Delivery, *, whole: bool = True
+    ) -> SyncReport:
+        """Store a delivery and add what came of it to the report; ``whole``: it is all there is of its symbols."""
         bars, reasons = _fit_to_store(delivery.bars, SOURCE_BAR_COLUMNS, ("symbol", "time"))
         actions, action_reasons = _fit_to_store(
             _merged(delivery.actions), SOURCE_ACTION_COLUMNS, ("symbol", "time", "kind")
@@ -165,7 +203,7 @@ class _Sync:
         bars = self.check(bars)
         stored = self._append(bars, actions)
         excluded = Counter(report.excluded) + reasons + action_reasons + _exclusions(bars)
-        absent = set(symbols) - set(bars["symbol"].unique().to_list())
+        absent = set(symbols) - set(bars["symbol"].unique().to_list()) if whole else set[str]()
         return replace(
             report,
             bars=report.bars + stored.bars,

@@ -10,7 +10,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
@@ -19,13 +19,15 @@ from tradewind.errors import DataError, InputError, RetryError
 from tradewind.market.store.database import copy_sqlite
 from tradewind.market.store.durable import flush_to_disk
 from tradewind.market.store.failures import storage_failures
-from tradewind.market.store.home import FOLDERS, Home
-from tradewind.market.store.lake import Lake
+from tradewind.market.store.home import FOLDERS
+from tradewind.market.store.lock import writer_lock
 
 _FORMAT: Final = 1
 _MANIFEST: Final = "manifest.json"
 _CHUNK: Final = 2**20
-_LEFT_OUT: Final = {"records.db", "records.db-wal", "records.db-shm", "records.db-journal", "lake/writer.lock"}
+_SQLITE: Final = b"SQLite format 3\0"
+_LOCK: Final = "writer.lock"
+_SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,16 @@ class Archive:
     size: int
     digest: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the archive as JSON-able values."""
+        return {"file": str(self.path), "files": self.files, "bytes": self.size, "digest": self.digest}
 
-def backup(home: Home, file: Path, *, patience_seconds: float = 60.0) -> Archive:
+    def to_text(self) -> str:
+        """Return the archive for a reader."""
+        return f"{self.path}: {self.files} files, {self.size / 2**20:.1f} MiB, every one compared with its hash"
+
+
+def backup(home: Path, file: Path, *, patience_seconds: float = 60.0) -> Archive:
     """Write everything in ``home`` except ``cache/`` to one tar file, and read it back to prove it.
 
     A writer of the lake is waited for, up to ``patience_seconds``; others have to wait meanwhile. The records are
@@ -54,8 +64,8 @@ def backup(home: Home, file: Path, *, patience_seconds: float = 60.0) -> Archive
     DataError
         What was written cannot be read back.
     """
-    if not home.root.is_dir():
-        raise InputError(f"nothing to back up: there is no {home.root}", hint="set TRADEWIND_HOME to the home meant")
+    if not home.is_dir():
+        raise InputError(f"nothing to back up: there is no {home}", hint="set TRADEWIND_HOME to the home meant")
     if file.exists():
         raise InputError(f"{file} exists already", hint="choose another name: a backup never overwrites one")
     partial = file.with_name(file.name + ".partial")
@@ -116,33 +126,38 @@ def verify(file: Path) -> Archive:
     return _read(file, None)
 
 
-def _write(home: Home, partial: Path, patience_seconds: float) -> None:
+def _write(home: Path, partial: Path, patience_seconds: float) -> None:
     hashes: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(dir=partial.parent, prefix=".backup-") as folder:
-        copy = Path(folder) / "records.db"
-        if home.records.exists():
-            copy_sqlite(home.records, copy)
-        with Lake(home.lake, patience_seconds).writing(), tarfile.open(partial, "x:") as tar:
-            if copy.exists():
-                hashes["records.db"] = _add(tar, copy, "records.db")
-            for path in _files(home, partial):
-                name = path.relative_to(home.root).as_posix()
-                hashes[name] = _add(tar, path, name)
-            _add_manifest(tar, hashes)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=partial.parent, prefix=".backup-"))
+        databases = [path for path in _files(home, partial) if _is_sqlite(path)]
+        copies = {path: Path(folder) / f"{i}.sqlite" for i, path in enumerate(databases)}
+        for path, copy in copies.items():
+            copy_sqlite(path, copy)
+        for lock in sorted(home.rglob(_LOCK)):
+            stack.enter_context(writer_lock(lock, patience_seconds=patience_seconds))
+        tar = stack.enter_context(tarfile.open(partial, "x:"))
+        for path in _files(home, partial):
+            name = path.relative_to(home).as_posix()
+            hashes[name] = _add(tar, copies.get(path, path), name)
+        _add_manifest(tar, hashes)
     flush_to_disk(partial)
 
 
-def _files(home: Home, partial: Path) -> Iterator[Path]:
-    for path in sorted(home.root.rglob("*")):
-        name = path.relative_to(home.root)
-        if path.is_file() and path != partial and not _left_out(name):
-            yield path
+def _files(home: Path, partial: Path) -> list[Path]:
+    found = (path for path in sorted(home.rglob("*")) if path.is_file() and path != partial)
+    return [path for path in found if not _left_out(path.relative_to(home))]
 
 
 def _left_out(name: Path) -> bool:
-    """Return whether a file is copied otherwise, can be computed again, or is another backup being written."""
+    """Return whether a file can be computed again, belongs to a database in use, or is being written now."""
     passing = name.suffix == ".partial" or any(part.startswith(".backup-") for part in name.parts)
-    return passing or name.parts[0] == "cache" or name.as_posix() in _LEFT_OUT
+    return passing or name.parts[0] == "cache" or name.name == _LOCK or name.name.endswith(_SIDE_FILES)
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(len(_SQLITE)) == _SQLITE
 
 
 def _add(tar: tarfile.TarFile, path: Path, name: str) -> str:

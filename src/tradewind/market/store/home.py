@@ -3,8 +3,8 @@
 ::
 
     .tradewind/
-    ├── lake/           Delta tables: bars, actions, instruments, …
-    ├── records.db      the records database (SQLite), unless a URL says otherwise
+    ├── lake/           one folder per source and its options; in it Delta tables: bars, actions, instruments, …
+    ├── records.sqlite  the records database (SQLite), unless a URL says otherwise
     ├── runs/           one folder per run: results, reports, out-of-sample forecasts
     ├── models/         trained models
     └── cache/          anything that can be computed again
@@ -64,13 +64,13 @@ class Home:
 
     @property
     def lake(self) -> Path:
-        """Folder of the bar lake."""
+        """Folder of the lakes, one per source and its options."""
         return self.root / "lake"
 
     @property
     def records(self) -> Path:
         """File of the records database."""
-        return self.root / "records.db"
+        return self.root / "records.sqlite"
 
     @property
     def records_url(self) -> str:
