@@ -9,6 +9,16 @@ from tradewind.errors import DataError, InputError
 from tradewind.models.base import LEVELS, create, names
 
 SPLIT = 600
+SMALL = {
+    "lightgbm_quantile": {"trees": 10},
+    "random_forest": {"trees": 8},
+    "xgboost": {"trees": 20},
+    "voting": {"maximum_samples": 1_000},
+}
+
+
+def small(name):
+    return create(name, seed=7, **SMALL.get(name, {}))
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +30,7 @@ def panel(make_panel):
 def fitted(panel, make_windows):
     known = panel.head(SPLIT)
     training = make_windows(known, np.arange(80, SPLIT))
-    return {name: create(name, seed=7).fit(training) for name in names()}
+    return {name: small(name).fit(training) for name in names()}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +85,7 @@ def test_a_forecast_does_not_know_the_bars_after_it(name, fitted, forecasts, pan
 @pytest.mark.parametrize("name", names())
 def test_the_same_seed_gives_the_same_forecast_and_version(name, forecasts, panel, make_windows):
     training = make_windows(panel.head(SPLIT), np.arange(80, SPLIT))
-    again = create(name, seed=7).fit(training).predict(make_windows(panel, np.arange(SPLIT, len(panel))))
+    again = small(name).fit(training).predict(make_windows(panel, np.arange(SPLIT, len(panel))))
     assert again.version == forecasts[name].version
     np.testing.assert_array_equal(again.quantiles, forecasts[name].quantiles)
 
@@ -83,7 +93,7 @@ def test_the_same_seed_gives_the_same_forecast_and_version(name, forecasts, pane
 @pytest.mark.parametrize("name", names())
 def test_prices_in_another_currency_change_nothing(name, forecasts, panel, make_windows, rescaled):
     dear = rescaled(panel, 4.0)
-    model = create(name, seed=7).fit(make_windows(dear.head(SPLIT), np.arange(80, SPLIT)))
+    model = small(name).fit(make_windows(dear.head(SPLIT), np.arange(80, SPLIT)))
     forecast = model.predict(make_windows(dear, np.arange(SPLIT, len(dear))))
     np.testing.assert_allclose(forecast.quantiles, forecasts[name].quantiles, rtol=0.02, atol=2e-4)
 

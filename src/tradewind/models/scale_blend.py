@@ -26,6 +26,7 @@ from tradewind.models.assembly import assemble, content_hash, draw, top_importan
 from tradewind.models.base import Windows, register
 from tradewind.models.event_clock import EventClock, event_evidence
 from tradewind.models.forecast import LEVELS, Forecast
+from tradewind.models.location import CrossSection
 from tradewind.models.scale_fit import (
     PRIOR_KNOWN_AT,
     fit_log_scale,
@@ -68,6 +69,10 @@ class _History:
         parts = (self.inputs.relative[rows, columns], self.inputs.detail[rows, columns], events)
         return np.concatenate(parts, axis=1)
 
+    def traits(self, rows: IntArray, columns: IntArray) -> NDArray[np.float32]:
+        parts = (self.inputs.relative[rows, columns], self.inputs.detail[rows, columns])
+        return np.concatenate(parts, axis=1)
+
     @property
     def detail_names(self) -> tuple[str, ...]:
         return (*self.inputs.relative_names, *self.inputs.detail_names, *self.clock.names)
@@ -81,11 +86,23 @@ class _HorizonFit:
     weights: FloatArray
     shape: FloatArray
     trees: Any
+    location: CrossSection | None = None
 
     def log_scale(self, history: _History, rows: IntArray, columns: IntArray) -> FloatArray:
         """Linear part, ``(n,)`` log volatility over the horizon; NaN where an input is missing."""
         anchor = history.inputs.anchor[rows, columns] + 0.5 * np.log(self.horizon)
         return np.asarray(anchor + history.design(rows, columns) @ self.weights)
+
+    @property
+    def drift(self) -> float:
+        """Centre of the shape: the expected return of the average symbol in units of its volatility."""
+        return float(self.shape[len(self.shape) // 2])
+
+    def edge(self, history: _History, rows: IntArray, columns: IntArray) -> FloatArray:
+        """Expected market-relative return in units of volatility, ``(n,)``."""
+        if self.location is None:
+            return np.zeros(len(rows))
+        return self.location.predict(history.traits(rows, columns))
 
     def refinement(self, history: _History, rows: IntArray, threads: int) -> FloatArray:
         """Tree part of every symbol at ``rows``, mean zero over the symbols of a bar, ``(len(rows), N)``."""
@@ -159,8 +176,9 @@ class ScaleBlend:
         for index, fit in enumerate(self.fits_):
             refined = fit.refinement(history, days, self.threads)[position, columns]
             scale = np.exp(fit.log_scale(history, rows, columns) + refined)
-            quantiles[:, index] = scale[:, None] * fit.shape
-            score[:, index] = scale * fit.shape.mean()
+            edge = fit.edge(history, rows, columns)
+            quantiles[:, index] = scale[:, None] * (fit.shape + edge[:, None])
+            score[:, index] = scale * (fit.drift + edge)
         return assemble(
             windows,
             quantiles,
@@ -194,7 +212,9 @@ class ScaleBlend:
             ratio = ratio * np.exp(-linear.refinement(history, days, self.threads)[position, columns])
         facts = len(chosen) / (5.0 * horizon)
         shape = shape_quantiles(ratio, freedom, self.levels, horizon=horizon, facts=facts, bars=bars)
-        return _HorizonFit(horizon, weights, shape, trees)
+        day = np.unique(rows, return_inverse=True)[1]
+        location = CrossSection.fit(history.traits(rows, columns), ratio, day, facts)
+        return _HorizonFit(horizon, weights, shape, trees, location)
 
     def _completeness(self, windows: Windows, history: _History) -> FloatArray:
         """Return a finite number for each sample whose inputs are all there, else NaN."""
@@ -272,6 +292,14 @@ class ScaleBlend:
         return {
             "weights": weights,
             "importance": top_importance(self.detail_names_, gains) if grown else {},
+            "effects": {str(fit.horizon): self._effects(fit) for fit in self.fits_},
             "refined_horizons": [fit.horizon for fit in self.fits_ if fit.trees is not None],
             "prior_known_at": PRIOR_KNOWN_AT,
         }
+
+    def _effects(self, fit: _HorizonFit) -> dict[str, float]:
+        """Return the largest cross-sectional effects on the expected return, in volatilities per spread."""
+        if fit.location is None:
+            return {}
+        order = np.argsort(-np.abs(fit.location.effects), kind="stable")[:8]
+        return {self.detail_names_[i]: round(float(fit.location.effects[i]), 5) for i in order}

@@ -21,6 +21,7 @@ SmallArray = NDArray[np.float32]
 #: Half-lives in bars: two days, a week, two weeks (the anchor), a month, a quarter, a year.
 ANCHOR = 11
 HALF_LIVES = (2, 5, 22, 66, 250)
+_RETURN_HALF_LIVES = (1, 3, 10, 30, 120)
 _NAIVE_HALF_LIFE = float(np.log(0.5) / np.log(0.94))
 _PARKINSON = 1.0 / (4.0 * np.log(2.0))
 #: Mean absolute return in units of the mean of a range-based daily volatility.
@@ -128,7 +129,7 @@ def volatility_inputs(panel: Panel) -> VolatilityInputs:
     market = {f"market_{half_life}": (average[k] - market_anchor)[:, 0] for k, half_life in enumerate(HALF_LIVES, 1)}
     market["market_history"] = (_expanding_mean(market_anchor) - market_anchor)[:, 0]
     unit = np.exp(0.5 * np.log(decayed_means(returns**2, (_NAIVE_HALF_LIFE,))[0] + _FLOOR**2))
-    push = decayed_means(np.clip(returns / unit, -6.0, 6.0), (1, 3, 10, 30))
+    push = decayed_means(np.clip(returns / unit, -6.0, 6.0), _RETURN_HALF_LIVES)
     relative["own_return_3"] = push[1] - cross_mean(push[1])
     market |= _market_returns(returns)
     market["implied"] = _implied(panel, market_anchor)
@@ -212,7 +213,7 @@ def _detail(
     parts |= {f"absolute_{h}": np.log(m + _FLOOR) - anchor for h, m in _means(np.abs(returns), (5, 22, 66, 250))}
     parts |= {f"root_square_{h}": 0.5 * np.log(m + _FLOOR**2) - anchor for h, m in _means(returns**2, (2, 22, 250))}
     parts |= {"last": np.log(daily + _FLOOR) - anchor, "level": anchor}
-    parts |= {f"return_{h}": push[k] for k, h in enumerate((1, 3, 10, 30))}
+    parts |= {f"return_{h}": push[k] for k, h in enumerate(_RETURN_HALF_LIVES)}
     parts |= {"surprise_0": surprise, "surprise_1": _lagged(surprise, 1), "surprise_2": _lagged(surprise, 2)}
     parts |= {"activity_1": activity, "activity_3": decayed_means(activity, (3,))[0]}
     parts["turmoil"] = decayed_means(np.minimum(surprise, 8.0) ** 2, (66,))[0]
