@@ -108,8 +108,21 @@ def test_splits_and_dividends_are_recovered_from_a_back_adjusted_close(seed):
     dividend[days[2:]] = 0.008 * close[days[2:]]
     found = reconstruct(close, back_adjusted(close, split, dividend))
     assert_allclose(found.split, split, rtol=1e-9)
-    assert_allclose(found.dividend, dividend, rtol=1e-6, atol=1e-9)
+    assert_allclose(found.dividend, dividend, atol=1e-6)
     assert found.ignored == 0
+
+
+@pytest.mark.parametrize("convention", ["close before", "close of the ex-date"])
+def test_cash_amounts_are_exact_whichever_way_the_vendor_reinvests(convention):
+    rng = np.random.default_rng(3)
+    close = np.round(60 * np.exp(np.cumsum(0.01 * rng.standard_normal(500))), 2)
+    dividend = np.zeros(500)
+    dividend[50::63] = [0.31, 0.31, 0.335, 0.335, 0.36, 0.36, 0.36, 2.5]
+    before = np.concatenate([close[:1], close[:-1]])
+    rise = 1 / (1 - dividend / before) if convention == "close before" else 1 + dividend / close
+    path = np.cumprod(rise)
+    found = reconstruct(close, np.round(close * path / path[-1], 6))
+    assert_allclose(found.dividend, dividend, atol=2e-5)
 
 
 def test_rounded_prices_give_no_false_events():

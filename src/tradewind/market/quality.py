@@ -249,9 +249,10 @@ def report(
     return QualityReport(findings, len(bars), bars["symbol"].n_unique())
 
 
+_INSTANT: Final = pl.Datetime("us", "UTC")
 _FINDING: Final = {
     "symbol": pl.String(),
-    "time": pl.Datetime("us", "UTC"),
+    "time": _INSTANT,
     "check": pl.String(),
     "detail": pl.String(),
 }
@@ -297,12 +298,12 @@ def _gaps(bars: pl.DataFrame, timeframe: str, exchange: str) -> pl.DataFrame:
 def _whole_symbols(bars: pl.DataFrame) -> pl.DataFrame:
     last = bars["time"].max()
     each = bars.group_by("symbol", maintain_order=True).agg(
-        pl.len(), end=pl.col("time").max(), prices=pl.col("close").n_unique(), time=pl.lit(None)
+        pl.len(), end=pl.col("time").max(), prices=pl.col("close").n_unique(), time=pl.lit(None, _INSTANT)
     )
     day = pl.format("last bar {}", pl.col("end").dt.date())
     return pl.concat(
         [
-            _finding(each.filter(pl.col("end") < pl.lit(last) - pl.duration(days=7)), "ends", day),
+            _finding(each.filter(pl.col("end") < pl.lit(last, _INSTANT) - pl.duration(days=7)), "ends", day),
             _finding(each.filter((pl.col("prices") == 1) & (pl.col("len") > 1)), "constant", pl.lit("one price only")),
             _finding(each.filter(pl.col("len") < _WINDOW), "short", pl.format("{} bars", "len")),
         ]
@@ -319,7 +320,7 @@ def _partial_feed(bars: pl.DataFrame, reference: pl.DataFrame) -> pl.DataFrame:
     ratio = (
         mine.join(other, on=["symbol", "day"])
         .group_by("symbol")
-        .agg(ratio=(pl.col("volume") / pl.col("volume_right")).median(), days=pl.len(), time=pl.lit(None))
+        .agg(ratio=(pl.col("volume") / pl.col("volume_right")).median(), days=pl.len(), time=pl.lit(None, _INSTANT))
         .filter(pl.col("ratio") < 0.5)
         .sort("symbol")
     )

@@ -25,7 +25,7 @@ from tradewind.settings import Section
 
 _STOCKS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 _INDICES: Mapping[str, str] = {"^GSPC": "sp500", "^IXIC": "nasdaq", "^VIX": "vix"}
-_NOTE = "splits and dividends are reconstructed from the back-adjusted close (amounts within about 8 %)"
+_NOTE = "splits and dividends are reconstructed from the back-adjusted close"
 
 
 class SampleOptions(Section):
