@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,9 +103,16 @@ def no_features(panel: Panel) -> Features:
 
 
 def code_of(name: str) -> str:
-    """Hash of the models room: a changed model is run again."""
-    files = sorted((ROOT / "src" / "tradewind" / "models").glob("*.py"))
-    return hashlib.blake2b(b"".join(p.read_bytes() for p in files), digest_size=6).hexdigest()
+    """Hash of the model's file and of those of its room that it is built from: a changed model is run again."""
+    module = type(create(name)).__module__.rsplit(".", 1)[1]
+    room, waiting, texts = ROOT / "src" / "tradewind" / "models", [module], {}
+    while waiting:
+        part = waiting.pop()
+        if part not in texts:
+            texts[part] = (room / f"{part}.py").read_text()
+            waiting += re.findall(r"^from tradewind\.models\.(\w+) import", texts[part], re.MULTILINE)
+    whole = "".join(texts[part] for part in sorted(texts))
+    return hashlib.blake2b(whole.encode(), digest_size=6).hexdigest()
 
 
 def year_of(panel: Panel) -> np.ndarray:

@@ -11,6 +11,7 @@ from tradewind.models.base import LEVELS, create, names
 SPLIT = 600
 SMALL = {
     "lightgbm_quantile": {"trees": 10},
+    "lightgbm_rank": {"trees": 10},
     "random_forest": {"trees": 8},
     "xgboost": {"trees": 20},
     "voting": {"maximum_samples": 1_000},
