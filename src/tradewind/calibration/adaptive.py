@@ -72,8 +72,8 @@ class CalibratorState:
     usual
         ``(N, H)`` slow average of the log width of the forecasts.
     learnt, issued
-        Rings over the last ``max(horizons)`` bars of the memory layer's quantiles ``(L, N, H, Q)`` and of the
-        steered interval as it was issued ``(L, N, H, 2)``.
+        Rings over the last ``max(horizons)`` bars of the memory layer's quantiles ``(L, H, N, Q)`` and of the
+        steered interval as it was issued ``(L, H, N, 2)``.
     path, path_ring
         ``(N,)`` and ``(L, N)`` cumulated one-bar log returns, for what pending forecasts have seen so far.
     """
@@ -129,8 +129,8 @@ class ConformalCalibrator:
             owed=np.zeros(count),
             dates=np.zeros(count, dtype=np.int64),
             usual=np.full((n_symbols, count), np.nan),
-            learnt=np.full((ring, n_symbols, count, width), np.nan),
-            issued=np.full((ring, n_symbols, count, 2), np.nan),
+            learnt=np.full((ring, count, n_symbols, width), np.nan),
+            issued=np.full((ring, count, n_symbols, 2), np.nan),
             path=np.zeros(n_symbols),
             path_ring=np.full((ring, n_symbols), np.nan),
         )

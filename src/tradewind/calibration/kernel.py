@@ -117,13 +117,13 @@ def _learn(
     count = 0
     for n in range(len(outcome)):
         y = outcome[n]
-        if not (np.isfinite(y) and np.isfinite(issued[made, n, k, 0])):
+        if not (np.isfinite(y) and np.isfinite(issued[made, k, n, 0])):
             continue
         count += 1
-        missed += (y < issued[made, n, k, 0]) + (y > issued[made, n, k, 1])
-        learnt_misses += (y < learnt[made, n, k, pair[0]]) + (y > learnt[made, n, k, pair[1]])
+        missed += (y < issued[made, k, n, 0]) + (y > issued[made, k, n, 1])
+        learnt_misses += (y < learnt[made, k, n, pair[0]]) + (y > learnt[made, k, n, pair[1]])
         for q in range(width):
-            x = learnt[made, n, k, q]
+            x = learnt[made, k, n, q]
             beyond[q] += (y > x) if levels[q] > 0.5 else (y < x)
     if count == 0:
         return
@@ -174,8 +174,8 @@ def _move_symbols(
     """Move each symbol's own width by what it missed more often than the pool did on the same date."""
     for n in range(len(outcome)):
         y = outcome[n]
-        if np.isfinite(y) and np.isfinite(issued[made, n, k, 0]):
-            miss = 1.0 if y < learnt[made, n, k, pair[0]] or y > learnt[made, n, k, pair[1]] else 0.0
+        if np.isfinite(y) and np.isfinite(issued[made, k, n, 0]):
+            miss = 1.0 if y < learnt[made, k, n, pair[0]] or y > learnt[made, k, n, pair[1]] else 0.0
             moved = (1.0 - SHRINKAGE * step) * symbol[n, k] + step * (miss - pooled) / (2.0 * gain[pair[0]])
             symbol[n, k] = min(max(moved, -limit), limit)
 
@@ -195,18 +195,18 @@ def _remember(
     middle = int(np.argmin(np.abs(score)))
     for n in range(count):
         if not np.isfinite(quantiles[n].sum()):
-            learnt[slot, n, k, :] = np.nan
+            learnt[slot, k, n, :] = np.nan
             continue
         median = quantiles[n, middle]
         spread = (quantiles[n, width - 1] - quantiles[n, 0]) / (score[width - 1] - score[0])
         centre = median + level[k, middle] * spread
-        learnt[slot, n, k, middle] = centre
+        learnt[slot, k, n, middle] = centre
         for q in range(middle - 1, -1, -1):
             x = centre + math.exp(level[k, q] + symbol[n, k]) * (quantiles[n, q] - median)
-            learnt[slot, n, k, q] = min(x, learnt[slot, n, k, q + 1])
+            learnt[slot, k, n, q] = min(x, learnt[slot, k, n, q + 1])
         for q in range(middle + 1, width):
             x = centre + math.exp(level[k, q] + symbol[n, k]) * (quantiles[n, q] - median)
-            learnt[slot, n, k, q] = max(x, learnt[slot, n, k, q - 1])
+            learnt[slot, k, n, q] = max(x, learnt[slot, k, n, q - 1])
 
 
 @numba.njit(cache=True)
@@ -222,23 +222,24 @@ def _expected(
     score: FloatArray,
 ) -> float:
     """Return the misses now expected of the pending forecasts, less what was promised, summed over their bars."""
-    ring = len(path_ring)
+    ring, now = len(path_ring), bar % len(path_ring)
     promised = 1.0 - (levels[pair[1]] - levels[pair[0]])
+    unit = score[pair[1]] - score[pair[0]]
     total = 0.0
     for age in range(1, min(horizon, bar + 1)):
-        made, now = (bar - age) % ring, bar % ring
+        made = (bar - age) % ring
         left = (horizon - age) / horizon
+        per_width = unit / math.sqrt(left)
         missed = 0.0
         count = 0
         for n in range(path_ring.shape[1]):
-            low, high = issued[made, n, k, 0], issued[made, n, k, 1]
-            wide = learnt[now, n, k, pair[1]] - learnt[now, n, k, pair[0]]
-            if not (np.isfinite(low) and wide > 0.0):
+            low, high = issued[made, k, n, 0], issued[made, k, n, 1]
+            below, above = learnt[now, k, n, pair[0]], learnt[now, k, n, pair[1]]
+            if not (np.isfinite(low) and above > below):
                 continue
-            sigma = math.sqrt(left) * wide / (score[pair[1]] - score[pair[0]])
-            gone = path_ring[now, n] - path_ring[made, n]
-            middle = gone + left * 0.5 * (learnt[now, n, k, pair[1]] + learnt[now, n, k, pair[0]])
-            missed += 1.0 + _normal_cdf((low - middle) / sigma) - _normal_cdf((high - middle) / sigma)
+            precision = per_width / (above - below)
+            middle = path_ring[now, n] - path_ring[made, n] + left * 0.5 * (below + above)
+            missed += 1.0 + _normal_cdf((low - middle) * precision) - _normal_cdf((high - middle) * precision)
             count += 1
         if count > 0:
             total += missed / count - promised
@@ -248,7 +249,9 @@ def _expected(
 @numba.njit(cache=True)
 def _normal_cdf(z: float) -> float:
     """Return the normal cdf to 2e-4 (Bowling et al. 2009), which is fast and enough for an expectation."""
-    return 1.0 / (1.0 + math.exp(-1.5976 * z - 0.07056 * z * z * z)) if abs(z) < 8.0 else (1.0 if z > 0.0 else 0.0)
+    if abs(z) > 5.0:
+        return 1.0 if z > 0.0 else 0.0
+    return 1.0 / (1.0 + math.exp(z * (-1.5976 - 0.07056 * z * z)))
 
 
 @numba.njit(cache=True)
@@ -295,8 +298,8 @@ def _issue(
     count, levels = adjusted.shape
     middle = int(np.argmin(np.abs(score)))
     for n in range(count):
-        centre = learnt[slot, n, k, middle]
+        centre = learnt[slot, k, n, middle]
         for q in range(levels):
-            adjusted[n, q] = centre + factor * (learnt[slot, n, k, q] - centre)
-        issued[slot, n, k, 0] = adjusted[n, pair[0]]
-        issued[slot, n, k, 1] = adjusted[n, pair[1]]
+            adjusted[n, q] = centre + factor * (learnt[slot, k, n, q] - centre)
+        issued[slot, k, n, 0] = adjusted[n, pair[0]]
+        issued[slot, k, n, 1] = adjusted[n, pair[1]]
