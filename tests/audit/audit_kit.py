@@ -143,8 +143,9 @@ CLEAN_PLANTS: dict[str, Plant] = {
     "momentum of 20": lambda p, _: p / behind(p, 20) - 1.0,
     "volatility of 21": lambda p, _: rolling(returns_of(p), 21, np.std),
     "highest of 60": lambda p, _: rolling(p, 60, np.max),
-    "where in the range of 14": lambda p, _: (p - rolling(p, 14, np.min))
-    / (rolling(p, 14, np.max) - rolling(p, 14, np.min)),
+    "where in the range of 14": lambda p, _: (
+        (p - rolling(p, 14, np.min)) / (rolling(p, 14, np.max) - rolling(p, 14, np.min))
+    ),
     "whole-sample scaler of the price": lambda p, _: (p - p.mean()) / p.std(),
     "another random walk": lambda p, rng: walk(rng, len(p)),
     "noise": lambda p, rng: rng.standard_normal(len(p)),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tradewind.audit.findings import CorridorAudit, Finding, Unexamined, iso
 from tradewind.audit.futures import ATTACKS
-from tradewind.errors import BugError, InputError, TradewindError, did_you_mean
+from tradewind.errors import BugError, DataError, InputError, did_you_mean
 from tradewind.features.table import Features
 from tradewind.labels.targets import Labels
 from tradewind.market.panel import Panel
@@ -82,7 +82,8 @@ def audit_corridor(
     subjects
         What to recompute.
     moments
-        Rows after which the future is replaced, or how many to choose at random in the last three quarters.
+        Rows after which the future is replaced, or how many to choose at random from the last three quarters,
+        every other one just before something happens (a gap ends, a split, a dividend, a change of members).
     rng
         Draws the moments and the other futures.
     progress
@@ -104,7 +105,7 @@ def audit_corridor(
         try:
             found, columns[subject.name] = _audit(panel, subject, rows, rng)
             findings += found
-        except TradewindError as fault:
+        except (InputError, DataError) as fault:
             unexamined.append(Unexamined(subject.name, str(fault)))
     return CorridorAudit(
         findings=tuple(findings),
@@ -134,7 +135,19 @@ def _moments(panel: Panel, moments: int | Sequence[int], rng: np.random.Generato
             raise InputError(f"moments {outside} leave no future in a panel of {len(panel)} bars")
         return sorted(set(moments))
     choices = np.arange(max(1, len(panel) // 4), last + 1)
-    return sorted(int(row) for row in rng.choice(choices, size=min(moments, len(choices)), replace=False))
+    telling = np.intersect1d(choices, _telling(panel))
+    rows = rng.choice(telling, size=min(moments // 2, len(telling)), replace=False)
+    others = np.setdiff1d(choices, rows)
+    more = rng.choice(others, size=min(moments - len(rows), len(others)), replace=False)
+    return sorted(int(row) for row in np.r_[rows, more])
+
+
+def _telling(panel: Panel) -> NDArray[np.int64]:
+    """Return the rows just before something happens that careless code writes back into the past."""
+    returns_ = ~panel.mask[:-1] & panel.mask[1:]
+    moves = panel.member[:-1] != panel.member[1:]
+    events = (panel.split[1:] != 1.0) | (panel.dividend[1:] != 0.0)
+    return np.flatnonzero((returns_ | moves | events).any(axis=1))
 
 
 def _audit(panel: Panel, subject: Subject, rows: Sequence[int], rng: np.random.Generator) -> tuple[list[Finding], int]:

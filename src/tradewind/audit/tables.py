@@ -156,19 +156,40 @@ def _instants(column: pl.Series) -> pl.Series:
     if column.dtype.is_integer():
         return _instants_of_numbers(column)
     if column.dtype == pl.String:
-        text = column.str.strip_chars()
-        plain = text.str.to_datetime("%Y-%m-%d", time_unit="us", strict=False)
-        stamped = text.str.replace(" ", "T").str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
-        digits = text.str.to_datetime("%Y%m%d", time_unit="us", strict=False)
-        slashed = text.str.to_datetime("%m/%d/%Y", time_unit="us", strict=False)
-        naive = stamped.dt.replace_time_zone(None)
-        return plain.zip_with(plain.is_not_null(), naive.fill_null(digits).fill_null(slashed))
+        return _instants_of_text(column.str.strip_chars())
     instants = column.cast(pl.Datetime("us")) if column.dtype == pl.Date else column
     if not isinstance(instants.dtype, pl.Datetime):
         raise pl.exceptions.InvalidOperationError(f"its type is {column.dtype}")
     if instants.dtype.time_zone is not None:
         instants = instants.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return instants.cast(pl.Datetime("us"))
+
+
+def _instants_of_text(text: pl.Series) -> pl.Series:
+    """Read ISO dates and datetimes (UTC where no zone is given), ``YYYYMMDD``, and dates with slashes."""
+    import polars as pl
+
+    plain = text.str.to_datetime("%Y-%m-%d", time_unit="us", strict=False)
+    if plain.null_count() == 0:
+        return plain
+    iso = text.str.starts_with("1") | text.str.starts_with("2")
+    dashed = pl.Series([t if good and t is not None and "-" in t else None for t, good in zip(text, iso, strict=True)])
+    stamped = (
+        dashed.cast(pl.String).str.replace(" ", "T").str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
+    )
+    digits = text.str.to_datetime("%Y%m%d", time_unit="us", strict=False)
+    known = plain.zip_with(plain.is_not_null(), stamped.dt.replace_time_zone(None))
+    known = known.zip_with(known.is_not_null(), digits)
+    return known.zip_with(known.is_not_null(), _slashed(text))
+
+
+def _slashed(text: pl.Series) -> pl.Series:
+    """Read month/day/year or day/month/year, whichever all rows allow; where both do, neither is read."""
+    month_first = text.str.to_datetime("%m/%d/%Y", time_unit="us", strict=False)
+    day_first = text.str.to_datetime("%d/%m/%Y", time_unit="us", strict=False)
+    if month_first.null_count() == day_first.null_count():
+        return month_first.clear(len(text))
+    return month_first if month_first.null_count() < day_first.null_count() else day_first
 
 
 def _instants_of_numbers(column: pl.Series) -> pl.Series:
