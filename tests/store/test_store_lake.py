@@ -249,7 +249,8 @@ def test_a_second_writer_is_told_to_wait(lake: Lake) -> None:
         store(lake, source_bars("AAPL", [1.0]))
 
 
-def test_a_reader_beside_a_writer_sees_whole_appends_only(lake: Lake) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_reader_beside_a_writer_sees_whole_appends_only(lake: Lake, shared: bool) -> None:
     done = threading.Event()
 
     def write() -> None:
@@ -261,7 +262,7 @@ def test_a_reader_beside_a_writer_sees_whole_appends_only(lake: Lake) -> None:
             done.set()
 
     writer = threading.Thread(target=write)
-    reader = Lake(lake.root)
+    reader = lake if shared else Lake(lake.root)
     seen = [0]
     writer.start()
     while not done.is_set():
