@@ -284,6 +284,9 @@ def _single(bars: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     if steps.any():
         notes.append("times were not in order; the rows were sorted")
     ordered = bars.sort("symbol", "time", maintain_order=True)
+    again = (pl.col("symbol") == pl.col("symbol").shift(1)) & (pl.col("time") == pl.col("time").shift(1))
+    if not ordered.select(again.any()).item():
+        return ordered, notes
     distinct = ordered.unique(maintain_order=True)
     if copies := len(ordered) - len(distinct):
         notes.append(f"{copies} rows were exact copies of others and were dropped")
