@@ -23,7 +23,7 @@ shapes = st.fixed_dictionaries(
 
 
 @given(shapes, st.sampled_from(["expanding", "rolling"]))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_every_training_label_is_known_before_the_test_block_and_its_embargo(
     shape: dict[str, int], window: str
 ) -> None:
@@ -36,14 +36,14 @@ def test_every_training_label_is_known_before_the_test_block_and_its_embargo(
 
 
 @given(shapes)
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_test_blocks_follow_each_other_and_cover_the_rest(shape: dict[str, int]) -> None:
     tests = np.concatenate([fold.test for fold in walk_forward(**shape)])
     assert np.array_equal(tests, np.arange(tests[0], shape["rows"]))
 
 
 @given(shapes)
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_a_longer_history_leaves_earlier_full_folds_alone(shape: dict[str, int]) -> None:
     short, long = list(walk_forward(**shape)), list(walk_forward(**(shape | {"rows": shape["rows"] + 30})))
     for a, b in zip(short[:-1], long, strict=False):
@@ -71,7 +71,7 @@ def test_senseless_lengths_are_refused(bad: dict[str, int]) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 5))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_purged_rows_share_no_bar_with_the_test_labels(seed: int, embargo: int) -> None:
     generator = np.random.default_rng(seed)
     rows = 120

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -38,12 +38,14 @@ def test_sharpe_and_sortino_of_a_worked_example() -> None:
 
 
 @given(returns)
+@settings(deadline=None)
 def test_leverage_leaves_the_sharpe_ratio_alone(r: np.ndarray) -> None:
     one, two = (m.sharpe(k * r, periods_per_year=252).value for k in (1.0, 2.0))
     assert two == pytest.approx(one, nan_ok=True)
 
 
 @given(returns)
+@settings(deadline=None)
 def test_drawdown_lies_between_nothing_and_everything(r: np.ndarray) -> None:
     assert 0.0 <= m.max_drawdown(r).value < 1.0
     assert m.max_drawdown(np.concatenate([r, [0.0]])).value == m.max_drawdown(r).value
