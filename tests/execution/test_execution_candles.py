@@ -320,7 +320,7 @@ CASES = [
         "an overnight gap does not overdraw the account",
         [UP, (125, 126, 124, 125)],
         {0: 1.0},
-        [(1, 7, 125, "signal")],
+        [(1, 8, 125, "signal")],
         counts={"clipped_by_cash": 1},
     ),
     Case(

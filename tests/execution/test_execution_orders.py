@@ -226,7 +226,7 @@ CASES = [
         "what cash cuts off is cancelled",
         [UP, UP, UP],
         [(0, 0, 50, "market_open", {})],
-        [(1, 9, 100, "market_open")],
+        [(1, 10, 100, "market_open")],
         {0: "cancelled"},
     ),
     Case(

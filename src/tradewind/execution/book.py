@@ -96,7 +96,7 @@ class Book:
         return {name: int(self.scalars[k.AMBIGUOUS + place]) for place, name in enumerate(k.COUNTER_NAMES)}
 
 
-def kernel_settings(execution: ExecutionSection, *, statistics: bool = False) -> FloatArray:
+def kernel_settings(execution: ExecutionSection) -> FloatArray:
     """Return the settings as the kernel reads them: fractions, not basis points."""
     p = np.zeros(k.SCALARS + k.PARAMS)
     p[k.P_AT_CLOSE] = execution.entry == "next_close"
@@ -119,5 +119,4 @@ def kernel_settings(execution: ExecutionSection, *, statistics: bool = False) ->
     p[k.P_BAND] = execution.rebalance_band
     p[k.P_DELISTED_AFTER] = execution.delisted_after_bars
     p[k.P_HAIRCUT] = execution.delisting_haircut
-    p[k.P_STATISTICS] = statistics or execution.impact_coefficient > 0
     return p[k.SCALARS :]

@@ -81,9 +81,8 @@ SCALARS = 23
     P_BAND,
     P_DELISTED_AFTER,
     P_HAIRCUT,
-    P_STATISTICS,
-) = range(SCALARS, SCALARS + 21)
-PARAMS = 21
+) = range(SCALARS, SCALARS + 20)
+PARAMS = 20
 
 # --- layout: rows of `bar` (open is NaN where there is no bar) and of `wish` ---------------------------------
 B_OPEN, B_HIGH, B_LOW, B_CLOSE, B_VOLUME, B_SPLIT, B_DIVIDEND = range(7)
@@ -196,31 +195,27 @@ def _costs(
 
 
 @compiled
-def _fits(
-    state: FloatArray, s: FloatArray, i: int, quantity: float, price: float, passive: float, room: float
-) -> bool:
+def _fits(state: FloatArray, s: FloatArray, i: int, quantity: float, price: float, passive: float, room: float) -> bool:
     commission, spread, slippage, impact = _costs(state, s, i, quantity, price, passive)
     return _cents(quantity * price) + s[P_LEVERAGE] * (commission + spread + slippage + impact) <= room
 
 
 @compiled
 def _affordable(state: FloatArray, s: FloatArray, i: int, quantity: float, price: float, passive: float) -> float:
-    """Return how much of an exposure-increasing quantity keeps gross exposure within leverage times equity."""
-    leverage = s[P_LEVERAGE]
+    """Return the largest quantity (bisection) that keeps gross exposure within leverage times equity after costs."""
     equity = s[CASH] + s[LONG] - s[SHORT]
-    room = leverage * equity - s[LONG] - s[SHORT]
+    room = s[P_LEVERAGE] * equity - s[LONG] - s[SHORT]
     if _fits(state, s, i, quantity, price, passive, room):
         return quantity
-    rate = s[P_COMMISSION]
-    if passive == 0.0:
-        rate += s[P_SPREAD] + s[P_SLIPPAGE] + _impact_fraction(state, s, i, quantity)
-    unit = price * 100.0 * (1.0 + leverage * rate) + leverage * s[P_PER_SHARE] * 100.0
-    fixed = leverage * s[P_MINIMUM] * 100.0
-    most = _whole_lots(max(room - fixed, 0.0) / unit, s[P_GRID])
-    if most <= 0.0 or _fits(state, s, i, most, price, passive, room):
-        return min(quantity, max(most, 0.0))
-    rounding = 3.0 * leverage + 1.0
-    return min(quantity, _whole_lots(max(room - fixed - rounding, 0.0) / unit, s[P_GRID]))
+    low = 0.0
+    high = np.floor(min(quantity, (max(room, 0.0) + 1.0) / (price * 100.0)) * s[P_GRID] + 0.5) + 1.0
+    while high - low > 1.0:
+        middle = np.floor((low + high) / 2.0)
+        if _fits(state, s, i, middle / s[P_GRID], price, passive, room):
+            low = middle
+        else:
+            high = middle
+    return min(low / s[P_GRID], quantity)
 
 
 @compiled
@@ -763,25 +758,34 @@ def _check_margin(s: FloatArray) -> None:
 
 
 @compiled
-def _update_statistics(state: FloatArray, s: FloatArray, bar: FloatArray) -> None:
-    """Exponential mean volume and variance (impact), Wilder's average true range (trailing orders)."""
+def _update_range(state: FloatArray, bar: FloatArray) -> None:
+    """Wilder's 14-bar average true range, for trailing orders; it starts at the first bar's range."""
+    for i in range(state.shape[1]):
+        high, low, last, mean = bar[B_HIGH, i], bar[B_LOW, i], state[LAST, i], state[ATR, i]
+        known = last == last
+        true_range = max(high, last) - min(low, last) if known else high - low
+        new = mean + (true_range - mean) / 14.0 if known else true_range
+        here = bar[B_OPEN, i] == bar[B_OPEN, i]
+        state[ATR, i] = new if here else mean
+        state[LAST, i] = bar[B_CLOSE, i] if here else last
+
+
+@compiled
+def _update_impact(state: FloatArray, s: FloatArray, bar: FloatArray) -> None:
+    """Exponential mean volume and variance, for impact; before :func:`_update_range` moves the last close."""
     weight = 2.0 / (s[P_LOOKBACK] + 1.0)
     for i in range(state.shape[1]):
         if bar[B_OPEN, i] != bar[B_OPEN, i]:
             continue
-        high, low, close, volume = bar[B_HIGH, i], bar[B_LOW, i], bar[B_CLOSE, i], bar[B_VOLUME, i]
-        last = state[LAST, i]
-        if last != last:
-            state[VARIANCE, i] = np.log(high / low) ** 2 / (4.0 * np.log(2.0))
-            state[ATR, i] = high - low
+        volume = bar[B_VOLUME, i]
+        if state[LAST, i] != state[LAST, i]:
+            state[VARIANCE, i] = np.log(bar[B_HIGH, i] / bar[B_LOW, i]) ** 2 / (4.0 * np.log(2.0))
         else:
-            state[VARIANCE, i] += weight * (np.log(close / last) ** 2 - state[VARIANCE, i])
-            state[ATR, i] += (max(high - low, abs(high - last), abs(low - last)) - state[ATR, i]) / 14.0
+            state[VARIANCE, i] += weight * (np.log(bar[B_CLOSE, i] / state[LAST, i]) ** 2 - state[VARIANCE, i])
         if state[VOLUME, i] != state[VOLUME, i]:
             state[VOLUME, i] = volume
         elif volume == volume:
             state[VOLUME, i] += weight * (volume - state[VOLUME, i])
-        state[LAST, i] = close
 
 
 # --- explicit orders -----------------------------------------------------------------------------------------
@@ -1058,8 +1062,8 @@ def step_kernel(
     gone_cash: FloatArray,
 ) -> None:
     """Take the book from the last close to this one. `decided` < 0 says that no new targets came."""
-    _accrue(s, log, years)
     s[ROW] = row
+    _accrue(s, log, years)
     _accept_orders(state, s, orders)
     if s[LIQUIDATE] != 0.0:
         _liquidate(state, s, orders)
@@ -1082,8 +1086,9 @@ def step_kernel(
     _at_the_close(state, s, log, bar, todo)
     if busy:
         _sweep_orders(state, s, log, orders, bar, SWEEP_CLOSE)
-    if s[P_STATISTICS] != 0.0:
-        _update_statistics(state, s, bar)
+    if s[P_IMPACT] != 0.0:
+        _update_impact(state, s, bar)
+    _update_range(state, bar)
     if busy:
         _age_orders(state, s, orders, bar)
     _check_margin(s)

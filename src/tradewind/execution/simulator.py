@@ -309,7 +309,7 @@ def _advance(
     totals = np.empty((4, bars))
     shares = np.empty((bars, symbols))
     book.scalars[[k.LOGGED, k.FIRST_ORDER, k.NEXT_ORDER]] = 0
-    account = np.concatenate([book.scalars, kernel_settings(execution, statistics=_needs_range(book.orders))])
+    account = np.concatenate([book.scalars, kernel_settings(execution)])
     log = k.history_kernel(
         _years(panel.times, book.time),
         _bar_arrays(panel),
@@ -347,10 +347,6 @@ def _advance(
         start_capital=start_capital,
         order_rows=book.orders,
     )
-
-
-def _needs_range(orders: FloatArray) -> bool:
-    return bool(len(orders))
 
 
 def _bar_arrays(panel: Panel) -> tuple[FloatArray, ...]:
