@@ -28,20 +28,18 @@ def event_evidence(surprise: FloatArray, activity: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class EventClock:
-    """Cumulated evidence on a business-day grid, so that any past window is one subtraction."""
+    """Cumulated evidence by bar and each bar's business day, so that any past window is one subtraction."""
 
     cumulated: FloatArray
     position: NDArray[np.int64]
 
     @classmethod
     def of(cls, times: NDArray[np.datetime64], evidence: FloatArray) -> EventClock:
-        """Lay ``(T, N)`` evidence at bar closes ``times`` on business days (intraday bars add up)."""
+        """Take ``(T, N)`` evidence at bar closes ``times``; a weekend bar belongs to the Friday before it."""
         days = times.astype("datetime64[D]")
-        position = np.busday_count(days[0], days)
-        grid = np.zeros((int(position[-1]) + 1, evidence.shape[1]))
-        np.add.at(grid, position, evidence)
+        position = np.busday_count(days[0] - np.timedelta64(7, "D"), days + np.timedelta64(1, "D"))
         start = np.zeros((1, evidence.shape[1]))
-        return cls(np.vstack([start, np.cumsum(grid, axis=0)]), position)
+        return cls(np.vstack([start, np.cumsum(evidence, axis=0)]), position.astype(np.int64))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,16 +51,17 @@ class EventClock:
         """Evidence around the days ``1 .. horizon`` ahead, whole quarters earlier, ``(n, N, len(names))``."""
         now = self.position[rows]
         parts = [
-            self._between(now, now + 1 - QUARTER * k - slack, now + horizon - QUARTER * k + slack)
+            self._between(rows, now + 1 - QUARTER * k - slack, now + horizon - QUARTER * k + slack)
             for k in _QUARTERS_BACK
             for slack in _SLACK
         ]
-        parts += [self._between(now, now + 1 - days, now) for days in _RECENT]
+        parts += [self._between(rows, now + 1 - days, now) for days in _RECENT]
         return np.stack(parts, axis=-1)
 
     def _between(
-        self, now: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]
+        self, rows: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        stop = np.clip(np.minimum(last, now) + 1, 0, len(self.cumulated) - 1)
-        start = np.clip(first, 0, stop)
+        """Evidence of the bars on business days ``first .. last``, none later than the asking bar itself."""
+        stop = np.minimum(np.searchsorted(self.position, last, side="right"), rows + 1)
+        start = np.minimum(np.searchsorted(self.position, first, side="left"), stop)
         return (self.cumulated[stop] - self.cumulated[start]).astype(np.float32)
