@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,10 +80,11 @@ class _Walk:
     def chain_subjects(self) -> list[Subject]:
         first = int(self.fold.test[0])
         parts = ("forecasts", "calibration", "decisions", "weights", "fills")
-        return [
-            Subject(part, lambda panel, part=part: self.walk(panel)[part], TOLERANCE.get(part, 0.0), first_row=first)
-            for part in parts
-        ]
+        return [Subject(part, partial(self.part, part), TOLERANCE.get(part, 0.0), first_row=first) for part in parts]
+
+    def part(self, name: str, panel: Panel) -> Any:
+        """Return one room's output for a panel."""
+        return self.walk(panel)[name]
 
     def walk(self, panel: Panel) -> Mapping[str, Any]:
         """Return what every room after the features makes of a panel, from the audited fold on."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,9 +109,8 @@ def forecast_out_of_sample(world: World, name: str, cache: FoldCache, progress: 
     folds = folds_of(world)
     parts: list[tuple[int, Forecast]] = []
     for number, fold in enumerate(folds):
-        parts.append(
-            (int(fold.test[0]), cache.get(world, name, fold, lambda fold=fold: forecast_fold(world, name, fold)))
-        )
+        made = cache.get(world, name, fold, partial(forecast_fold, world, name, fold))
+        parts.append((int(fold.test[0]), made))
         progress(name, number + 1, len(folds))
     return join(world, parts)
 

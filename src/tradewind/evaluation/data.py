@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradewind.errors import DataError
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.workspace import Workspace
-from tradewind.market.panel import Panel
+from tradewind.market.panel import BoolArray, Panel, TimeArray
 from tradewind.market.sources.base import Request
+from tradewind.market.universe import ever_members, member_mask, read_membership, tradable
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from tradewind.market.quality import QualityReport
     from tradewind.market.store.lake import Pin
     from tradewind.market.sync import SyncReport
@@ -33,15 +38,34 @@ class Loaded:
 def wanted_symbols(workspace: Workspace) -> tuple[str, ...]:
     """Return the plan's symbols: those it names, else all that its source can list, context series excluded."""
     plan = workspace.plan
-    named = tuple(plan.universe.symbols)
-    context = set(plan.data.context.values())
-    symbols = named or tuple(s for s in workspace.source.symbols(plan.data.timeframe) if s not in context)
+    listed = tradable(workspace.source.symbols(plan.data.timeframe))
+    symbols = tuple(plan.universe.symbols) or _ever_members(workspace) or listed
     if not symbols:
         raise DataError(
             f"the universe is empty: the playbook names no symbols and {workspace.source.name!r} cannot list any",
             hint="set universe.symbols in the playbook",
         )
     return symbols
+
+
+def _ever_members(workspace: Workspace) -> tuple[str, ...]:
+    """Return everybody who was a member at any time of the plan's period; empty without a membership file."""
+    plan, table = workspace.plan, _membership_table(workspace)
+    if table is None:
+        return ()
+    end = plan.data.end or workspace.clock.now()
+    return ever_members(table, (plan.data.start or FIRST_DAY).date(), end.date())
+
+
+def _membership_table(workspace: Workspace) -> pl.DataFrame | None:
+    """Return the membership intervals of the playbook's file, else of the source, None where nobody has any."""
+    path = workspace.plan.universe.membership_path
+    return workspace.source.membership() if path is None else read_membership(Path(path).expanduser())
+
+
+def _membership(workspace: Workspace) -> Callable[[TimeArray, tuple[str, ...]], BoolArray] | None:
+    table = _membership_table(workspace)
+    return None if table is None else lambda times, symbols: member_mask(table, symbols, times)
 
 
 def synchronise(workspace: Workspace, progress: Progress = silent, *, dry_run: bool = False) -> SyncReport:
@@ -86,14 +110,23 @@ def load(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin | None
         as_of=as_of,
         pin=pinned,
         context=dict(plan.data.context),
-        membership=plan.universe.membership(),
+        membership=_membership(workspace),
         sectors=dict(workspace.source.sectors()),
         flags=_flags(workspace),
     )
     missing = [f"context series {name!r} has no data: what needs it is missing" for name in report.missing_context]
     dropped = [f"{symbol} was dropped: {reason}" for symbol, reason in report.dropped.items()]
     excluded = [f"{report.excluded:,} bars are unfit for use and left out"] if report.excluded else []
-    return Loaded(plan.universe.restrict(panel), dict(report.dropped), pinned, (*missing, *dropped, *excluded))
+    restricted = plan.universe.restrict(_filled(panel, plan.data.fill_forward_max_bars))
+    return Loaded(restricted, dict(report.dropped), pinned, (*missing, *dropped, *excluded))
+
+
+def _filled(panel: Panel, max_bars: int) -> Panel:
+    if not max_bars:
+        return panel
+    from tradewind.market.quality import fill_panel
+
+    return fill_panel(panel, max_bars)[0]
 
 
 def load_or_sync(

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,13 +80,11 @@ def panel_digest(panel: Panel) -> str:
 @cache
 def code_version() -> str:
     """Return the package version and a hash of its source, so that changed code is never taken for the old."""
-    import tradewind
-
-    root = Path(tradewind.__file__).parent
+    root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    return f"{tradewind.__version__}+{digest.hexdigest()[:12]}"
+    return f"{version('tradewind')}+{digest.hexdigest()[:12]}"
 
 
 def _write(path: Path, forecast: Forecast) -> None:

@@ -29,8 +29,7 @@ class Scores:
 def scores(forecast: Forecast, outcomes: Array, index: int) -> Scores:
     """Score one horizon of a forecast against what happened, ``outcomes (T, N)``."""
     quantiles = forecast.quantiles[:, :, index, :]
-    levels = np.asarray(forecast.levels)
-    loss = pinball(outcomes[..., None], quantiles, levels).mean(axis=-1)
+    loss = pinball(outcomes, quantiles, forecast.levels).mean(axis=-1)
     known = np.isfinite(loss)
     rank = correlations_by_date(forecast.score[:, :, index], outcomes, ranks=True)
     accuracy = directional_accuracy(forecast.score[:, :, index], np.where(known, outcomes, np.nan))
