@@ -30,6 +30,20 @@ def percent(digits: int = 1, *, signed: bool = False) -> Format:
     return lambda value: f"{number(value * 100)}{THIN}%"
 
 
+def probability(value: float) -> str:
+    """Return a probability in percent, never rounded up to certainty."""
+    if 0.999 < value < 1:
+        return f">99.9{THIN}%"
+    return f"<0.1{THIN}%" if 0 < value < 0.001 else percent(1)(value)
+
+
+def quantity(value: float) -> str:
+    """Return a number of shares: whole ones as such, fractions with two digits."""
+    if float(value).is_integer():
+        return decimal(0)(value)
+    return decimal(2)(value) if abs(value) >= 1 else f"{value:.4g}"
+
+
 def price(value: float) -> str:
     """Return a price: two digits, four below one."""
     return decimal(2 if abs(value) >= 1 else 4)(value)
@@ -90,6 +104,6 @@ def words(name: str) -> str:
 def _minus(text: str) -> str:
     """Use the typographic minus, and none before a zero."""
     bare = text.lstrip("-+")
-    if text.startswith("-"):
-        return bare if not bare.strip("0.,") else MINUS + bare
-    return text
+    if not bare.strip("0.,"):
+        return bare
+    return MINUS + bare if text.startswith("-") else text

@@ -15,7 +15,7 @@ class Markup(str):
     __slots__ = ()
 
 
-def node(name: str, *children: str | None, **attributes: object) -> Markup:
+def node(name: str, /, *children: str | None, **attributes: object) -> Markup:
     """Return an element.
 
     Children that are not :class:`Markup` are escaped; ``None`` is skipped, as a child and as an attribute.

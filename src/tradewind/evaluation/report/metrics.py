@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tradewind.evaluation.report.formats import Format, count, decimal, money, percent
+from tradewind.evaluation.report.formats import Format, count, decimal, money, percent, probability
 
 RETURNS, TRADES = "bars", "trades"
 """Keys of the track record that hold the sample sizes."""
@@ -40,12 +40,12 @@ FIGURES: dict[str, Figure] = {
     "sharpe": Figure("Sharpe ratio", decimal(2)),
     "probabilistic_sharpe": Figure(
         "Probabilistic Sharpe ratio",
-        percent(1),
+        probability,
         formula="P(true Sharpe > 0), skewness and kurtosis accounted for (Bailey & López de Prado 2012)",
     ),
     "deflated_sharpe": Figure(
         "Deflated Sharpe ratio",
-        percent(1),
+        probability,
         formula="P(true Sharpe > the best expected of so many lucky trials) (Bailey & López de Prado 2014)",
     ),
     "minimum_detectable_sharpe": Figure(

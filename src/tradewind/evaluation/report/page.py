@@ -29,9 +29,10 @@ CHAPTERS = {
     "provenance": "Provenance",
 }
 
-LOGO = Markup(
-    '<svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><path d="M3 12h16a4 4 0 1 0-4-4M3 18h22a4 4 0 1 1-4 4M3 24h9"/></svg>'
-)
+LOGO = node(
+    "svg", node("path", d="M3 12h16a4 4 0 1 0-4-4M3 18h22a4 4 0 1 1-4 4M3 24h9"),
+    class_="logo", viewBox="0 0 32 32", aria_hidden="true",
+)  # fmt: skip
 
 
 def page(record: TrackRecord) -> str:

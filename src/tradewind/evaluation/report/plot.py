@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tradewind.evaluation.report.formats import Format
+from tradewind.evaluation.report.formats import Format, decimal
 from tradewind.evaluation.report.markup import Markup, node, together
-from tradewind.evaluation.report.scales import SPAN, Array, Scale, Tick, dates, round_numbers, thinned
+from tradewind.evaluation.report.scales import SPAN, Array, Scale, Tick, dates, digits_for, round_numbers, thinned
 
 
 class Plot:
@@ -84,11 +84,15 @@ class Plot:
         style = f"left:{left:.2f}%;top:{top:.2f}%"
         self._labels.append(node("span", text, class_=f"note {kind}".strip(), style=style))
 
-    def axis_y(self, how: Format, wanted: int = 5, values: Sequence[float] | None = None) -> None:
-        """Label round values on the left, with a grid line each."""
-        for value in round_numbers(self.y, wanted) if values is None else values:
+    def axis_y(self, how: Format | None = None, wanted: int = 5) -> None:
+        """Label round values on the left, with a grid line each; without a format, with as many digits as they need."""
+        values = round_numbers(self.y, wanted)
+        how = decimal(digits_for(values)) if how is None else how
+        for value in values:
             self.level(value, "grid")
-            self._labels.append(node("span", how(value), class_="tick y", style=f"top:{100 - self.y.share(value):.2f}%"))
+            self._labels.append(
+                node("span", how(value), class_="tick y", style=f"top:{100 - self.y.share(value):.2f}%")
+            )
 
     def axis_x(self, ticks: Iterable[Tick], title: str | None = None) -> None:
         """Label places below; every second label gives way on a phone."""
@@ -122,9 +126,7 @@ class Plot:
     def render(self) -> Markup:
         """Return the chart."""
         box = f"0 0 {SPAN:.0f} {SPAN:.0f}"
-        drawing = node(
-            "svg", *self._shapes, viewBox=box, preserveAspectRatio="none", role="img", aria_label=self.label
-        )
+        drawing = node("svg", *self._shapes, viewBox=box, preserveAspectRatio="none", role="img", aria_label=self.label)
         classes = f"plot {self.class_}".strip()
         return node("div", drawing, *self._labels, class_=classes, style=f"height:{self.height}px", **self._hover)
 

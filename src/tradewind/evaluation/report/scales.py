@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,6 +68,11 @@ def round_numbers(scale: Scale, wanted: int = 5) -> list[float]:
     return [i * step for i in range(first, math.floor(scale.high / step + 1e-9) + 1)]
 
 
+def digits_for(values: Sequence[float]) -> int:
+    """Return the fewest digits after the point that write round numbers exactly (at most six)."""
+    return next((d for d in range(6) if all(abs(round(v, d) - v) < 1e-9 * max(1.0, abs(v)) for v in values)), 6)
+
+
 def milliseconds(times: NDArray[np.datetime64]) -> Array:
     """Return instants as milliseconds since 1970, which a browser's ``Date`` takes."""
     return np.asarray((times - np.datetime64(0, "ms")) / MILLISECOND, dtype=np.float64)
@@ -115,7 +121,7 @@ def thinned(x: Array, y: Array, columns: int = 700) -> tuple[Array, Array]:
         return x[known], y[known]
     edges = np.linspace(0, known.size, columns + 1).astype(np.int64)
     kept: set[int] = set()
-    for left, right in zip(edges[:-1], edges[1:], strict=True):
+    for left, right in pairwise(edges):
         part = known[left:right]
         kept |= {int(part[0]), int(part[-1]), int(part[np.argmin(y[part])]), int(part[np.argmax(y[part])])}
     rows = np.array(sorted(kept))

@@ -54,9 +54,11 @@ class Table:
         """Return the table with its download."""
         return node("div", self.alone(class_), self.download())
 
-    def alone(self, class_: str = "") -> Markup:
-        """Return the table only."""
-        heads = (node("th", c.title, class_="text" if c.text else None, title=c.hint, scope="col") for c in self.columns)
+    def alone(self, class_: str = "", *, tall: bool = False) -> Markup:
+        """Return the table only; a tall one scrolls by itself."""
+        heads = (
+            node("th", c.title, class_="text" if c.text else None, title=c.hint, scope="col") for c in self.columns
+        )
         table = node(
             "table",
             node("caption", self.caption),
@@ -64,7 +66,7 @@ class Table:
             node("tbody", *self.rows),
             class_=class_ or None,
         )
-        return node("div", table, class_="scroll", tabindex="0")
+        return node("div", table, class_="scroll tall" if tall else "scroll", tabindex="0")
 
     def download(self) -> Markup:
         """Return the link that saves the plain values."""

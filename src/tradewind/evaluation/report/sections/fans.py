@@ -26,8 +26,8 @@ def fans(record: TrackRecord) -> Markup:
     entries: Sequence[Mapping[str, Any]] = record.result["recommendations"]
     chosen = entries[:MOST_SYMBOLS]
     lead = (
-        "The fan shows where the price should lie: the darkest band holds it half of the time, the whole fan nine times "
-        "out of ten. The thin dashed fan is what was forecast that many bars ago, so you can see how it fared."
+        "The fan shows where the price should lie: the darkest band holds it half of the time, the whole fan nine "
+        "times out of ten. The thin dashed fan is what was forecast that many bars ago, so you can see how it fared."
     )
     if len(entries) > len(chosen):
         lead += f" Shown: the first {len(chosen)} of {len(entries):,} symbols."
@@ -43,7 +43,7 @@ def fans(record: TrackRecord) -> Markup:
         ("stop", "stop ▼"),
     )
     charts = [fan(record, entry) for entry in chosen]
-    return section("fans", "Forecast fans", lead, key, node("div", *charts, class_="grid"))
+    return section("fans", "Forecast fans", lead, key, node("div", *charts, class_="grid fans"))
 
 
 def fan(record: TrackRecord, entry: Mapping[str, Any]) -> Markup:
@@ -62,7 +62,7 @@ def fan(record: TrackRecord, entry: Mapping[str, Any]) -> Markup:
     marks = [v for v in (entry["stop"], entry["target"]) if not is_missing(v)] if entry["action"] != "HOLD" else []
     scale = around(candles["low"], candles["high"], ahead, marks, past[1])
     plot = Plot(around([1 - window, reach], margin=0), scale, label=_alt(entry), height=250, class_="fan-plot")
-    plot.axis_y(price, 5)
+    plot.axis_y()
     _draw_past(plot, past, forecast.levels)
     _draw_candles(plot, candles, window)
     if np.isfinite(ahead).all():
@@ -122,7 +122,10 @@ def _draw_candles(plot: Plot, candles: Mapping[str, Array], window: int) -> None
     rising = known & (candles["close"] >= candles["open"])
     for kind, rows in (("up", rising), ("down", known & ~rising)):
         if rows.any():
-            body = np.minimum(candles["open"], candles["close"])[rows], np.maximum(candles["open"], candles["close"])[rows]
+            body = (
+                np.minimum(candles["open"], candles["close"])[rows],
+                np.maximum(candles["open"], candles["close"])[rows],
+            )
             plot.sticks(x[rows], candles["low"][rows], body[0], f"wick {kind}")
             plot.sticks(x[rows], body[1], candles["high"][rows], f"wick {kind}")
             plot.boxes(x[rows] - 0.32, x[rows] + 0.32, *body, f"candle {kind}")

@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradewind.evaluation.report.formats import Format, bars, change, count, decimal, p_value, percent, shown, words
-from tradewind.evaluation.report.importance import importances
+from tradewind.evaluation.report.formats import (
+    Format,
+    arrow,
+    bars,
+    change,
+    count,
+    decimal,
+    p_value,
+    percent,
+    shown,
+    words,
+)
+from tradewind.evaluation.report.importance import Influence, influences
 from tradewind.evaluation.report.markup import Markup, empty, figure, node, section
 from tradewind.evaluation.report.metrics import formula
 from tradewind.evaluation.report.plot import Plot, legend
@@ -21,6 +32,9 @@ if TYPE_CHECKING:
     from tradewind.evaluation.backtest import TrackRecord
 
 BUCKETS = 5
+MANY_NAMES = 10
+"""From so many symbols on, forecasts are sorted within each date; fewer are sorted over all dates."""
+
 SERIES = ("s1", "s2", "s3", "s4", "s5")
 FEW_NAMES = "a rank correlation needs three or more symbols on a date"
 
@@ -33,17 +47,18 @@ def forecasts(record: TrackRecord) -> Markup:
     )
     ranks = rank_correlations(record)
     pictures = [
-        calibration.coverage(record),
         calibration.reliability(record.result["reliability"]),
         calibration.quantile_reliability(record.result["coverage"]),
         calibration.pit(record),
         ic_over_time(record, ranks),
         ic_histogram(record, ranks),
         buckets(record),
-        importance(record),
+        *importance(record),
     ]
     grid = node("div", *pictures, class_="grid")
-    return section("forecasts", "Forecasts", lead, quality(record.result["forecast_quality"]), grid)
+    return section(
+        "forecasts", "Forecasts", lead, quality(record.result["forecast_quality"]), calibration.coverage(record), grid
+    )
 
 
 def quality(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Markup:
@@ -58,7 +73,12 @@ def quality(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Markup:
     )
     for model, horizons in table.items():
         for i, (horizon, row) in enumerate(horizons.items()):
-            cells = [words(model), horizon, *(_score(name, row) for name in names), count(row["n"])]
+            cells = [
+                node("span", words(model), class_="again" if i else None),
+                horizon,
+                *(_score(name, row) for name in names),
+                count(row["n"]),
+            ]
             first = "group" if i == 0 else None
             shown_table.add(cells, [model, horizon, *(row[n] for n in names), row["n"]], first)
     caption = "Lower pinball loss is better; positive skill beats the naive forecast; p is the chance of that by luck."
@@ -125,14 +145,15 @@ def buckets(record: TrackRecord) -> Markup:
     plot.axis_y(percent(1))
     for i, (mean, n) in enumerate(zip(means, sizes, strict=True), start=1):
         said = f"bucket {i}: mean {percent(2, signed=True)(mean)}, n = {n:,}"
-        plot.box((i - 0.32, i + 0.32), (0.0, mean), "up" if mean >= 0 else "down", said)
+        plot.box((i - 0.32, i + 0.32), (0.0, mean), "bar up" if mean >= 0 else "bar down", said)
     plot.sticks(np.arange(1, number + 1), low, high, "whisker")
     plot.level(0, "zero")
     names = {1: "lowest", number: "highest"}
     plot.axis_x([(i, names.get(i, str(i))) for i in range(1, number + 1)], "forecast, sorted into fifths")
     rows = [[i + 1, float(means[i]), float(errors[i]), int(sizes[i])] for i in range(number)]
     csv = download("buckets", ["bucket", "mean_log_return", "standard_error", "n"], rows)
-    caption = f"Mean log return over {bars(horizon)} by fifth of the forecast; whiskers: two standard errors."
+    among = "among the symbols of a date" if len(record.world.panel.symbols) >= MANY_NAMES else "over all dates"
+    caption = f"Mean log return over {bars(horizon)} by fifth of the forecast {among}; whiskers: two standard errors."
     return figure(title, plot.render(), csv, caption=caption)
 
 
@@ -146,6 +167,8 @@ def bucket_outcomes(record: TrackRecord, horizon: int) -> tuple[Array, Array, Ar
     score = forecast.score[record.start :, :, index]
     outcome = record.world.labels.returns[record.start :, :, index]
     known = np.isfinite(score) & np.isfinite(outcome)
+    if score.shape[1] >= MANY_NAMES:
+        score = _rank_by_date(np.where(known, score, np.nan))
     edges = np.unique(np.quantile(score[known], np.linspace(0, 1, BUCKETS + 1)[1:-1])) if known.any() else np.empty(0)
     if len(edges) < BUCKETS - 1:
         return None
@@ -155,16 +178,22 @@ def bucket_outcomes(record: TrackRecord, horizon: int) -> tuple[Array, Array, Ar
     return means, errors, sizes.astype(np.int64)
 
 
-def importance(record: TrackRecord) -> Markup:
-    """Return which features the model leaned on, where it says so."""
+def importance(record: TrackRecord) -> list[Markup]:
+    """Return which inputs the model leaned on, where it says so."""
+    found = influences(record)
     title = "What the model looked at"
-    found = importances(record)
     if not found:
-        return figure(title, empty("none of the models reports feature importances"))
-    model, shares = found
-    caption = f"Share of the total gain, last fit of {words(model)}. What was used, not what causes anything."
-    table = [[name, share] for name, share in shares.items()]
-    return figure(title, meters(shares, percent(1)), download("importance", ["feature", "share"], table), caption=caption)
+        return [figure(title, empty("no model says what it leaned on"))]
+    return [_influence(title, influence) for influence in found]
+
+
+def _influence(title: str, said: Influence) -> Markup:
+    how = percent(1)
+    if said.signed:
+        how = lambda v: f"{arrow(v)} {decimal(4, signed=True)(v)}"  # noqa: E731
+    caption = f"{words(said.model)}: {said.sense}. What was used, not what causes anything."
+    csv = download("importance", ["input", "value"], [[name, value] for name, value in said.values.items()])
+    return figure(title, meters(said.values, how), csv, caption=caption)
 
 
 def meters(values: Mapping[str, float], how: Format, kind: str = "s1") -> Markup:
@@ -174,7 +203,9 @@ def meters(values: Mapping[str, float], how: Format, kind: str = "s1") -> Markup
         node(
             "li",
             node("span", words(name), class_="name", title=name),
-            node("span", node("i", class_=f"meter {kind}", style=f"width:{abs(v) / longest * 100:.1f}%"), class_="track"),
+            node(
+                "span", node("i", class_=f"meter {kind}", style=f"width:{abs(v) / longest * 100:.1f}%"), class_="track"
+            ),
             node("span", how(v), class_="figure"),
         )
         for name, v in values.items()
@@ -199,9 +230,21 @@ def _score(name: str, row: Mapping[str, Any]) -> Markup:
         return change(row[name], percent(1))
     if name == "dm_p":
         return shown(row[name], p_value, "this is the naive forecast itself", hint)
-    formats = {"pinball": decimal(5), "rank_ic": decimal(3), "rank_ic_t": decimal(1), "directional_accuracy": percent(1)}
+    formats = {
+        "pinball": decimal(5),
+        "rank_ic": decimal(3),
+        "rank_ic_t": decimal(1),
+        "directional_accuracy": percent(1),
+    }
     reason = "the naive forecast has no direction, or too few symbols" if name != "pinball" else "nothing was forecast"
     return shown(row[name], formats[name], reason, hint)
+
+
+def _rank_by_date(values: Array) -> Array:
+    """Return each value's place among its row's, 0 to 1, NaN kept."""
+    order = np.argsort(np.argsort(np.where(np.isfinite(values), values, np.inf), axis=1), axis=1).astype(np.float64)
+    count_by_date = np.isfinite(values).sum(axis=1, keepdims=True)
+    return np.where(np.isfinite(values), (order + 0.5) / np.maximum(count_by_date, 1), np.nan)
 
 
 def _mean_and_error(values: Array, horizon: int) -> tuple[float, float, int]:

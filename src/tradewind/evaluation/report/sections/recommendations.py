@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tradewind.evaluation.report.formats import arrow, bars, is_missing, missing, percent, price, shown, words
+from tradewind.evaluation.report.formats import arrow, bars, is_missing, missing, percent, price, quantity, shown, words
 from tradewind.evaluation.report.markup import Markup, node, section, together
 from tradewind.evaluation.report.scales import Scale
 from tradewind.evaluation.report.tables import download
@@ -31,7 +31,9 @@ def recommendations(result: Mapping[str, Any]) -> Markup:
         "Entry is the reference close; orders fill at the next open."
     )
     if len(entries) <= FOLD_ABOVE:
-        return section("recommendations", "Recommendations", lead, node("div", _table(entries), class_="card"), _csv(entries))
+        return section(
+            "recommendations", "Recommendations", lead, node("div", _table(entries), class_="card"), _csv(entries)
+        )
     folded = node("details", node("summary", f"HOLD: {len(idle):,} symbols"), _table(idle), class_="card")
     shown_now = node("div", _table(active), class_="card") if active else node("p", "No symbol calls for action.")
     return section("recommendations", "Recommendations", lead, shown_now, folded, _csv(entries))
@@ -39,7 +41,7 @@ def recommendations(result: Mapping[str, Any]) -> Markup:
 
 def _table(entries: Sequence[Mapping[str, Any]]) -> Markup:
     heads = (node("th", h, scope="col", class_="text" if h in ("Symbol", "Action", HEADS[-1]) else None) for h in HEADS)
-    bodies = (_entry(e) for e in entries)
+    bodies = (_entry(e, opened=i == 0 and len(entries) <= FOLD_ABOVE) for i, e in enumerate(entries))
     table = node(
         "table",
         node("caption", "One recommendation per symbol"),
@@ -50,7 +52,7 @@ def _table(entries: Sequence[Mapping[str, Any]]) -> Markup:
     return node("div", table, class_="scroll", tabindex="0")
 
 
-def _entry(entry: Mapping[str, Any]) -> Markup:
+def _entry(entry: Mapping[str, Any], opened: bool) -> Markup:
     cells = (
         node("th", node("b", entry["symbol"]), _about(entry), scope="row", class_="text"),
         node("td", action(entry["action"]), class_="text", data_label=HEADS[1]),
@@ -62,7 +64,7 @@ def _entry(entry: Mapping[str, Any]) -> Markup:
         node("td", _interval(entry), data_label=HEADS[7]),
         node("td", outlook(entry), class_="text wide", data_label=HEADS[8]),
     )
-    why = node("tr", node("td", _reasons(entry), colspan=len(HEADS), class_="text why"))
+    why = node("tr", node("td", _reasons(entry, opened), colspan=len(HEADS), class_="text why"))
     return node("tbody", node("tr", *cells), why, class_=entry["action"].lower())
 
 
@@ -90,7 +92,9 @@ def outlook(entry: Mapping[str, Any]) -> Markup:
     for name, value in (("stop", entry["stop"]), ("target", entry["target"])):
         if not is_missing(value):
             parts.append(node("i", class_=name, style=f"left:{axis.share(value):.1f}%"))
-    said = f"90 % between {price(low)} and {price(high)}, median {price(found['median'])}, entry {price(entry['entry'])}"
+    said = (
+        f"90 % between {price(low)} and {price(high)}, median {price(found['median'])}, entry {price(entry['entry'])}"
+    )
     return node("span", *parts, class_="outlook", role="img", aria_label=said, title=said)
 
 
@@ -110,14 +114,14 @@ def _about(entry: Mapping[str, Any]) -> Markup:
 
 
 def _confidence(entry: Mapping[str, Any]) -> Markup:
-    event = f"calibrated probability of: {entry['event']} ({bars(entry['horizon_bars'])})"
+    event = f"calibrated probability of {words(entry['event'])} ({bars(entry['horizon_bars'])})"
     return shown(entry["confidence"], percent(1), NO_FORECAST, title=event)
 
 
 def _weight(entry: Mapping[str, Any]) -> Markup:
     if not entry["weight"]:
         return missing("nothing to open")
-    shares = "" if is_missing(entry["shares"]) else f"{entry['shares']:,.10g} shares"
+    shares = "" if is_missing(entry["shares"]) else f"{quantity(entry['shares'])} shares"
     bound = f"size set by {words(entry['bound_by'])}" if entry.get("bound_by") else None
     return together([shown(entry["weight"], percent(1), title=bound), node("small", shares)])
 
@@ -130,12 +134,12 @@ def _interval(entry: Mapping[str, Any]) -> Markup:
     return together([node("span", f"{price(pair[0])} – {price(pair[1])}", class_="nowrap"), after])
 
 
-def _reasons(entry: Mapping[str, Any]) -> Markup:
+def _reasons(entry: Mapping[str, Any], opened: bool) -> Markup:
     first, *others = entry["reasons"] or ["no reason was recorded"]
     if not others:
         return node("p", first)
     points = together(node("li", reason) for reason in others)
-    return node("details", node("summary", first), node("ul", points))
+    return node("details", node("summary", first), node("ul", points), open="" if opened else None)
 
 
 def _csv(entries: Sequence[Mapping[str, Any]]) -> Markup:

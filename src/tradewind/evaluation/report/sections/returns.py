@@ -9,7 +9,7 @@ import numpy as np
 
 from tradewind.evaluation.report.calendar import Fall, MonthTable, monthly_returns, worst_falls
 from tradewind.evaluation.report.formats import change, decimal, is_missing, missing, money, percent, shown, words
-from tradewind.evaluation.report.markup import Markup, empty, figure, node, section, together
+from tradewind.evaluation.report.markup import Markup, empty, figure, node, section
 from tradewind.evaluation.report.metrics import FIGURES, explained, formula, sample_size
 from tradewind.evaluation.report.plot import Plot, legend
 from tradewind.evaluation.report.scales import Array, Scale, around, milliseconds, spaced
@@ -27,8 +27,8 @@ def returns(record: TrackRecord) -> Markup:
     """Return the chapter on money."""
     period = record.result["period"]
     lead = (
-        f"Traded out-of-sample from {period['out_of_sample_from']} to {period['to']}: every forecast came from a model that "
-        "had never seen the bar. Decided at a close, filled at the next open or later."
+        f"Traded out-of-sample from {period['out_of_sample_from']} to {period['to']}: every forecast came from a model "
+        "that had never seen the bar. Decided at a close, filled at the next open or later."
     )
     both = node(
         "div",
@@ -67,6 +67,8 @@ def equity_chart(record: TrackRecord) -> Markup:
         f"Grey: in-sample, from {record.result['period']['from']} on, where models only learn. White: out-of-sample. "
         "Below: how far under its last peak the book stood (red) and equal holding (dashed)."
     )
+    if _is_log(lines):
+        caption += " Logarithmic scale: equal heights are equal growth."
     return figure("Equity and drawdown", legend(*names), upper, lower, caption=caption, class_="wide")
 
 
@@ -102,7 +104,9 @@ def robustness(result: Mapping[str, Any]) -> Markup:
     """Return the table of the variants: one bar later, doubled costs."""
     record = result["track_record"]
     names = {"delay_1": "One bar later", "double_costs": "Doubled costs"}
-    table = Table("robustness", "The result under harder terms", [Column("Variant"), Column("Sharpe"), Column("A year")])
+    table = Table(
+        "robustness", "The result under harder terms", [Column("Variant"), Column("Sharpe"), Column("Annual return")]
+    )
     for name, row in {"As decided": record, **result["robustness"]}.items():
         sharpe = shown(row["sharpe"], decimal(2), title=explained("sharpe", record["bars"]))
         cells = [names.get(name, words(name)), sharpe, change(row["annual_return"], percent(1))]
@@ -122,7 +126,9 @@ def all_figures(record: TrackRecord) -> Markup:
         table.add([about.label, value, f"{size:,}", formula(name)], [about.label, found.get(name), size, formula(name)])
     _add_intervals(table, found)
     _add_baselines(table, found)
-    return node("details", node("summary", "Every figure, with its formula and sample size"), table.render(), class_="card")
+    return node(
+        "details", node("summary", "Every figure, with its formula and sample size"), table.render(), class_="card"
+    )
 
 
 def _add_intervals(table: Table, found: Mapping[str, Any]) -> None:
@@ -147,10 +153,9 @@ def _add_baselines(table: Table, found: Mapping[str, Any]) -> None:
             table.add(cells, [label, value, found["bars"], formula(name)])
 
 
-def _equity(axis: Scale, times: Array, start: int, lines: Mapping[str, Array]) -> Markup:
-    values = np.concatenate(list(lines.values()))
-    log = bool(np.nanmin(values) > 0 and np.nanmax(values) > 3 * np.nanmin(values))
-    plot = Plot(axis, around(values, log=log), label="Equity of the book and its baselines", height=300, class_="ends")
+def _equity(axis: Scale, times: Array, start: int, lines: dict[str, Array]) -> Markup:
+    scale = around(*lines.values(), log=_is_log(lines))
+    plot = Plot(axis, scale, label="Equity of the book and its baselines", height=300, class_="ends upper")
     _shade(plot, axis, float(times[start]))
     plot.axis_y(money)
     for kind in reversed(lines):
@@ -159,10 +164,14 @@ def _equity(axis: Scale, times: Array, start: int, lines: Mapping[str, Array]) -
     for (kind, v), top in zip(lines.items(), places, strict=True):
         plot.tag(100, top, money(float(v[-1])), f"right {kind}")
     plot.tag(0.6, 3, "in-sample", "below")
-    plot.axis_time()
     plot.hover("0")
-    scale_words = node("p", "Logarithmic scale: equal heights are equal growth.", class_="aside") if log else None
-    return together([plot.render(), scale_words])
+    return plot.render()
+
+
+def _is_log(lines: Mapping[str, Array]) -> bool:
+    """Return whether growth is large enough for a logarithmic scale (and nothing went broke)."""
+    lowest, highest = min(float(v.min()) for v in lines.values()), max(float(v.max()) for v in lines.values())
+    return lowest > 0 and highest > 3 * lowest
 
 
 def _under_water(axis: Scale, times: Array, start: int, lines: Mapping[str, Array]) -> Markup:

@@ -23,7 +23,10 @@ def targets(rows: Sequence[Mapping[str, Any]]) -> Markup:
         sign, kind = SIGNS[row["verdict"]]
         badge = node("span", f"{sign} {row['verdict']}", class_=f"badge {kind}")
         measured = shown(row["measured"], decimal(3), "there is nothing to measure it against")
-        table.add([row["target"], measured, _interval(row["ci"]), badge], [row["target"], row["measured"], _plain(row["ci"]), row["verdict"]])
+        table.add(
+            [row["target"], measured, _interval(row["ci"]), badge],
+            [row["target"], row["measured"], _plain(row["ci"]), row["verdict"]],
+        )
     return section("targets", "Targets", lead, figure("Met, not met, cannot tell", table.render(), class_="wide"))
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradewind.evaluation.report.formats import arrow, change, decimal, money, percent, price, words
-from tradewind.evaluation.report.markup import Markup, empty, figure, node, section, together
+from tradewind.evaluation.report.formats import arrow, change, decimal, money, percent, price, quantity, words
+from tradewind.evaluation.report.markup import Markup, empty, figure, node, section
 from tradewind.evaluation.report.plot import Plot, legend
 from tradewind.evaluation.report.scales import around, milliseconds
 from tradewind.evaluation.report.sections.forecasts import meters
@@ -44,14 +44,18 @@ def exposure(record: TrackRecord) -> Markup:
     plot = Plot(around(times, margin=0), around([0.0], gross, net, margin=0.04), label="Exposure over time", height=170)
     plot.axis_y(percent(0), 4)
     known = np.isfinite(net)
+    long_only = bool(np.array_equal(gross[known], net[known]))
     plot.area(times[known], 0.0, net[known], "s1-fill soft")
     plot.line(times, net, "s1", "net")
-    plot.line(times, gross, "s2", "gross")
+    if not long_only:
+        plot.line(times, gross, "s2", "gross")
     plot.level(0, "zero")
     plot.axis_time()
     plot.hover("0%")
-    key = legend(("s1", "net: long less short"), ("s2", "gross: long plus short"))
-    return figure("Exposure", key, plot.render(), caption="Positions as a share of equity at each close.", class_="wide")
+    key = None if long_only else legend(("s1", "net: long less short"), ("s2", "gross: long plus short"))
+    return figure(
+        "Exposure", key, plot.render(), caption="Positions as a share of equity at each close.", class_="wide"
+    )
 
 
 def costs(record: TrackRecord) -> Markup:
@@ -90,7 +94,7 @@ def trades(record: TrackRecord) -> Markup:
     saved = closed.select(CSV).tail(SAVED_TRADES).with_columns(_text_times()).rows()
     note = f"The last {min(len(closed), SHOWN_TRADES)} of {len(closed):,}; the CSV file holds "
     note += "all of them." if len(closed) <= SAVED_TRADES else f"the last {SAVED_TRADES:,}."
-    return figure("Trades", table.alone(), download("trades", CSV, saved), caption=note, class_="wide")
+    return figure("Trades", table.alone(tall=True), download("trades", CSV, saved), caption=note, class_="wide")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -100,7 +104,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{arrow(side)} {row['side']}",
         str(row["entry_time"])[:10],
         str(row["exit_time"])[:10],
-        f"{row['quantity']:,.6g}" if row["quantity"] < 1000 else money(row["quantity"]),
+        quantity(row["quantity"]),
         price(row["entry_price"]),
         price(row["exit_price"]),
         decimal(2)(row["costs"]),

@@ -14,6 +14,7 @@ from tradewind.evaluation.report.formats import (
     missing,
     money,
     percent,
+    probability,
     shown,
     words,
 )
@@ -55,9 +56,16 @@ def red_flags(flags: list[Mapping[str, Any]]) -> Markup:
     """Return what makes the result less believable."""
     if not flags:
         return node("p", "✓ No red flags were found.", class_="flags none")
-    entries = (node("li", node("b", words(f["code"]).capitalize()), " ", f["message"]) for f in flags)
+    entries = (node("li", *_flag(f["code"], f["message"])) for f in flags)
     title = f"⚑ {len(flags)} red flag{'s' if len(flags) != 1 else ''}"
     return node("div", node("h3", title), node("ul", together(entries)), class_="flags")
+
+
+def _flag(code: str, message: str) -> list[str]:
+    name = words(code)
+    if name == message:
+        return [message]
+    return [node("b", f"{name[:1].upper()}{name[1:]}".replace("pbo", "PBO")), ": ", message]
 
 
 def _tiles(result: Mapping[str, Any], capital: float) -> list[Markup]:
@@ -65,7 +73,7 @@ def _tiles(result: Mapping[str, Any], capital: float) -> list[Markup]:
     return [
         _annual_return(record),
         _sharpe(record),
-        _tile("deflated_sharpe", "Deflated Sharpe", record, percent(0), _deflated_words(record)),
+        _tile("deflated_sharpe", "Deflated Sharpe", record, probability, _deflated_words(record)),
         _pbo(record),
         _tile("trials", "Trials counted", record, count, "every configuration tried in this lineage, by itself"),
         _costs(record, capital),
@@ -93,10 +101,11 @@ def _annual_return(record: Mapping[str, Any]) -> Markup:
 def _sharpe(record: Mapping[str, Any]) -> Markup:
     low, high = record["sharpe_ci"]
     level = percent(0)(record.get("confidence_level", 0.95))
+    hold = together([node("i", class_="swatch"), "holding all equally ", shown(record["baseline_sharpe"], decimal(2))])
     span = "no interval: too little moved"
     if not is_missing(low):
-        span = f"{level} interval {decimal(2)(low)} to {decimal(2)(high)}; holding {_two(record['baseline_sharpe'])}"
-    below = together([_whisker(record), node("span", span)])
+        span = f"{level} interval {decimal(2)(low)} to {decimal(2)(high)}"
+    below = together([_whisker(record), node("span", span, node("br"), hold)])
     return _box("Sharpe ratio", shown(record["sharpe"], decimal(2)), below, explained("sharpe", record["bars"]))
 
 
@@ -127,7 +136,9 @@ def _deflated_words(record: Mapping[str, Any]) -> str:
 def _pbo(record: Mapping[str, Any]) -> Markup:
     reason = record.get("pbo_reason") or "not computed"
     below = f"none: {reason}" if record["pbo"] is None else "chance that the best configuration is overfitted"
-    return _box("Overfitting (PBO)", shown(record["pbo"], percent(0), reason), below, explained("pbo", record["trials"]))
+    return _box(
+        "Overfitting (PBO)", shown(record["pbo"], percent(0), reason), below, explained("pbo", record["trials"])
+    )
 
 
 def _costs(record: Mapping[str, Any], capital: float) -> Markup:
@@ -149,7 +160,9 @@ def _coverage(coverage: Mapping[str, Mapping[str, Any]]) -> Markup:
             node("span", bars(horizon)),
             node("b", shown(row["realised"], percent(1))),
             class_="held",
-            title=f"{FORECAST_FORMULAS['coverage']}; n = {row['n']:,}" if row.get("n") else FORECAST_FORMULAS["coverage"],
+            title=f"{FORECAST_FORMULAS['coverage']}; n = {row['n']:,}"
+            if row.get("n")
+            else FORECAST_FORMULAS["coverage"],
         )
         for horizon, row in coverage.items()
     ]
@@ -162,7 +175,3 @@ def _coverage(coverage: Mapping[str, Mapping[str, Any]]) -> Markup:
 def _drawdown_words(record: Mapping[str, Any]) -> Markup:
     hold = shown(record["baselines"]["equal_weight"]["max_drawdown"], percent(1))
     return together(["deepest fall from a peak; holding all names ", hold])
-
-
-def _two(value: Any) -> str:
-    return "–" if is_missing(value) else decimal(2)(value)
