@@ -54,6 +54,14 @@ def money(value: float) -> str:
     return decimal(0)(value)
 
 
+def short_money(value: float) -> str:
+    """Return an amount for an axis: thousands as k, millions as M."""
+    for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            return _minus(f"{value / unit:.4g}") + letter
+    return decimal(0)(value)
+
+
 def count(value: float) -> str:
     """Return a whole number."""
     return f"{int(value):,}"

@@ -95,9 +95,9 @@ class Plot:
             )
 
     def axis_x(self, ticks: Iterable[Tick], title: str | None = None) -> None:
-        """Label places below; every second label gives way on a phone."""
+        """Label places below; every second one gives way on a phone, unless it says something else than the others."""
         for i, (value, text) in enumerate(ticks):
-            kind = "tick x" if i % 2 == 0 else "tick x odd"
+            kind = "tick x odd" if i % 2 and text[0].isdigit() else "tick x"
             self._labels.append(node("span", text, class_=kind, style=f"left:{self.x.share(value):.2f}%"))
         if title is not None:
             self._labels.append(node("span", title, class_="axis-title"))

@@ -204,7 +204,9 @@ def meters(values: Mapping[str, float], how: Format, kind: str = "s1") -> Markup
             "li",
             node("span", words(name), class_="name", title=name),
             node(
-                "span", node("i", class_=f"meter {kind}", style=f"width:{abs(v) / longest * 100:.1f}%"), class_="track"
+                "span",
+                node("i", class_=f"meter {kind if v >= 0 else 's2'}", style=f"width:{abs(v) / longest * 100:.1f}%"),
+                class_="track",
             ),
             node("span", how(v), class_="figure"),
         )

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tradewind.evaluation.report.calendar import Fall, MonthTable, monthly_returns, worst_falls
-from tradewind.evaluation.report.formats import change, decimal, is_missing, missing, money, percent, shown, words
+from tradewind.evaluation.report.formats import (
+    change,
+    decimal,
+    is_missing,
+    missing,
+    money,
+    percent,
+    short_money,
+    shown,
+    words,
+)
 from tradewind.evaluation.report.markup import Markup, empty, figure, node, section
 from tradewind.evaluation.report.metrics import FIGURES, explained, formula, sample_size
 from tradewind.evaluation.report.plot import Plot, legend
@@ -64,7 +74,8 @@ def equity_chart(record: TrackRecord) -> Markup:
     upper, lower = _equity(axis, times, start, lines), _under_water(axis, times, start, lines)
     names = [(kind, LINES[kind]) for kind in lines]
     caption = (
-        f"Grey: in-sample, from {record.result['period']['from']} on, where models only learn. White: out-of-sample. "
+        f"Shaded: in-sample, from {record.result['period']['from']} on, where models only learn; the rest is "
+        "out-of-sample. "
         "Below: how far under its last peak the book stood (red) and equal holding (dashed)."
     )
     if _is_log(lines):
@@ -157,7 +168,7 @@ def _equity(axis: Scale, times: Array, start: int, lines: dict[str, Array]) -> M
     scale = around(*lines.values(), log=_is_log(lines))
     plot = Plot(axis, scale, label="Equity of the book and its baselines", height=300, class_="ends upper")
     _shade(plot, axis, float(times[start]))
-    plot.axis_y(money)
+    plot.axis_y(short_money)
     for kind in reversed(lines):
         plot.line(times[start:], lines[kind], kind, LINES[kind])
     places = spaced([100 - plot.y.share(float(v[-1])) for v in lines.values()], gap=5.6, low=2, high=98)
