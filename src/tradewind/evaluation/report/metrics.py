@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tradewind.evaluation.report.formats import Format, count, decimal, money, percent, probability
+from tradewind.evaluation.report.formats import Format, count, decimal, money, p_value, percent, probability
 
 RETURNS, TRADES = "bars", "trades"
 """Keys of the track record that hold the sample sizes."""
@@ -79,6 +79,12 @@ FIGURES: dict[str, Figure] = {
     "turnover": Figure("Turnover, a year", decimal(1)),
     "exposure": Figure("Average gross exposure", percent(1)),
     "final_equity": Figure("Final equity", money, formula="cash plus positions at their last close"),
+    "capacity": Figure(
+        "Capacity, start capital",
+        money,
+        sample=TRADES,
+        formula="start capital at which one fill in twenty would reach the largest share of a bar's volume allowed",
+    ),
     "ambiguous_bars": Figure(
         "Bars that held stop and target",
         count,
@@ -86,9 +92,27 @@ FIGURES: dict[str, Figure] = {
     ),
 }
 
+SCORES: dict[str, tuple[str, Format]] = {
+    "pinball": ("Pinball loss", decimal(5)),
+    "pinball_skill": ("Skill against naive", percent(1)),
+    "dm_p": ("p", p_value),
+    "confidence_set_p": ("Best set p", p_value),
+    "crps": ("CRPS", decimal(5)),
+    "coverage_80": ("80 % held", percent(1)),
+    "ic": ("IC", decimal(3)),
+    "rank_ic": ("Rank IC", decimal(3)),
+    "rank_ic_t": ("t", decimal(1)),
+    "icir": ("ICIR", decimal(2)),
+    "directional_accuracy": ("Direction right", percent(1)),
+}
+"""Scores of a forecast: heading and format, in the order of the table."""
+
 FORECAST_FORMULAS = {
     "pinball": "mean over quantile levels p of max(p·e, (p − 1)·e), e = outcome − quantile; log returns",
     "pinball_skill": "1 − own pinball loss / the naive forecast's, on the dates both forecast",
+    "crps": "continuous ranked probability score: twice the pinball loss over all levels; log returns",
+    "confidence_set_p": "model confidence set (Hansen, Lunde & Nason 2011): above 0.10 it may be the best of all",
+    "coverage_80": "share of outcomes between the 10 % and the 90 % quantile",
     "dm_p": "Diebold–Mariano on date means, HAC variance as long as the horizon; chance of so large a gain by luck",
     "rank_ic_t": "mean / HAC standard error of the rank IC by date, as long as the horizon",
     "coverage": "share of outcomes inside the central interval, all symbols and dates alike",
@@ -102,7 +126,7 @@ def formula(name: str) -> str:
     known = formulas()
     if name in FORECAST_FORMULAS:
         return FORECAST_FORMULAS[name]
-    aliases = {"rank_ic": "rank_information_coefficient"}
+    aliases = {"rank_ic": "rank_information_coefficient", "ic": "information_coefficient"}
     figure = FIGURES.get(name)
     key = aliases.get(name, name) if figure is None else figure.registered or name
     return known.get(key, "") if figure is None or not figure.formula else figure.formula

@@ -14,6 +14,7 @@ from tradewind.evaluation.report.formats import (
     change,
     count,
     decimal,
+    is_missing,
     p_value,
     percent,
     shown,
@@ -21,7 +22,7 @@ from tradewind.evaluation.report.formats import (
 )
 from tradewind.evaluation.report.importance import Influence, influences
 from tradewind.evaluation.report.markup import Markup, empty, figure, node, section
-from tradewind.evaluation.report.metrics import formula
+from tradewind.evaluation.report.metrics import SCORES, formula
 from tradewind.evaluation.report.plot import Plot, legend
 from tradewind.evaluation.report.scales import Array, Scale, around, milliseconds
 from tradewind.evaluation.report.sections import calibration
@@ -56,33 +57,25 @@ def forecasts(record: TrackRecord) -> Markup:
         *importance(record),
     ]
     grid = node("div", *pictures, class_="grid")
-    return section(
-        "forecasts", "Forecasts", lead, quality(record.result["forecast_quality"]), calibration.coverage(record), grid
-    )
+    return section("forecasts", "Forecasts", lead, quality(record.result), calibration.coverage(record), grid)
 
 
-def quality(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Markup:
+def quality(result: Mapping[str, Any]) -> Markup:
     """Return the table of scores, one row a model and horizon."""
-    names = ("pinball", "pinball_skill", "dm_p", "rank_ic", "rank_ic_t", "directional_accuracy")
-    titles = ("Pinball loss", "Skill against naive", "p", "Rank IC", "t", "Direction right")
-    figures = [Column(title, hint=formula(name)) for name, title in zip(names, titles, strict=True)]
-    shown_table = Table(
+    rows = [(m, i, h, row) for m, hs in result["forecast_quality"].items() for i, (h, row) in enumerate(hs.items())]
+    names = [name for name in SCORES if any(name in row for *_, row in rows)]
+    figures = [Column(SCORES[name][0], hint=formula(name)) for name in names]
+    table = Table(
         "forecast_quality",
         "Scores of every model and horizon",
-        [Column("Model", text=True), Column("Bars ahead"), *figures, Column("n", hint="forecasts with an outcome")],
+        [Column("Model", text=True), Column("Bars"), *figures, Column("n", hint="forecasts with an outcome")],
     )
-    for model, horizons in table.items():
-        for i, (horizon, row) in enumerate(horizons.items()):
-            cells = [
-                node("span", words(model), class_="again" if i else None),
-                horizon,
-                *(_score(name, row) for name in names),
-                count(row["n"]),
-            ]
-            first = "group" if i == 0 else None
-            shown_table.add(cells, [model, horizon, *(row[n] for n in names), row["n"]], first)
+    for model, i, horizon, row in rows:
+        title = node("span", words(model), class_="again" if i else None)
+        cells = [title, horizon, *(_score(name, row) for name in names), count(row["n"])]
+        table.add(cells, [model, horizon, *(row.get(n) for n in names), row["n"]], None if i else "group")
     caption = "Lower pinball loss is better; positive skill beats the naive forecast; p is the chance of that by luck."
-    return figure("Scores", shown_table.render(), caption=caption, class_="wide")
+    return figure("Scores", table.render(), _superior_ability(result), caption=caption, class_="wide")
 
 
 def rank_correlations(record: TrackRecord) -> dict[int, Array]:
@@ -226,20 +219,24 @@ def histogram(shares: Array, edges: Array, label: str, how: Format, kind: str = 
     return plot
 
 
+def _superior_ability(result: Mapping[str, Any]) -> Markup | None:
+    """Say how likely it is that the best of the models only looks better than the naive one."""
+    found = {h: p for h, p in result.get("superior_ability_p", {}).items() if not is_missing(p)}
+    if not found:
+        return None
+    said = "; ".join(f"{bars(h)} ahead {p_value(p)}" for h, p in found.items())
+    return node("p", f"Chance that no model is better than the naive one (Hansen's SPA, 2005): {said}.", class_="aside")
+
+
 def _score(name: str, row: Mapping[str, Any]) -> Markup:
-    hint = f"{formula(name)}; n = {row['n']:,}"
     if name == "pinball_skill":
-        return change(row[name], percent(1))
-    if name == "dm_p":
-        return shown(row[name], p_value, "this is the naive forecast itself", hint)
-    formats = {
-        "pinball": decimal(5),
-        "rank_ic": decimal(3),
-        "rank_ic_t": decimal(1),
-        "directional_accuracy": percent(1),
+        return change(row.get(name), percent(1))
+    reasons = {
+        "dm_p": "this is the naive forecast itself, or as good as it",
+        "confidence_set_p": "too few dates to compare the models",
     }
-    reason = "the naive forecast has no direction, or too few symbols" if name != "pinball" else "nothing was forecast"
-    return shown(row[name], formats[name], reason, hint)
+    reason = reasons.get(name, "the forecast has no direction, or there are too few symbols on a date")
+    return shown(row.get(name), SCORES[name][1], reason, f"{formula(name)}; n = {row['n']:,}")
 
 
 def _rank_by_date(values: Array) -> Array:

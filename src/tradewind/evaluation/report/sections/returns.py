@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tradewind.evaluation.backtest import TrackRecord
 
 LINES = {"book": "The book, after costs", "equal": "Holding all names equally", "index": "The index"}
+SAMPLE_KEYS = frozenset({"bars", "confidence_level"})
 IN_SAMPLE_SHARE = 0.12
 """Part of the picture that the years of pure learning may take."""
 
@@ -135,6 +136,7 @@ def all_figures(record: TrackRecord) -> Markup:
         reason = str(found.get("pbo_reason") or "") if name == "pbo" else ""
         value = shown(found.get(name), about.how, reason or "not defined for this sample", explained(name, size))
         table.add([about.label, value, f"{size:,}", formula(name)], [about.label, found.get(name), size, formula(name)])
+    _add_unknown(table, found)
     _add_intervals(table, found)
     _add_baselines(table, found)
     return node(
@@ -142,10 +144,18 @@ def all_figures(record: TrackRecord) -> Markup:
     )
 
 
+def _add_unknown(table: Table, found: Mapping[str, Any]) -> None:
+    """Add figures that this page knows no words for: a new metric shows itself."""
+    for name, value in found.items():
+        if name not in FIGURES and name not in SAMPLE_KEYS and isinstance(value, int | float):
+            table.add([words(name), shown(value, decimal(4)), "–", formula(name)], [name, value, None, formula(name)])
+
+
 def _add_intervals(table: Table, found: Mapping[str, Any]) -> None:
     level = percent(0)(found.get("confidence_level", 0.95))
     how = f"stationary bootstrap (Politis & Romano 1994), {level}"
-    for name, key in (("Sharpe interval", "sharpe_ci"), ("Sharpe over equal holding, interval", "excess_sharpe_ci")):
+    excess = "Sharpe over equal holding at the same risk, interval"
+    for name, key in (("Sharpe interval", "sharpe_ci"), (excess, "excess_sharpe_ci")):
         low, high = found[key]
         value = missing("too little moved") if is_missing(low) else f"{decimal(2)(low)} to {decimal(2)(high)}"
         table.add([name, value, f"{found['bars']:,}", how], [name, f"{low} to {high}", found["bars"], how])
