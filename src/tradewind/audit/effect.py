@@ -19,6 +19,10 @@ FOLDS = 5
 #: A part of the sample is judged alone only from this many rows on.
 FEWEST_ROWS_ALONE = 60
 _TINY = 1e-300
+#: Residuals below this share of a column's spread are rounding.
+_ROUNDING = 1e-7
+#: Rows this many robust standard deviations off are left out of a fit, if they are few.
+_FAR, _MOST_FAR = 8.0, 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,9 +177,21 @@ class Past:
         part = values[known] - values[known].mean()
         rest = part - basis @ (basis.T @ part)
         rest -= basis @ (basis.T @ rest)
-        if float(rest.std()) > 1e-7 * max(float(part.std()), _TINY):
-            out[known] = rest
+        rest = self._despite_outliers(part, rest, known)
+        if float(rest.std()) > _ROUNDING * max(float(part.std()), _TINY):
+            out[known] = np.where(np.abs(rest) > _ROUNDING * float(part.std()), rest, 0.0)
         return out
+
+    def _despite_outliers(self, part: FloatArray, rest: FloatArray, known: BoolArray) -> FloatArray:
+        """Fit once more without the few rows that lie far off, so that they do not bend the fit of all others."""
+        middle = np.median(rest)
+        width = 1.4826 * np.median(np.abs(rest - middle))
+        far = np.abs(rest - middle) > _FAR * width
+        if width < 0.1 * float(rest.std()) or not 0 < int(far.sum()) <= _MOST_FAR * len(rest):
+            return rest
+        controls = self._controls[known]
+        fit = np.linalg.lstsq(controls[~far], part[~far], rcond=1e-10)[0]
+        return np.asarray(part - controls @ fit)
 
     def _basis(self, known: BoolArray) -> FloatArray:
         key = np.packbits(known).tobytes()

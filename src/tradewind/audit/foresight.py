@@ -49,11 +49,11 @@ def questions(table: UserTable, price: str, *, max_lead: int, guilty: float) -> 
     """Return the questions about future returns and about their size.
 
     Returns are log returns from row to row of a symbol; one-bar returns up to ``max_lead`` bars ahead and
-    cumulative ones up to three times that.
+    cumulative ones over ``SPANS``, none over more than an eighth of the rows.
     """
     log_price = np.log(table.series(price))
     returns = log_price - shift(log_price, 1, table.group)
-    reach = min(table.times.size // table.symbols // 8, 3 * max_lead)
+    reach = table.times.size // table.symbols // 8
     order = np.argsort(table.times, kind="stable")
     times, columns = np.unique(table.times).size, len(table.columns)
     relative = within(log_price, table, centre_only=True)
@@ -118,8 +118,10 @@ def forms(values: FloatArray, table: UserTable) -> list[FloatArray]:
     return [within(shape, table) for shape in shapes]
 
 
-def runs_backward(values: FloatArray, table: UserTable, price: str) -> bool:
-    """Return whether a column departs from the price step by step, as only an average taken from the end can.
+def runs_backward(values: FloatArray, table: UserTable, price: str) -> float:
+    """Return the share of a column's steps that lead away from the price, as only in an average from the end.
+
+    0 below ``RUNNING_AWAY``.
 
     An exponential average that starts at the last row obeys ``x[t] = a p[t] + (1 - a) x[t + 1]``, so that its
     distance from the price *grows* by a fixed share each row. An average of the past is drawn to the price; a
@@ -127,14 +129,14 @@ def runs_backward(values: FloatArray, table: UserTable, price: str) -> bool:
     """
     one = values[:, 0]
     if values.shape[1] != 1 or not float(np.nanmin(one)) > 0.0:
-        return False
+        return 0.0
     x, gap = np.log(one), np.log(one / table.series(price))
     step, before = x - shift(x, 1, table.group), shift(gap, 1, table.group)
     known = np.isfinite(step) & np.isfinite(before)
     if int(known.sum()) < FEWEST_BARS or step[known].std() < 1e-9 or before[known].std() < 1e-9:
-        return False
+        return 0.0
     together = float(np.corrcoef(normal_scores(step[known]), normal_scores(before[known]))[0, 1])
-    return together > 0.0 and together**2 >= RUNNING_AWAY
+    return together**2 if together > 0.0 and together**2 >= RUNNING_AWAY else 0.0
 
 
 def within(values: FloatArray, table: UserTable, *, centre_only: bool = False) -> FloatArray:

@@ -24,7 +24,7 @@ LIMITS = (
     "universe leave no trace in it, and knowledge of things unrelated to the price or target is not looked for. "
     "`tradewind audit PLAYBOOK` recomputes instead of looking."
 )
-_BACKWARD = "its distance from the price grows as that of an average from the end"
+_BACKWARD = "it leaves the price as only an average taken from the last row does"
 Progress = Callable[[str, int, int], None]
 
 
@@ -118,7 +118,7 @@ def audit_frame(
     price: str | None = None,
     target: str | None = None,
     symbol: str | None = None,
-    max_lead: int = 20,
+    max_lead: int = 30,
     guilty: float = GUILTY,
     progress: Progress | None = None,
 ) -> FrameAudit:
@@ -135,7 +135,8 @@ def audit_frame(
         Column of the moment at which each row is said to be known.
     price
         Find columns that know returns of this price after their row: one bar up to ``max_lead`` bars ahead,
-        cumulative up to three times that, and (at a higher bar) the size of those returns.
+        cumulative up to 60 bars ahead (never more than an eighth of the rows), and (at a higher bar) the size of
+        those returns.
     target
         Find columns that determine this column in the same row beyond what earlier rows say.
     symbol
@@ -194,8 +195,8 @@ class _Bench:
             backward = foresight.runs_backward(table.columns[name], table, price)
             for question in questions:
                 suspicion = question.put_to(name, shapes)
-                if suspicion is not None and backward and question is questions[0]:
-                    suspicion = replace(suspicion, guilty=True, how=f"{suspicion.how}; {_BACKWARD}")
+                if suspicion is not None and backward and question is questions[0] and not suspicion.guilty:
+                    suspicion = replace(suspicion, guilty=True, effect=backward, how=_BACKWARD)
                 self._note(suspicion, table, question)
         self._examined.update(names)
         innocent = {n: nowcast.form(table.columns[n], table) for n in names if n not in self._leaks}
@@ -281,6 +282,8 @@ def _leak(suspicion: Suspicion, table: UserTable, question: Question) -> Leak:
         f"explains {suspicion.effect:.0%} of {suspicion.aim.text} beyond the past{where} "
         f"({suspicion.how}, {suspicion.sigmas:.0f} standard errors)"
     )
+    if suspicion.how == _BACKWARD:
+        evidence = f"its distance from the price explains {suspicion.effect:.0%} of its next step: {_BACKWARD}"
     return Leak(suspicion.column, suspicion.aim.lead, round(suspicion.effect, 4), evidence, first, last)
 
 

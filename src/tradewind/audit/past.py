@@ -11,7 +11,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 #: Rows of data for each control, so that small tables are not explained by their controls.
-ROWS_PER_CONTROL = 12
+ROWS_PER_CONTROL = 15
 
 
 def shift(values: FloatArray, by: int, group: IntArray) -> FloatArray:

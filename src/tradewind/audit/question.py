@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,9 @@ ROWS_PER_BAR_OF_SPAN = 40
 #: Overlapping returns over several bars count at most this often in a stretch as long as one of them: slow
 #: columns look quicker than they are once the controls have been taken out.
 MOST_PAIRS_PER_SPAN = 2.0
+#: Further standard errors asked of a slow column: beside a price that wanders, any trend seems to know where the
+#: price will return to (Dickey and Fuller 1979).
+SLOW, PATIENCE = 0.97, 3.0
 _ACF_LAGS = 100
 
 
@@ -61,6 +63,15 @@ class Suspicion:
     how: str
     first: int
     last: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """One form of one column: its independent rows for each aim, and the further standard errors asked of it."""
+
+    column: str
+    rows: FloatArray
+    patience: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,22 +140,22 @@ class Question:
         rest = self.past.beyond(form)
         if not np.isfinite(rest).any():
             return []
-        acf = effect.autocorrelation(rest, _ACF_LAGS)
         x = effect.clipped(rest)[self.order]
         ranks = effect.normal_scores(x)
         starts = effect.blocks_of(len(x))
         straight = effect.moments(x, self.answers, starts)
         ranked = effect.moments(ranks, self.scores, starts)
-        rows = self._independent(straight.n.sum(axis=0), acf)
-        looks = [self._whole(column, straight, rows, x, self.answers, "straight line")]
-        looks.append(self._whole(column, ranked, rows, ranks, self.scores, "ranks"))
+        n, own = straight.n.sum(axis=0), effect.autocorrelation(form, _ACF_LAGS)
+        rows = self._independent(n, effect.autocorrelation(rest, _ACF_LAGS))
+        look = _Look(column, rows, PATIENCE if own[0] > SLOW else 0.0)
+        looks = [self._judged(look, effect.explained_unseen(straight), "straight line", (x, self.answers))]
+        looks.append(self._judged(look, effect.explained_unseen(ranked), "ranks", (ranks, self.scores)))
         if curve:
+            bent = replace(look, rows=np.minimum(rows, self._independent(n, own)))
             share = effect.explained_by_bins(form[self.order], self.scores, starts)
-            few = self._independent(straight.n.sum(axis=0), effect.autocorrelation(form, _ACF_LAGS))
-            looks.append(self._judged(column, share, np.minimum(rows, few), "curve", None))
+            looks.append(self._judged(bent, share, "curve", None))
         lively = effect.moments(np.where(_resting(form)[self.order], np.nan, ranks), self.scores, starts)
-        looks += self._parts(column, lively, rows, ranks)
-        return looks
+        return looks + self._parts(look, lively, ranks)
 
     def _independent(self, n: FloatArray, acf: FloatArray) -> FloatArray:
         """Return the independent pairs that remain: fewer for slow columns, crowds of symbols and many controls."""
@@ -155,34 +166,32 @@ class Question:
         rows = rows if crowd <= 1.5 else rows / (1.0 + 0.3 * (crowd - 1.0))
         return np.maximum(rows - self.past.controls, 0.0)
 
-    def _needed(self, tests: int) -> FloatArray:
+    def _needed(self, tests: int, patience: float) -> FloatArray:
         """Return the standard errors that a guilty effect must lie above none, ``(aims,)``; more for long returns."""
         span = np.array([aim.span for aim in self.aims], dtype=np.float64)
-        return sigmas_needed(tests) * np.minimum(1.0 + 0.02 * (span - 1.0), 1.3)
-
-    def _whole(self, column: str, sums: Moments, rows: FloatArray, x: FloatArray, y: FloatArray, how: str) -> Suspicion:
-        return self._judged(column, effect.explained_unseen(sums), rows, how, (x, y))
+        usual = sigmas_needed(tests)
+        return np.maximum(usual * np.minimum(1.0 + 0.02 * (span - 1.0), 1.3), usual + patience)
 
     def _judged(
-        self, column: str, share: FloatArray, rows: FloatArray, how: str, pair: tuple[Any, Any] | None
+        self, look: _Look, share: FloatArray, how: str, pair: tuple[FloatArray, FloatArray] | None
     ) -> Suspicion:
-        sigmas = effect.surprise(share, rows)
-        guilty = (share >= self.guilty) & (sigmas >= self._needed(self.tests))
+        sigmas = effect.surprise(share, look.rows)
+        guilty = (share >= self.guilty) & (sigmas >= self._needed(self.tests, look.patience))
         j = int(np.argmax(np.where(guilty, share + 1.0, np.where(sigmas >= 3.0, share, share - 1.0))))
         where = slice(0, len(self.order))
         if guilty[j] and pair is not None:
             where = effect.stretch(pair[0], pair[1][:, j])
         size = float(np.clip(share[j], 0.0, 1.0))
         return Suspicion(
-            column, self.aims[j], size, float(sigmas[j]), bool(guilty[j]), True, how, where.start, where.stop - 1
+            look.column, self.aims[j], size, float(sigmas[j]), bool(guilty[j]), True, how, where.start, where.stop - 1
         )
 
-    def _parts(self, column: str, sums: Moments, rows: FloatArray, x: FloatArray) -> list[Suspicion]:
+    def _parts(self, look: _Look, sums: Moments, x: FloatArray) -> list[Suspicion]:
         """Judge every run of 1, 2, 4 and 8 blocks alone, by ranks; long returns need long runs."""
         blocks = sums.n.shape[0]
         fewest = np.maximum(effect.FEWEST_ROWS_ALONE, [ROWS_PER_BAR_OF_SPAN * (a.span - 1) for a in self.aims])
         best: list[Suspicion] = []
-        needed = self._needed(self.tests * 50)
+        needed = self._needed(self.tests * 50, look.patience)
         for length in (1, 2, 4, 8):
             if length >= blocks:
                 break
@@ -191,10 +200,10 @@ class Question:
             n = run.n
             share = 1.0 - (1.0 - run.correlation**2) * (n - 1.0) / np.maximum(n - 2.0, 1.0)
             share[n < fewest] = 0.0
-            sigmas = effect.surprise(share, n * (rows / np.maximum(sums.n.sum(axis=0), 1.0)))
+            sigmas = effect.surprise(share, n * (look.rows / np.maximum(sums.n.sum(axis=0), 1.0)))
             guilty = (share >= max(GUILTY_IN_PART, self.guilty)) & (sigmas >= needed)
             if guilty.any():
-                best.append(self._in_part(column, np.where(guilty, share, -1.0), sigmas, x))
+                best.append(self._in_part(look.column, np.where(guilty, share, -1.0), sigmas, x))
         return best
 
     def _in_part(self, column: str, share: FloatArray, sigmas: FloatArray, x: FloatArray) -> Suspicion:
