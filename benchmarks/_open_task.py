@@ -149,7 +149,8 @@ def _one_year(task: Task, name: str, year: int, parameters: dict[str, Any]) -> t
     began = time.process_time()
     rows = np.flatnonzero(year_of(task.panel) == year)
     seen = task.head(int(rows[0]))
-    model = create(name, **{"seed": 1, **parameters}).fit(_training(seen))
+    threads = {} if name.startswith("naive") else {"threads": 1}
+    model = create(name, **{"seed": 1, **threads, **parameters}).fit(_training(seen))
     made = model.predict(task.head(int(rows[-1]) + 1).windows(rows))
     return made.quantiles, made.score, time.process_time() - began
 

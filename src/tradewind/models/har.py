@@ -20,7 +20,7 @@ class Har(ScaleBlend):
         self,
         maximum_samples: int = 360_000,
         levels: Sequence[float] = LEVELS,
-        threads: int = 2,
+        threads: int = 1,
         seed: int = 0,
     ) -> None:
         super().__init__(trees=0, maximum_samples=maximum_samples, levels=levels, threads=threads, seed=seed)

@@ -128,7 +128,7 @@ class ScaleBlend:
     maximum_samples
         Samples drawn (seeded) for the linear part; a third of them for the trees.
     levels, threads, seed
-        Quantile levels, threads of one fit, seed of every draw.
+        Quantile levels, threads of one fit (one: on a busy machine two wait for each other), seed of every draw.
     """
 
     name: ClassVar[str] = "scale_blend"
@@ -141,7 +141,7 @@ class ScaleBlend:
         minimum_leaf: int = 800,
         maximum_samples: int = 360_000,
         levels: Sequence[float] = LEVELS,
-        threads: int = 2,
+        threads: int = 1,
         seed: int = 0,
     ) -> None:
         self.trees = trees
