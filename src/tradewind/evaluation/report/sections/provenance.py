@@ -19,7 +19,7 @@ def provenance(record: TrackRecord) -> Markup:
     lead = "Everything needed to compute this again and get the same numbers."
     cards = [
         figure("Run", definitions(_run(record))),
-        figure("Data", definitions(_data(result)), _dropped(result["universe"]["dropped"])),
+        figure("Data", definitions(_data(record)), _dropped(result["universe"]["dropped"])),
         figure("Versions", definitions(sorted(record.manifest.environment.items()))),
         figure("Notes", _list(result["notes"], "nothing to add")),
     ]
@@ -45,11 +45,14 @@ def _run(record: TrackRecord) -> list[tuple[str, str]]:
     ]
 
 
-def _data(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _data(record: TrackRecord) -> list[tuple[str, str]]:
+    result = record.result
     period, universe = result["period"], result["universe"]
     return [
         ("Source", str(result["source"])),
         ("As of", str(result["as_of"])),
+        ("Version", record.manifest.data_version),
+        ("Pinned", ", ".join(f"{words(k)} {v}" for k, v in record.manifest.pin.items()) or "nothing"),
         ("Bars", f"{period['bars']:,} of {universe['timeframe']}, {period['from']} to {period['to']}"),
         ("Out-of-sample", f"from {period['out_of_sample_from']}"),
         ("Symbols", f"{universe['symbols']:,}"),
