@@ -58,8 +58,8 @@ class Belief:
         """Return the position of a horizon; raises ``InputError`` when it is not forecast."""
         if bars not in self.forecast.horizons:
             raise InputError(
-                f"decision.horizon_bars = {bars} is not forecast",
-                hint=f"choose one of labels.horizons_bars = {list(self.forecast.horizons)}",
+                f"the rule {self.settings.rule!r} needs a forecast over {bars} bars, and there is none",
+                hint=f"set decision.horizon_bars to one of {list(self.forecast.horizons)}, or add {bars} to [labels]",
             )
         return self.forecast.horizons.index(bars)
 
@@ -181,12 +181,13 @@ def decide(belief: Belief) -> Signals:
 
 
 def stop_distance(belief: Belief, bars: int) -> NDArray[np.float64]:
-    """Return the stop's distance as a fraction of the entry: so many forecast sigmas, never below the floor.
+    """Return the stop's distance as a fraction of the entry: so many forecast sigmas, see :func:`bounded_stop`."""
+    return bounded_stop(belief, -np.expm1(-belief.settings.stop_sigma * belief.sigma(bars)))
 
-    Where the playbook asks for tier stops the tighter of the two holds.
-    """
+
+def bounded_stop(belief: Belief, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a stop's distance, the price tier's where that is tighter and asked for, and never below the floor."""
     settings = belief.settings
-    distance = -np.expm1(-settings.stop_sigma * belief.sigma(bars))
     if settings.tier_stops:
         distance = np.fmin(distance, tiers.by_tier(belief.panel.close, "stop_loss_pct") / 100)
     return np.maximum(distance, settings.stop_minimum)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tradewind.decisions.signals import Belief, Signals, register, stop_distance, target_distance
+from tradewind.decisions.signals import Action, Belief, Signals, bounded_stop, register, stop_distance
 from tradewind.errors import InputError
 
 POSITION_BARS, DAY_BARS = 5, 1
@@ -37,27 +37,26 @@ class NasdaqTft:
                 "decision.use_sentiment = true, but no sentiment source is configured",
                 hint="set decision.use_sentiment = false; the rule then says that sentiment is off",
             )
-        buy, exit_, short = self._clauses(belief)
-        long_probability = belief.probability_above(POSITION_BARS, np.log1p(belief.round_trip_cost))
-        short_probability = 1.0 - belief.probability_above(DAY_BARS, np.log1p(-belief.round_trip_cost))
-        decided = belief.tradable & np.isfinite(long_probability)
-        buy &= decided & (long_probability >= settings.confidence_min)
-        strong_sell = decided & short & (short_probability >= settings.confidence_min)
-        sell = decided & exit_ & ~strong_sell
-        action = 2 * buy.astype(np.int8) - sell.astype(np.int8) - 2 * strong_sell.astype(np.int8)
-        losing = sell | strong_sell
-        stop = np.where(losing, FAST_STOP, np.where(buy, self._stop(belief), HOLD_STOP))
+        buy, sell, mirror = self._clauses(belief)
+        long = belief.probability_above(POSITION_BARS, np.log1p(belief.round_trip_cost))
+        short = 1.0 - belief.probability_above(POSITION_BARS, np.log1p(-belief.round_trip_cost))
+        short_day = 1.0 - belief.probability_above(DAY_BARS, np.log1p(-belief.round_trip_cost))
+        decided = belief.tradable & np.isfinite(long)
+        buy &= decided & (long >= settings.confidence_min)
+        mirror &= decided & (short >= settings.confidence_min)
+        sell &= decided & ~mirror
+        action = (2 * buy.astype(np.int8) - sell.astype(np.int8) - 2 * mirror.astype(np.int8)).astype(np.int8)
         return Signals(
             rule=self.name,
             event=settings.event,
-            action=action.astype(np.int8),
+            action=action,
             decided=decided,
-            close=losing,
-            horizon_bars=np.where(losing, DAY_BARS, settings.horizon_bars).astype(np.int64),
-            confidence=np.where(losing, short_probability, long_probability),
-            stop=np.maximum(stop, settings.stop_minimum),
-            target=target_distance(belief, POSITION_BARS, action),
-            clause=np.select([buy, strong_sell, sell], [1, 3, 2], 0).astype(np.int16),
+            close=sell | mirror,
+            horizon_bars=np.where(sell, DAY_BARS, settings.horizon_bars).astype(np.int64),
+            confidence=np.select([mirror, sell], [short, short_day], long),
+            stop=bounded_stop(belief, self._stop(belief, buy, mirror, sell)),
+            target=self._target(belief, action),
+            clause=np.select([buy, mirror, sell], [1, 3, 2], 0).astype(np.int16),
             clauses=(
                 "neither the long-term nor the sell clause holds",
                 "RSI below 65 and the 1-week median above the threshold (sentiment conditions are off: no source)",
@@ -97,7 +96,19 @@ class NasdaqTft:
         mirror = (rsi > 100 - RSI_OVERHEATED) & (week < -threshold)
         return buy, sell, mirror
 
-    def _stop(self, belief: Belief) -> NDArray[np.float64]:
-        """Return the p10 of the week below the entry, or the sigma stop where p10 lies above it."""
-        low = belief.quantiles(POSITION_BARS)[..., belief.forecast.levels.index(0.1)]
-        return np.where(low < 0, -np.expm1(low), stop_distance(belief, POSITION_BARS))
+    def _stop(
+        self, belief: Belief, buy: NDArray[np.bool_], mirror: NDArray[np.bool_], sell: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return the week's p10 below a buy and p90 above its mirror; sigmas where that is not the losing side."""
+        quantiles, levels = belief.quantiles(POSITION_BARS), belief.forecast.levels
+        low, high = quantiles[..., levels.index(0.1)], quantiles[..., levels.index(0.9)]
+        sigmas = stop_distance(belief, POSITION_BARS)
+        below = np.where(low < 0, -np.expm1(low), sigmas)
+        above = np.where(high > 0, np.expm1(high), sigmas)
+        return np.select([buy, mirror, sell], [below, above, np.full(sell.shape, FAST_STOP)], HOLD_STOP)
+
+    def _target(self, belief: Belief, action: NDArray[np.int8]) -> NDArray[np.float64]:
+        """Return the distance of the p50 of the week (of the day for SELL); NaN where it lies on the losing side."""
+        median = np.where(action == Action.SELL, belief.median(DAY_BARS), belief.median(POSITION_BARS))
+        distance = np.where(action >= 0, np.expm1(median), -np.expm1(median))
+        return np.where(distance > 0, distance, np.nan)
