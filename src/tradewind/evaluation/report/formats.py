@@ -89,7 +89,7 @@ def change(value: Any, how: Format, reason: str = "not defined for this sample")
     if is_missing(value):
         return missing(reason)
     said = how(float(value))
-    if float(value) == 0:
+    if not any(digit in said for digit in "123456789"):
         return node("span", said)
     return node("span", f"{arrow(value)}{THIN}{said}", class_="up" if value > 0 else "down")
 

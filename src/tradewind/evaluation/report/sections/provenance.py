@@ -52,11 +52,16 @@ def _data(record: TrackRecord) -> list[tuple[str, str]]:
         ("Source", str(result["source"])),
         ("As of", str(result["as_of"])),
         ("Version", record.manifest.data_version),
-        ("Pinned", ", ".join(f"{words(k)} {v}" for k, v in record.manifest.pin.items()) or "nothing"),
+        ("Pinned", _flat(record.manifest.pin) or "nothing"),
         ("Bars", f"{period['bars']:,} of {universe['timeframe']}, {period['from']} to {period['to']}"),
         ("Out-of-sample", f"from {period['out_of_sample_from']}"),
         ("Symbols", f"{universe['symbols']:,}"),
     ]
+
+
+def _flat(values: Mapping[str, Any]) -> str:
+    parts = (f"{words(k)} ({_flat(v)})" if isinstance(v, Mapping) else f"{words(k)} {v}" for k, v in values.items())
+    return ", ".join(parts)
 
 
 def _dropped(dropped: Any) -> Markup | None:
