@@ -14,7 +14,7 @@ class DecisionSection(Section):
 
     rule: str = Field("probability", description="name of the decision rule (`tradewind config show` lists them)")
     horizon_bars: int = Field(20, ge=1, description="horizon whose forecast is acted on, in bars")
-    event: Literal["profit_after_costs", "beats_universe_median"] = Field(
+    event: Literal["profit_after_costs"] = Field(
         "profit_after_costs", description="the event that confidence is the calibrated probability of"
     )
     confidence_min: float = Field(0.52, ge=0, le=1, description="least probability of the event to open a position")

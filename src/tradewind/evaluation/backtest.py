@@ -19,7 +19,7 @@ from tradewind.evaluation import corridor, runs
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import Loaded, load_or_sync
 from tradewind.evaluation.fold_cache import FoldCache, code_version, panel_digest
-from tradewind.evaluation.forecast_quality import quality_table, reliability
+from tradewind.evaluation.forecast_quality import quality_table, reliability, superior_ability
 from tradewind.evaluation.prediction_log import log_run
 from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.track_record import Trials, book_returns, periods_per_year, summarise
@@ -241,19 +241,18 @@ def _count_trial(
     returns = book_returns(simulation, start)
     sharpe = performance.sharpe(returns, periods_per_year=periods_per_year(world.panel.timeframe)).value
     folder = workspace.home / "trials"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{manifest.trial_key}.npy"
-    if not path.exists():
-        np.save(path, returns, allow_pickle=False)
+    if runs.read_array(path) is None:
+        runs.write_array(path, returns)
     records, lineage = workspace.records, workspace.plan.head.lineage or workspace.plan.playbook.name
     finite = float(sharpe) if np.isfinite(sharpe) else None
     seen = datetime.fromisoformat(manifest.started)
     records.record_trial(lineage, manifest.trial_key, run=manifest.run, seen=seen, sharpe=finite)
     own = manifest.trial_key
     known = [t for t in records.trials(lineage) if until is None or t.first_seen <= until or t.trial_key == own]
-    paths = [folder / f"{t.trial_key}.npy" for t in known]
-    series = [np.load(path, allow_pickle=False) for path in paths if path.exists()]
-    return Trials(len(known), tuple(t.sharpe for t in known if t.sharpe is not None), tuple(series))
+    stored = [runs.read_array(folder / f"{t.trial_key}.npy") for t in known]
+    series = tuple(one for one in stored if one is not None)
+    return Trials(len(known), tuple(t.sharpe for t in known if t.sharpe is not None), series)
 
 
 def _result(
@@ -285,6 +284,7 @@ def _result(
         "track_record": record,
         "robustness": {name: _variant(world, s, start) for name, s in simulations.items() if name != "base"},
         "forecast_quality": quality,
+        "superior_ability_p": superior_ability(shown, world.labels.returns, NAIVE, world.labels.horizons),
         "reliability": _reliability(decision, start),
         "limits_bound": decision.targets.times_bound(),
         "red_flags": flags,

@@ -25,6 +25,7 @@ from tradewind.features import compute
 from tradewind.features.registry import select
 from tradewind.features.scaling import CrossSectionScaler, RollingScaler, TrainScaler
 from tradewind.features.table import Features
+from tradewind.labels.barriers import triple_barrier
 from tradewind.labels.forward import forward_returns
 from tradewind.labels.horizons import resolve
 from tradewind.labels.splits import Fold, walk_forward
@@ -80,7 +81,12 @@ def build_world(plan: Plan, panel: Panel, notes: tuple[str, ...] = ()) -> World:
     needed = [n for n in rule(plan.decision.rule).needs if n not in names]
     features = compute(panel, [*names, *needed])
     horizons, dropped = resolve(plan.labels, panel.timeframe)
-    labels = forward_returns(panel, horizons, plan.labels.scale_half_life_bars)
+    labels = forward_returns(panel, horizons, plan.labels.scale_half_life_bars, plan.labels.scale_warm_up_bars)
+    if plan.labels.barriers:
+        up, down = plan.labels.barrier_up_sigma, plan.labels.barrier_down_sigma
+        barriers = triple_barrier(panel, labels, up_sigma=up, down_sigma=down)
+        ties = f"{int(barriers.ties.sum()):,} barrier labels touch both sides in one bar: taken as the losing one"
+        labels, dropped = barriers.labels, (*dropped, ties)
     return World(plan, panel, features, labels, (*notes, *dropped))
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +23,7 @@ import numpy as np
 
 from tradewind.labels.splits import Fold
 from tradewind.market.panel import Panel
+from tradewind.market.store.failures import storage_failures
 from tradewind.models.forecast import Forecast
 
 if TYPE_CHECKING:
@@ -38,11 +41,13 @@ class FoldCache:
         if self.folder is None:
             return make()
         path = self.folder / f"{key_of(world, model, fold)}.npz"
-        if path.is_file():
-            return _read(path)
+        stored = _read(path) if path.is_file() else None
+        if stored is not None:
+            return stored
         forecast = make()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _write(path, forecast)
+        with storage_failures(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(path, forecast)
         return forecast
 
 
@@ -105,7 +110,15 @@ def _write(path: Path, forecast: Forecast) -> None:
     temporary.replace(path)
 
 
-def _read(path: Path) -> Forecast:
+def _read(path: Path) -> Forecast | None:
+    """Return what is stored; None for a damaged file, which is then made again."""
+    try:
+        return _stored(path)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def _stored(path: Path) -> Forecast:
     with np.load(path, allow_pickle=False) as stored:
         head = json.loads(str(stored["head"]))
         return Forecast(

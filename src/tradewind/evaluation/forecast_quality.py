@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -9,69 +10,100 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tradewind.calibration.coverage import inside, interval_levels
 from tradewind.models.forecast import Forecast
-from tradewind.stats.losses import pinball
+from tradewind.stats import overfitting, significance
+from tradewind.stats.losses import level_weights, pinball
 from tradewind.stats.metrics.skill import correlations_by_date, directional_accuracy
 
 Array = NDArray[np.float64]
+LEAST_DATES = 50
+"""Fewer dates than this say nothing about which model is best."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Losses of one model on one horizon by date: ``(T,)`` means over symbols, NaN where nothing was forecast."""
+    """One model on one horizon, by date: ``(T,)`` means over symbols, NaN where nothing was forecast or known."""
 
     pinball: Array
+    crps: Array
+    ic: Array
     rank_ic: Array
+    coverage_80: float
     directional_accuracy: float
     n: int
 
 
 def scores(forecast: Forecast, outcomes: Array, index: int) -> Scores:
-    """Score one horizon of a forecast against what happened, ``outcomes (T, N)``."""
+    """Score one horizon of a forecast against what happened, ``outcomes (T, N)`` log returns."""
     quantiles = forecast.quantiles[:, :, index, :]
-    loss = pinball(outcomes, quantiles, forecast.levels).mean(axis=-1)
-    known = np.isfinite(loss)
-    rank = correlations_by_date(forecast.score[:, :, index], outcomes, ranks=True)
-    accuracy = directional_accuracy(forecast.score[:, :, index], np.where(known, outcomes, np.nan))
-    return Scores(_by_date(loss), rank, accuracy.value, int(known.sum()))
+    loss = pinball(outcomes, quantiles, forecast.levels)
+    known = np.isfinite(loss).all(axis=-1)
+    hits = inside(quantiles, outcomes, interval_levels(forecast.levels, 0.8))
+    score = forecast.score[:, :, index]
+    accuracy = directional_accuracy(score, np.where(known, outcomes, np.nan))
+    return Scores(
+        pinball=_by_date(loss.mean(axis=-1)),
+        crps=_by_date(2.0 * (loss @ level_weights(forecast.levels))),
+        ic=correlations_by_date(score, outcomes),
+        rank_ic=correlations_by_date(score, outcomes, ranks=True),
+        coverage_80=_mean(hits),
+        directional_accuracy=accuracy.value,
+        n=int(known.sum()),
+    )
 
 
 def skill(own: Scores, naive: Scores) -> float:
     """Return the share of the naive pinball loss that was saved, on the dates both forecast."""
     both = np.isfinite(own.pinball) & np.isfinite(naive.pinball)
-    if not both.any():
-        return float("nan")
-    return 1.0 - float(own.pinball[both].mean() / naive.pinball[both].mean())
+    return 1.0 - float(own.pinball[both].mean() / naive.pinball[both].mean()) if both.any() else float("nan")
 
 
 def quality_table(
-    forecasts: dict[str, Forecast], outcomes: Array, naive: str, horizons: tuple[int, ...]
+    forecasts: Mapping[str, Forecast], outcomes: Array, naive: str, horizons: tuple[int, ...]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return, by model and horizon, mean pinball loss, skill against ``naive`` with its p-value, and rank IC.
+    """Return every score by model and horizon.
 
-    The p-value is Diebold-Mariano's on date means with a HAC variance as long as the horizon.
+    ``pinball_skill`` is against ``naive`` and ``dm_p`` its two-sided Diebold-Mariano p-value, on date means with HAC;
+    ``confidence_set_p`` is the p-value of belonging to the set of best models (Hansen, Lunde & Nason 2011).
     """
-    from tradewind.stats.significance import diebold_mariano, hac_t
-
     table: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in forecasts}
     for index, horizon in enumerate(horizons):
-        happened = outcomes[:, :, index]
-        all_scores = {name: scores(forecast, happened, index) for name, forecast in forecasts.items()}
+        all_scores = {name: scores(forecast, outcomes[:, :, index], index) for name, forecast in forecasts.items()}
+        best = _confidence_set(all_scores, horizon)
         for name, own in all_scores.items():
-            both = np.isfinite(own.pinball) & np.isfinite(all_scores[naive].pinball)
-            test = (
-                diebold_mariano(all_scores[naive].pinball[both], own.pinball[both], horizon) if name != naive else None
-            )
             table[name][str(horizon)] = {
-                "pinball": float(np.nanmean(own.pinball)),
+                "pinball": _mean(own.pinball),
                 "pinball_skill": skill(own, all_scores[naive]),
-                "dm_p": None if test is None else test.p_value,
+                "dm_p": None if name == naive else _same_as_naive(own, all_scores[naive], horizon),
+                "confidence_set_p": best.get(name),
+                "crps": _mean(own.crps),
+                "coverage_80": own.coverage_80,
+                "ic": _mean(own.ic),
                 "rank_ic": _mean(own.rank_ic),
-                "rank_ic_t": hac_t(own.rank_ic[np.isfinite(own.rank_ic)], horizon),
+                "rank_ic_t": significance.hac_t(own.rank_ic[np.isfinite(own.rank_ic)], horizon),
+                "icir": _ratio(own.rank_ic),
                 "directional_accuracy": own.directional_accuracy,
                 "n": own.n,
             }
     return table
+
+
+def superior_ability(
+    forecasts: Mapping[str, Forecast], outcomes: Array, naive: str, horizons: tuple[int, ...]
+) -> dict[str, float | None]:
+    """Return by horizon the p-value that no model beats the naive one (Hansen's SPA); None with too few dates."""
+    found: dict[str, float | None] = {}
+    for index, horizon in enumerate(horizons):
+        losses = {name: scores(f, outcomes[:, :, index], index).pinball for name, f in forecasts.items()}
+        table = np.column_stack([losses[naive], *(loss for name, loss in losses.items() if name != naive)])
+        table = table[np.isfinite(table).all(axis=1)]
+        if len(table) < LEAST_DATES or table.shape[1] < 2:
+            found[str(horizon)] = None
+            continue
+        test = overfitting.superior_predictive_ability(table[:, 0], table[:, 1:], block_bars=_block(horizon))
+        found[str(horizon)] = test.consistent
+    return found
 
 
 def reliability(probability: Array, happened: NDArray[np.bool_], bins: int = 10) -> list[dict[str, float | int]]:
@@ -81,16 +113,34 @@ def reliability(probability: Array, happened: NDArray[np.bool_], bins: int = 10)
     edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1))) if p.size else np.array([])
     rows: list[dict[str, float | int]] = []
     for low, high in pairwise(edges):
-        inside = (p >= low) & ((p < high) | (high == edges[-1]))
-        if inside.any():
-            rows.append(
-                {
-                    "forecast": float(p[inside].mean()),
-                    "observed": float(y[inside].mean()),
-                    "n": int(inside.sum()),
-                }
-            )
+        within = (p >= low) & ((p < high) | (high == edges[-1]))
+        if within.any():
+            observed = {"forecast": float(p[within].mean()), "observed": float(y[within].mean())}
+            rows.append({**observed, "n": int(within.sum())})
     return rows
+
+
+def _same_as_naive(own: Scores, naive: Scores, horizon: int) -> float | None:
+    """Return the two-sided p-value that the model is as good as the naive one; None with too few dates."""
+    both = np.isfinite(own.pinball) & np.isfinite(naive.pinball)
+    if both.sum() < LEAST_DATES:
+        return None
+    return significance.diebold_mariano(naive.pinball[both], own.pinball[both], horizon).p_value
+
+
+def _confidence_set(all_scores: Mapping[str, Scores], horizon: int) -> dict[str, float]:
+    names = list(all_scores)
+    table = np.column_stack([all_scores[name].pinball for name in names])
+    table = table[np.isfinite(table).all(axis=1)]
+    distinct = len(names) > 1 and bool((np.ptp(table, axis=1) > 0).any()) if len(table) else False
+    if len(table) < LEAST_DATES or not distinct:
+        return {}
+    return overfitting.model_confidence_set(table, names, block_bars=_block(horizon), samples=500)
+
+
+def _block(horizon: int) -> int:
+    """Return the block of a bootstrap whose rows overlap by the horizon."""
+    return max(10, 2 * horizon)
 
 
 def _by_date(loss: Array) -> Array:
@@ -101,3 +151,8 @@ def _by_date(loss: Array) -> Array:
 def _mean(values: Array) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else float("nan")
+
+
+def _ratio(values: Array) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean() / known.std(ddof=1)) if known.size > 1 and known.std() > 0 else float("nan")

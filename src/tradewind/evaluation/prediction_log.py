@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,6 +40,33 @@ def log_run(record: TrackRecord, records: Records, *, verb: str, result_path: st
     )
     records.record_predictions(newest_predictions(record))
     records.record_signals(newest_signals(record))
+    records.resolve_all(resolved(record, records), at=datetime.fromisoformat(manifest.started))
+
+
+def resolved(record: TrackRecord, records: Records) -> list[tuple[Prediction, float]]:
+    """Return the earlier forecasts, made on the same source, whose outcome lies in the record's bars."""
+    panel, labels = record.world.panel, record.world.labels
+    rows = {as_datetime(time): row for row, time in enumerate(panel.times)}
+    origins: dict[str, bool] = {}
+    found: list[tuple[Prediction, float]] = []
+    for made in records.unresolved(until=as_datetime(panel.times[-1])):
+        if made.run not in origins:
+            origins[made.run] = origin(records.get_run(made.run).manifest) == origin(record.manifest.to_dict())
+        known = made.symbol in panel.symbols and made.horizon_bars in labels.horizons and made.target == TARGET
+        if not (origins[made.run] and known and made.time in rows):
+            continue
+        place = rows[made.time], panel.symbols.index(made.symbol), labels.horizons.index(made.horizon_bars)
+        outcome = float(labels.returns[place])
+        if np.isfinite(outcome):
+            found.append((made, outcome))
+    return found
+
+
+def origin(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what names the bars a run saw: source, its options and the bar size."""
+    playbook = manifest["playbook"]
+    timeframe = playbook["values"].get("data", {}).get("timeframe", "1d")
+    return playbook["source"], json.dumps(playbook["source_options"], sort_keys=True, default=str), timeframe
 
 
 def newest_predictions(record: TrackRecord) -> list[Prediction]:

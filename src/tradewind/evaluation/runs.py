@@ -12,7 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tradewind.errors import DataError, InputError
+from tradewind.market.store.failures import storage_failures
 from tradewind.playbook import Playbook
 
 PACKAGES = (
@@ -78,8 +82,8 @@ def playbook_of(record: Mapping[str, Any]) -> Playbook:
 
 
 def new_run_id(name: str, key: str, now: datetime) -> str:
-    """Return a readable, sortable and unique run id."""
-    return f"{now:%Y%m%dT%H%M%S}-{name}-{key[:6]}-{os.getpid() % 10000:04d}"
+    """Return a readable and unique run id; ids sort by the microsecond in which the run started."""
+    return f"{now:%Y%m%dT%H%M%S%f}-{name}-{key[:6]}-{os.getpid() % 10000:04d}"
 
 
 def folder_of(home: Path, run: str) -> Path:
@@ -110,10 +114,30 @@ def read(folder: Path, name: str) -> dict[str, Any]:
 
 def write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
     """Write a JSON file of a run under a temporary name first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{name}"
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False, default=str), "utf-8")
-    temporary.replace(folder / name)
+    text = json.dumps(content, indent=1, allow_nan=False, default=str)
+    with storage_failures(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{name}"
+        temporary.write_text(text, "utf-8")
+        temporary.replace(folder / name)
+
+
+def read_array(path: Path) -> NDArray[np.float64] | None:
+    """Return a stored series; None where there is none, or only a damaged file."""
+    try:
+        series: NDArray[np.float64] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return series
+
+
+def write_array(path: Path, series: NDArray[np.float64]) -> None:
+    """Write a series under a temporary name first."""
+    with storage_failures(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}")
+        np.save(temporary, series, allow_pickle=False)
+        temporary.replace(path)
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[dict[str, Any]]:

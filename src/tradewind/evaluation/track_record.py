@@ -112,7 +112,28 @@ def summarise(world: World, simulation: Simulation, start: int, trials: Trials) 
         },
         "excess_sharpe_ci": list(sharpe_interval(risk_matched_excess(returns, hold), per_year, settings)),
         "ambiguous_bars": int(simulation.ambiguous_bars),
+        "capacity": capacity(world, simulation),
     }
+
+
+def capacity(world: World, simulation: Simulation) -> float | None:
+    """Return the start capital at which one trade in twenty would reach the largest share of a bar's volume.
+
+    Fills scale with capital, so that the 95 % quantile of today's participation says how far it may grow; None where
+    nothing was filled on a bar with volume.
+    """
+    fills = simulation.fills
+    if not len(fills):
+        return None
+    column = {symbol: i for i, symbol in enumerate(world.panel.symbols)}
+    columns = np.array([column[s] for s in fills["symbol"].to_list()])
+    volume = world.panel.volume[fills["row"].to_numpy(), columns]
+    share = np.abs(fills["quantity"].to_numpy()) / np.where(volume > 0, volume, np.nan)
+    share = share[np.isfinite(share)]
+    if not share.size or not share.any():
+        return None
+    growth = world.plan.execution.participation_max / float(np.quantile(share, 0.95))
+    return float(world.plan.account.start_capital * growth)
 
 
 def risk_matched_excess(returns: Array, hold: Array) -> Array:
