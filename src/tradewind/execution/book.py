@@ -54,8 +54,11 @@ class Book:
     orders: FloatArray
 
     @classmethod
-    def opened(cls, symbols: tuple[str, ...], account: AccountSection) -> Book:
-        """Return the book of a new account: cash and nothing else."""
+    def opened(cls, symbols: tuple[str, ...], account: AccountSection, *, ranges: bool = True) -> Book:
+        """Return the book of a new account: cash and nothing else.
+
+        ``ranges`` keeps each symbol's average true range up to date, which only ``trailing_atr`` orders need.
+        """
         if not symbols:
             raise InputError("an account cannot trade an empty universe", hint="name at least one symbol")
         state = np.zeros((k.STATE_ROWS, len(symbols)))
@@ -64,6 +67,7 @@ class Book:
         scalars = np.zeros(k.SCALARS)
         scalars[k.CASH] = scalars[k.EQUITY] = np.rint(account.start_capital * 100)
         scalars[k.ROW] = -1
+        scalars[k.RANGES] = ranges
         return cls(symbols, state, scalars, np.datetime64("NaT"), np.empty((0, k.ORDER_FIELDS)))
 
     def copy(self) -> Book:

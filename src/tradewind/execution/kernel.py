@@ -11,6 +11,8 @@ functions here follow its sections.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -18,8 +20,19 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
+ByteArray = NDArray[np.uint8]
+WordArray = NDArray[np.uint64]
 
-compiled = njit(cache=True, error_model="numpy")
+_QUICK: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+compiled = njit(error_model="numpy", **_QUICK)
+"""For what only other compiled functions call: it is compiled and cached as a part of them."""
+
+summing = njit(error_model="numpy", fastmath={"reassoc"}, **_QUICK)
+"""The same for sums of whole cents, which are exact in any order and may therefore be vectorised."""
+
+entry = njit(cache=True, error_model="numpy")
+"""For what Python calls."""
 
 # --- layout: rows of `state`, one column a symbol ------------------------------------------------------------
 SHARES, MARK, ENTRY, STOP, TAKE, TRAIL, EXTREME, DUE, BORN = range(9)
@@ -30,7 +43,7 @@ LAST, VARIANCE, VOLUME, ATR = range(27, 31)
 STATE_ROWS = 31
 
 # --- layout: `s`, the account's scalars, then its settings ---------------------------------------------------
-CASH, EQUITY, LONG, SHORT, INTEREST_DUE, BORROW_DUE, ROW, LIQUIDATE, LOGGED, FIRST_ORDER, NEXT_ORDER = range(11)
+CASH, EQUITY, LONG, SHORT, INTEREST_DUE, BORROW_DUE, ROW, LIQUIDATE, LOGGED, FIRST_ORDER, NEXT_ORDER, RANGES = range(12)
 COUNTER_NAMES = (
     "ambiguous_bars",
     "clipped_by_cash",
@@ -58,8 +71,8 @@ COUNTER_NAMES = (
     MARGIN_CALLS,
     UNKNOWN_VOLUME,
     EXPIRIES,
-) = range(11, 23)
-SCALARS = 23
+) = range(12, 24)
+SCALARS = 24
 (
     P_AT_CLOSE,
     P_COMMISSION,
@@ -239,25 +252,27 @@ def _count_value(state: FloatArray, s: FloatArray, i: int, sign: float) -> None:
 
 
 @compiled
-def _new_record(s: FloatArray, log: FloatArray, kind: float, column: float) -> FloatArray:
-    record = log[int(s[LOGGED])]
+def _new_record(s: FloatArray, log: FloatArray, kind: float, column: float) -> int:
+    """Begin a record and return its row (a view of it would cost a reference count)."""
+    r = int(s[LOGGED])
     s[LOGGED] += 1
-    record[L_TYPE] = kind
-    record[L_ROW] = s[ROW]
-    record[L_COLUMN] = column
-    return record
+    log[r, L_TYPE] = kind
+    log[r, L_ROW] = s[ROW]
+    log[r, L_COLUMN] = column
+    return r
 
 
 @compiled
 def _event(
     s: FloatArray, log: FloatArray, column: float, kind: float, shares: float, cash: float, price: float
 ) -> None:
-    record = _new_record(s, log, EVENT, column)
-    record[E_KIND] = kind
-    record[E_SHARES] = shares
-    record[E_CASH] = cash
-    record[E_PRICE] = price
-    record[E_PRICE + 1 :] = 0.0
+    r = _new_record(s, log, EVENT, column)
+    log[r, E_KIND] = kind
+    log[r, E_SHARES] = shares
+    log[r, E_CASH] = cash
+    log[r, E_PRICE] = price
+    for field in range(E_PRICE + 1, LOG_FIELDS):
+        log[r, field] = 0.0
     s[CASH] += cash
 
 
@@ -277,18 +292,18 @@ def _open_position(state: FloatArray, s: FloatArray, i: int, price: float, phase
 def _close_trade(
     state: FloatArray, s: FloatArray, log: FloatArray, i: int, side: float, reason: float, phase: float
 ) -> None:
-    record = _new_record(s, log, TRADE, float(i))
-    record[R_IN_ROW] = state[IN_ROW, i]
-    record[R_SIDE] = side
-    record[R_QUANTITY] = state[IN_QUANTITY, i]
-    record[R_IN_VALUE] = state[IN_VALUE, i]
-    record[R_OUT_QUANTITY] = state[OUT_QUANTITY, i]
-    record[R_OUT_VALUE] = state[OUT_VALUE, i]
-    record[R_COSTS] = state[COSTS, i]
-    record[R_DIVIDENDS] = state[DIVIDENDS, i]
-    record[R_BORROW] = state[BORROW, i]
-    record[R_AGE] = s[ROW] - state[BORN, i] + (1.0 if phase == AT_CLOSE else 0.0)
-    record[R_REASON] = reason
+    r = _new_record(s, log, TRADE, float(i))
+    log[r, R_IN_ROW] = state[IN_ROW, i]
+    log[r, R_SIDE] = side
+    log[r, R_QUANTITY] = state[IN_QUANTITY, i]
+    log[r, R_IN_VALUE] = state[IN_VALUE, i]
+    log[r, R_OUT_QUANTITY] = state[OUT_QUANTITY, i]
+    log[r, R_OUT_VALUE] = state[OUT_VALUE, i]
+    log[r, R_COSTS] = state[COSTS, i]
+    log[r, R_DIVIDENDS] = state[DIVIDENDS, i]
+    log[r, R_BORROW] = state[BORROW, i]
+    log[r, R_AGE] = s[ROW] - state[BORN, i] + (1.0 if phase == AT_CLOSE else 0.0)
+    log[r, R_REASON] = reason
     state[ENTRY, i] = np.nan
     state[EXITING, i] = 0.0
 
@@ -321,18 +336,18 @@ def _fill(
     state[USED, i] += size
     _count_value(state, s, i, 1.0)
     s[CASH] += paid - costs
-    record = _new_record(s, log, FILL, float(i))
-    record[F_QUANTITY] = quantity
-    record[F_PRICE] = price
-    record[F_CASH] = paid
-    record[F_COMMISSION] = commission
-    record[F_SPREAD] = spread
-    record[F_SLIPPAGE] = slippage
-    record[F_IMPACT] = impact
-    record[F_REASON] = reason
-    record[F_ORDER] = order
-    record[F_DECIDED] = decided
-    record[F_PHASE] = phase
+    r = _new_record(s, log, FILL, float(i))
+    log[r, F_QUANTITY] = quantity
+    log[r, F_PRICE] = price
+    log[r, F_CASH] = paid
+    log[r, F_COMMISSION] = commission
+    log[r, F_SPREAD] = spread
+    log[r, F_SLIPPAGE] = slippage
+    log[r, F_IMPACT] = impact
+    log[r, F_REASON] = reason
+    log[r, F_ORDER] = order
+    log[r, F_DECIDED] = decided
+    log[r, F_PHASE] = phase
     if held == 0.0:
         _open_position(state, s, i, price, phase)
     if held * quantity >= 0.0:
@@ -502,6 +517,96 @@ def _delist(state: FloatArray, s: FloatArray, log: FloatArray, i: int, cash_per_
 
 
 @compiled
+def _list_flagged(flags: ByteArray, words: WordArray, todo: IntArray) -> int:
+    """List the columns whose flag is set, eight at a look (`words` is a view of `flags`)."""
+    count = int(np.int64(0))  # an int64 from the start, for numba's types
+    for w in range(words.shape[0]):
+        if words[w] != 0:
+            for i in range(8 * w, 8 * w + 8):
+                todo[count] = i
+                count += flags[i] != 0
+    return count
+
+
+@compiled
+def _flag_actions(flags: ByteArray, split: FloatArray, dividend: FloatArray) -> None:
+    for i in range(split.shape[0]):
+        flags[i] = (split[i] != 1.0) | (dividend[i] != 0.0)
+
+
+@compiled
+def _corporate_actions(
+    state: FloatArray, s: FloatArray, log: FloatArray, bar: FloatArray, orders: FloatArray, i: int
+) -> None:
+    """Take a split, then a dividend on what is held after it."""
+    ratio = bar[B_SPLIT, i]
+    if ratio != 1.0 and ratio > 0.0:
+        _split(state, s, log, i, ratio)
+        _split_orders(s, orders, i, ratio)
+    if bar[B_DIVIDEND, i] != 0.0 and state[SHARES, i] != 0.0:
+        cash = _cents(state[SHARES, i] * bar[B_DIVIDEND, i])
+        state[DIVIDENDS, i] += cash
+        _event(s, log, float(i), DIVIDEND_EVENT, 0.0, cash, bar[B_DIVIDEND, i])
+
+
+@compiled
+def _accrue_borrow(shares: FloatArray, mark: FloatArray, borrow: FloatArray, rate: float) -> None:
+    """Tell each short's trade what it cost to borrow since the last close."""
+    for i in range(shares.shape[0]):
+        if shares[i] < 0.0:
+            borrow[i] += _cents(shares[i] * mark[i]) * rate
+
+
+@compiled
+def _mark_at_open(mark: FloatArray, stale: FloatArray, used: FloatArray, open_: FloatArray) -> None:
+    for i in range(mark.shape[0]):
+        here = open_[i] == open_[i]
+        mark[i] = open_[i] if here else mark[i]
+        stale[i] = 0.0 if here else stale[i] + 1.0
+        used[i] = 0.0
+
+
+@compiled
+def _mark_at_close(mark: FloatArray, extreme: FloatArray, shares: FloatArray, bar: FloatArray) -> None:
+    """Mark at the close and let the best price since entry follow the bar."""
+    open_, high, low, close = bar[B_OPEN], bar[B_HIGH], bar[B_LOW], bar[B_CLOSE]
+    for i in range(mark.shape[0]):
+        here = open_[i] == open_[i]
+        mark[i] = close[i] if here else mark[i]
+        rises = here & (shares[i] > 0.0) & (high[i] > extreme[i])
+        falls = here & (shares[i] < 0.0) & (low[i] < extreme[i])
+        best = high[i] if rises else extreme[i]
+        extreme[i] = low[i] if falls else best
+
+
+@summing
+def _value_book(shares: FloatArray, mark: FloatArray) -> tuple[float, float]:
+    """Return the value of longs and of shorts, both positive, each position rounded to the cent."""
+    longs, shorts = 0.0, 0.0
+    for i in range(shares.shape[0]):
+        price = mark[i] if mark[i] == mark[i] else 0.0
+        value = np.rint(shares[i] * price * 100.0)
+        longs += value if value > 0.0 else 0.0
+        shorts -= value if value < 0.0 else 0.0
+    return longs, shorts
+
+
+@compiled
+def _flag_work(
+    flags: ByteArray,
+    target: FloatArray,
+    exiting: FloatArray,
+    stale: FloatArray,
+    gone_row: IntArray,
+    row: float,
+    limit: float,
+) -> None:
+    for i in range(target.shape[0]):
+        gone = (gone_row[i] == row) | (stale[i] == limit)
+        flags[i] = (target[i] == target[i]) | (exiting[i] != 0.0) | gone
+
+
+@compiled
 def _before_the_open(
     state: FloatArray,
     s: FloatArray,
@@ -509,45 +614,32 @@ def _before_the_open(
     bar: FloatArray,
     orders: FloatArray,
     todo: IntArray,
+    flags: ByteArray,
+    words: WordArray,
     years: float,
     gone_row: IntArray,
     gone_cash: FloatArray,
 ) -> int:
     """Corporate actions, halts and delistings; mark the book at the open; list the symbols with work to do."""
-    s[LONG] = 0.0
-    s[SHORT] = 0.0
+    if s[SHORT] > 0.0 and s[P_BORROW] > 0.0:
+        _accrue_borrow(state[SHARES], state[MARK], state[BORROW], s[P_BORROW] * years)
+    _flag_actions(flags, bar[B_SPLIT], bar[B_DIVIDEND])
+    for k in range(_list_flagged(flags, words, todo)):
+        _corporate_actions(state, s, log, bar, orders, todo[k])
+    _mark_at_open(state[MARK], state[STALE], state[USED], bar[B_OPEN])
+    s[LONG], s[SHORT] = _value_book(state[SHARES], state[MARK])
+    _flag_work(flags, state[TARGET], state[EXITING], state[STALE], gone_row, s[ROW], s[P_DELISTED_AFTER])
     count = int(np.int64(0))  # an int64 from the start, for numba's types
-    at_open = s[P_AT_CLOSE] == 0.0
-    for i in range(state.shape[1]):
-        if state[SHARES, i] < 0.0:
-            state[BORROW, i] += _cents(state[SHARES, i] * state[MARK, i]) * s[P_BORROW] * years
-        ratio = bar[B_SPLIT, i]
-        if ratio != 1.0 and ratio > 0.0:
-            _split(state, s, log, i, ratio)
-            _split_orders(s, orders, i, ratio)
-        held = state[SHARES, i]
-        if bar[B_DIVIDEND, i] != 0.0 and held != 0.0:
-            cash = _cents(held * bar[B_DIVIDEND, i])
-            state[DIVIDENDS, i] += cash
-            _event(s, log, float(i), DIVIDEND_EVENT, 0.0, cash, bar[B_DIVIDEND, i])
-        price = bar[B_OPEN, i]
+    for k in range(_list_flagged(flags, words, todo)):
+        i = todo[k]
+        if gone_row[i] == s[ROW] or state[STALE, i] == s[P_DELISTED_AFTER]:
+            _delist(state, s, log, i, gone_cash[i] if gone_row[i] == s[ROW] else np.nan)
         wanted = state[TARGET, i] == state[TARGET, i]
-        if price == price:
-            state[MARK, i] = price
-            state[STALE, i] = 0.0
-            state[USED, i] = 0.0
-            todo[count] = i
-            count += (wanted and at_open) or state[EXITING, i] != 0.0
-        else:
-            state[STALE, i] += 1.0
+        if state[STALE, i] > 0.0:
             s[WAITED] += wanted
-        value = _cents(held * state[MARK, i]) if held != 0.0 else 0.0
-        s[LONG] += max(value, 0.0)
-        s[SHORT] -= min(value, 0.0)
-        if gone_row[i] == s[ROW]:
-            _delist(state, s, log, i, gone_cash[i])
-        elif state[STALE, i] == s[P_DELISTED_AFTER]:
-            _delist(state, s, log, i, np.nan)
+        elif state[EXITING, i] != 0.0 or (wanted and s[P_AT_CLOSE] == 0.0):
+            todo[count] = i
+            count += 1
     return count
 
 
@@ -699,50 +791,101 @@ def _check_bracket(state: FloatArray, s: FloatArray, log: FloatArray, bar: Float
 
 
 @compiled
-def _list_held(state: FloatArray, bar: FloatArray, todo: IntArray) -> int:
-    count = int(np.int64(0))  # an int64 from the start, for numba's types
-    for i in range(state.shape[1]):
-        todo[count] = i
-        count += state[SHARES, i] != 0.0 and bar[B_OPEN, i] == bar[B_OPEN, i]
-    return count
+def _flag_touched(
+    flags: ByteArray,
+    shares: FloatArray,
+    entry: FloatArray,
+    extreme: FloatArray,
+    stop: FloatArray,
+    take: FloatArray,
+    trail: FloatArray,
+    exiting: FloatArray,
+    bar: FloatArray,
+) -> None:
+    """Flag the positions whose bracket the bar touches: the quick look before :func:`_check_bracket`."""
+    open_, high, low = bar[B_OPEN], bar[B_HIGH], bar[B_LOW]
+    for i in range(shares.shape[0]):
+        long = shares[i] > 0.0
+        side = 1.0 if long else -1.0
+        worst = low[i] if long else high[i]
+        best = high[i] if long else low[i]
+        touched = side * (worst - entry[i] * (1.0 - side * stop[i])) <= 0.0
+        touched |= side * (worst - extreme[i] * (1.0 - side * trail[i])) <= 0.0
+        touched |= side * (best - entry[i] * (1.0 + side * take[i])) >= 0.0
+        flags[i] = touched & (shares[i] != 0.0) & (open_[i] == open_[i]) & (exiting[i] == 0.0)
 
 
 @compiled
-def _within_the_bar(state: FloatArray, s: FloatArray, log: FloatArray, bar: FloatArray, todo: IntArray) -> None:
-    for k in range(_list_held(state, bar, todo)):
-        i = todo[k]
-        if state[EXITING, i] == 0.0:
-            _check_bracket(state, s, log, bar, i)
+def _within_the_bar(
+    state: FloatArray,
+    s: FloatArray,
+    log: FloatArray,
+    bar: FloatArray,
+    todo: IntArray,
+    flags: ByteArray,
+    words: WordArray,
+) -> None:
+    _flag_touched(
+        flags,
+        state[SHARES],
+        state[ENTRY],
+        state[EXTREME],
+        state[STOP],
+        state[TAKE],
+        state[TRAIL],
+        state[EXITING],
+        bar,
+    )
+    for k in range(_list_flagged(flags, words, todo)):
+        _check_bracket(state, s, log, bar, todo[k])
 
 
 # --- the close -----------------------------------------------------------------------------------------------
 
 
 @compiled
-def _at_the_close(state: FloatArray, s: FloatArray, log: FloatArray, bar: FloatArray, todo: IntArray) -> None:
+def _flag_closing(
+    flags: ByteArray,
+    shares: FloatArray,
+    due: FloatArray,
+    exiting: FloatArray,
+    target: FloatArray,
+    open_: FloatArray,
+    row: float,
+    at_close: bool,
+) -> None:
+    for i in range(shares.shape[0]):
+        late = (shares[i] != 0.0) & (row >= due[i]) & (exiting[i] == 0.0)
+        flags[i] = (late | ((target[i] == target[i]) & at_close)) & (open_[i] == open_[i])
+
+
+@compiled
+def _at_the_close(
+    state: FloatArray,
+    s: FloatArray,
+    log: FloatArray,
+    bar: FloatArray,
+    todo: IntArray,
+    flags: ByteArray,
+    words: WordArray,
+) -> None:
     """Mark the book at the close; time exits; market-on-close targets."""
-    s[LONG] = 0.0
-    s[SHORT] = 0.0
+    _mark_at_close(state[MARK], state[EXTREME], state[SHARES], bar)
+    s[LONG], s[SHORT] = _value_book(state[SHARES], state[MARK])
     at_close = s[P_AT_CLOSE] != 0.0
-    count = int(np.int64(0))  # an int64 from the start, for numba's types
-    for i in range(state.shape[1]):
-        held = state[SHARES, i]
-        if bar[B_OPEN, i] == bar[B_OPEN, i]:
-            state[MARK, i] = bar[B_CLOSE, i]
-            late = held != 0.0 and s[ROW] >= state[DUE, i] and state[EXITING, i] == 0.0
-            if late:
-                state[EXITING, i] = BY_TIME
-            if held > 0.0:
-                state[EXTREME, i] = max(state[EXTREME, i], bar[B_HIGH, i])
-            elif held < 0.0:
-                state[EXTREME, i] = min(state[EXTREME, i], bar[B_LOW, i])
-            todo[count] = i
-            count += late or (at_close and state[TARGET, i] == state[TARGET, i])
-        value = _cents(held * state[MARK, i]) if held != 0.0 else 0.0
-        s[LONG] += max(value, 0.0)
-        s[SHORT] -= min(value, 0.0)
-    if count > 0:
-        _exits_and_targets(state, s, log, bar, todo, count, bar[B_CLOSE], AT_CLOSE)
+    _flag_closing(flags, state[SHARES], state[DUE], state[EXITING], state[TARGET], bar[B_OPEN], s[ROW], at_close)
+    count = _list_flagged(flags, words, todo)
+    late = int(np.int64(0))  # an int64 from the start, for numba's types
+    for k in range(count):
+        i = todo[k]
+        if state[SHARES, i] != 0.0 and s[ROW] >= state[DUE, i] and state[EXITING, i] == 0.0:
+            state[EXITING, i] = BY_TIME
+        elif state[EXITING, i] != 0.0:
+            continue
+        todo[late] = i
+        late += 1
+    if late > 0:
+        _exits_and_targets(state, s, log, bar, todo, late, bar[B_CLOSE], AT_CLOSE)
 
 
 @compiled
@@ -758,16 +901,23 @@ def _check_margin(s: FloatArray) -> None:
 
 
 @compiled
-def _update_range(state: FloatArray, bar: FloatArray) -> None:
+def _update_range(mean: FloatArray, last: FloatArray, bar: FloatArray) -> None:
     """Wilder's 14-bar average true range, for trailing orders; it starts at the first bar's range."""
-    for i in range(state.shape[1]):
-        high, low, last, mean = bar[B_HIGH, i], bar[B_LOW, i], state[LAST, i], state[ATR, i]
-        known = last == last
-        true_range = max(high, last) - min(low, last) if known else high - low
-        new = mean + (true_range - mean) / 14.0 if known else true_range
-        here = bar[B_OPEN, i] == bar[B_OPEN, i]
-        state[ATR, i] = new if here else mean
-        state[LAST, i] = bar[B_CLOSE, i] if here else last
+    open_, high, low, close = bar[B_OPEN], bar[B_HIGH], bar[B_LOW], bar[B_CLOSE]
+    for i in range(mean.shape[0]):
+        known = last[i] == last[i]
+        top = last[i] if last[i] > high[i] else high[i]
+        bottom = last[i] if last[i] < low[i] else low[i]
+        moved = mean[i] + (top - bottom - mean[i]) / 14.0 if known else top - bottom
+        here = open_[i] == open_[i]
+        mean[i] = moved if here else mean[i]
+        last[i] = close[i] if here else last[i]
+
+
+@compiled
+def _keep_last(last: FloatArray, open_: FloatArray, close: FloatArray) -> None:
+    for i in range(last.shape[0]):
+        last[i] = close[i] if open_[i] == open_[i] else last[i]
 
 
 @compiled
@@ -1056,6 +1206,8 @@ def step_kernel(
     decided: float,
     orders: FloatArray,
     todo: IntArray,
+    flags: ByteArray,
+    words: WordArray,
     row: float,
     years: float,
     gone_row: IntArray,
@@ -1068,10 +1220,10 @@ def step_kernel(
     if s[LIQUIDATE] != 0.0:
         _liquidate(state, s, orders)
     elif decided >= 0.0:
-        for i in range(state.shape[1]):
-            if wish[W_WEIGHT, i] == wish[W_WEIGHT, i]:
-                _decide(state, s, wish, i, decided)
-    count = _before_the_open(state, s, log, bar, orders, todo, years, gone_row, gone_cash)
+        _flag_known(flags, wish[W_WEIGHT])
+        for k in range(_list_flagged(flags, words, todo)):
+            _decide(state, s, wish, todo[k], decided)
+    count = _before_the_open(state, s, log, bar, orders, todo, flags, words, years, gone_row, gone_cash)
     if count > 0:
         _exits_and_targets(state, s, log, bar, todo, count, bar[B_OPEN], AT_OPEN)
     sweep = SWEEP_OPEN
@@ -1079,16 +1231,19 @@ def step_kernel(
     while busy and sweep <= SWEEP_STOPS:
         _sweep_orders(state, s, log, orders, bar, sweep)
         sweep += 1.0
-    _within_the_bar(state, s, log, bar, todo)
+    _within_the_bar(state, s, log, bar, todo, flags, words)
     while busy and sweep <= SWEEP_CHILDREN:
         _sweep_orders(state, s, log, orders, bar, sweep)
         sweep += 1.0
-    _at_the_close(state, s, log, bar, todo)
+    _at_the_close(state, s, log, bar, todo, flags, words)
     if busy:
         _sweep_orders(state, s, log, orders, bar, SWEEP_CLOSE)
     if s[P_IMPACT] != 0.0:
         _update_impact(state, s, bar)
-    _update_range(state, bar)
+    if s[RANGES] != 0.0:
+        _update_range(state[ATR], state[LAST], bar)
+    elif s[P_IMPACT] != 0.0:
+        _keep_last(state[LAST], bar[B_OPEN], bar[B_CLOSE])
     if busy:
         _age_orders(state, s, orders, bar)
     _check_margin(s)
@@ -1105,13 +1260,29 @@ def _copy_log(log: FloatArray, used: int, rows: int) -> FloatArray:
 
 @compiled
 def _copy_row(target: FloatArray, row: int, source: FloatArray, source_row: int) -> None:
-    """Copy one row, if the source has it: optional fields of a plan have a single row of NaN."""
-    if source_row < source.shape[0]:
-        for i in range(source.shape[1]):
-            target[row, i] = source[source_row, i]
+    for i in range(source.shape[1]):
+        target[row, i] = source[source_row, i]
 
 
 @compiled
+def _flag_known(flags: ByteArray, values: FloatArray) -> None:
+    for i in range(values.shape[0]):
+        flags[i] = values[i] == values[i]
+
+
+@compiled
+def _copy_wishes(
+    wish: FloatArray, plan: tuple[FloatArray, ...], row: int, todo: IntArray, flags: ByteArray, words: WordArray
+) -> None:
+    """Copy a plan's row where it has a weight; fields that are not set have a single row of NaN."""
+    _copy_row(wish, W_WEIGHT, plan[0], row)
+    _flag_known(flags, wish[W_WEIGHT])
+    for k in range(_list_flagged(flags, words, todo)):
+        for number, field in enumerate(plan):
+            wish[number, todo[k]] = field[row if field.shape[0] > 1 else 0, todo[k]]
+
+
+@entry
 def history_kernel(
     years: FloatArray,
     fields: tuple[FloatArray, ...],
@@ -1137,8 +1308,10 @@ def history_kernel(
     bars, symbols = mask.shape
     first_row = int(s[ROW]) + 1
     room = 18 * symbols + 4 * orders.shape[0] + 8
-    log = np.empty((room, LOG_FIELDS))
-    todo = np.empty(symbols + 1, np.int64)
+    log = np.empty((room + bars * symbols // 16, LOG_FIELDS))
+    flags = np.zeros(-(-symbols // 8) * 8, np.uint8)
+    words = flags.view(np.uint64)
+    todo = np.empty(flags.shape[0] + 1, np.int64)
     bar = np.empty((7, symbols))
     wish = np.full((6, symbols), np.nan)
     for k in range(bars):
@@ -1150,13 +1323,11 @@ def history_kernel(
         if row < 0 or row >= plan[0].shape[0] or decided < start:
             decided = -1
         else:
-            for number, field in enumerate(plan):
-                _copy_row(wish, number, field, row)
+            _copy_wishes(wish, plan, row, todo, flags, words)
         for number, field in enumerate(fields):
             _copy_row(bar, number, field, k)
         for i in range(symbols):
-            if not mask[k, i]:
-                bar[B_OPEN, i] = np.nan
+            bar[B_OPEN, i] = bar[B_OPEN, i] if mask[k, i] else np.nan
         step_kernel(
             state,
             s,
@@ -1166,6 +1337,8 @@ def history_kernel(
             float(decided),
             orders,
             todo,
+            flags,
+            words,
             float(first_row + k),
             years[k],
             gone_row,
@@ -1176,7 +1349,7 @@ def history_kernel(
         totals[2, k] = s[LONG]
         totals[3, k] = s[SHORT]
         _copy_row(shares, k, state, int(np.int64(SHARES)))
-    return _copy_log(log, int(s[LOGGED]), int(s[LOGGED]))
+    return log[: int(s[LOGGED])]
 
 
 @compiled
@@ -1185,7 +1358,7 @@ def _possible(open_: float, high: float, low: float, close: float) -> bool:
     return fine & (low <= close) & (close <= high) & (high < np.inf)
 
 
-@compiled
+@entry
 def first_bad_bar(fields: tuple[FloatArray, ...], mask: BoolArray) -> int:
     """Return the flat index of the first bar that no market could have made, −1 for none."""
     open_, high, low, close = fields[B_OPEN], fields[B_HIGH], fields[B_LOW], fields[B_CLOSE]

@@ -231,7 +231,7 @@ def simulate(
     """
     if plan.weight.shape != panel.shape:
         raise InputError(f"the plan has shape {plan.weight.shape}, the panel {panel.shape}")
-    book = Book.opened(panel.symbols, account)
+    book = Book.opened(panel.symbols, account, ranges=orders is not None)
     if orders is not None:
         book = replace(book, orders=orders.array(panel.symbols))
     return _advance(book, panel, plan, execution, -1 - plan.delay_bars, start, delistings)
