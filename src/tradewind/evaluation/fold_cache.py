@@ -119,7 +119,7 @@ def _read(path: Path) -> Forecast | None:
 
 
 def _stored(path: Path) -> Forecast:
-    with np.load(path, allow_pickle=False) as stored:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         head = json.loads(str(stored["head"]))
         return Forecast(
             times=stored["times"],

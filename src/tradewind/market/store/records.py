@@ -250,12 +250,22 @@ class Records:
 
     def resolve(self, prediction: Prediction, outcome: float, *, at: datetime) -> None:
         """Note what became of a forecast. The first outcome stays."""
+        self.resolve_all([(prediction, outcome)], at=at)
+
+    def resolve_all(self, outcomes: Sequence[tuple[Prediction, float]], *, at: datetime) -> None:
+        """Note what became of many forecasts, together. First outcomes stay."""
+        if not outcomes:
+            return
         table = schema.predictions
         names = ("run", "symbol", "time", "target", "horizon_bars")
-        same = [table.c[name] == getattr(prediction, name) for name in names]
+        same = [table.c[name] == sa.bindparam(f"of_{name}") for name in names]
         change = sa.update(table).where(*same, table.c.outcome.is_(None))
+        rows = [
+            {**{f"of_{n}": getattr(p, n) for n in names}, "outcome": outcome, "resolved_at": at}
+            for p, outcome in outcomes
+        ]
         with self.database.writing() as connection:
-            connection.execute(change.values(outcome=outcome, resolved_at=at))
+            connection.execute(change, rows)
 
     def predictions(self, run: str) -> list[Prediction]:
         """Return the forecasts of a run by time and symbol."""
