@@ -74,7 +74,7 @@ def summarise(world: World, simulation: Simulation, start: int, trials: Trials) 
     sharpe = performance.sharpe(returns, periods_per_year=per_year)
     low, high = sharpe_interval(returns, per_year, settings)
     hold, index = buy_and_hold(world, start), index_returns(world, start)
-    pbo, pbo_reason = backtest_overfitting(trials.returns)
+    pbo, pbo_reason = backtest_overfitting(trials.returns, len(returns))
     closed = simulation.trades
     profits = closed["pnl"].to_numpy() if len(closed) else np.array([])
     held = closed["bars_held"].to_numpy() if len(closed) else np.array([])
@@ -175,12 +175,11 @@ def deflated(returns: Array, trials: Trials, per_year: float) -> float:
     return significance.deflated_sharpe(returns, trials=max(trials.count, 1), trial_variance=variance)
 
 
-def backtest_overfitting(series: Sequence[Array]) -> tuple[float | None, str | None]:
-    """Return the PBO of the lineage's trials over their common bars, or None with the reason."""
-    if not series:
-        return None, "no configuration has been tried"
-    longest = max(len(s) for s in series)
-    same = [s for s in series if len(s) == longest]
+def backtest_overfitting(series: Sequence[Array], bars: int) -> tuple[float | None, str | None]:
+    """Return the PBO of the lineage's trials that have as many bars as this one, or None with the reason."""
+    same = [s for s in series if len(s) == bars]
+    if not same:
+        return None, "no configuration has been tried on these bars"
     found = overfitting.probability_of_overfitting(np.column_stack(same))
     return found.value, found.reason
 
