@@ -19,6 +19,8 @@ FOLDS = 5
 #: A part of the sample is judged alone only from this many rows on.
 FEWEST_ROWS_ALONE = 60
 _TINY = 1e-300
+#: Share of the usual gain below which a row speaks against being part of a stretch.
+_SHARPEN = 0.35
 #: Residuals below this share of a column's spread are rounding.
 _ROUNDING = 1e-7
 #: Rows this many robust standard deviations off are left out of a fit, if they are few.
@@ -253,19 +255,42 @@ def surprise(share: FloatArray, rows: FloatArray) -> FloatArray:
 
 
 def stretch(x: FloatArray, y: FloatArray) -> slice:
-    """Return the rows over which knowing x pays most in y (Kadane's maximum subarray), refitting thrice."""
+    """Return the rows over which knowing x pays most in y (Kadane's maximum subarray), refitting inside."""
     known = np.isfinite(x) & np.isfinite(y)
     part = slice(0, len(x))
-    for _ in range(4):
+    for _ in range(6):
         use = known.copy()
         use[: part.start], use[part.stop :] = False, False
         if int(use.sum()) < 5 or float(x[use].std()) == 0.0:
             break
         b, a = np.polyfit(x[use], y[use], 1)
         gain = np.where(known, (y - y[use].mean()) ** 2 - (y - a - b * x) ** 2, 0.0)
-        part = _largest_sum(gain)
+        usual = max(float(gain[use].mean()), 0.0)
+        part = _largest_sum(np.where(known, gain - _SHARPEN * usual, 0.0))
     inside = np.flatnonzero(known[part]) + part.start
-    return slice(int(inside[0]), int(inside[-1]) + 1) if inside.size else part
+    if inside.size < 5:
+        return part
+    return _widened(x, y, slice(int(inside[0]), int(inside[-1]) + 1))
+
+
+def _widened(x: FloatArray, y: FloatArray, part: slice) -> slice:
+    """Add the neighbouring rows that a nearly exact relation fits as well: small moves pay little but belong."""
+    known = np.isfinite(x) & np.isfinite(y)
+    use = np.flatnonzero(known[part]) + part.start
+    if float(x[use].std()) == 0.0:
+        return part
+    b, a = np.polyfit(x[use], y[use], 1)
+    miss = np.abs(y - a - b * x)
+    usual = float(np.sqrt(np.mean(miss[use] ** 2)))
+    if usual > 0.3 * float(y[use].std()):
+        return part
+    fits = known & (miss <= 2.0 * usual)
+    start, stop = part.start, part.stop
+    while start > 0 and fits[start - 1]:
+        start -= 1
+    while stop < len(x) and fits[stop]:
+        stop += 1
+    return slice(start, stop)
 
 
 def _largest_sum(gain: FloatArray) -> slice:
