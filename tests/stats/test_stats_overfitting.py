@@ -80,3 +80,11 @@ def test_the_confidence_set_keeps_the_best_and_drops_the_bad() -> None:
     assert p["bad"] < 0.05
     assert max(p["good"], p["equal"]) == 1.0
     assert o.model_confidence_set(losses[:, :1], ["only"], block_bars=5) == {"only": 1.0}
+
+
+def test_models_with_the_same_losses_stand_for_each_other_in_the_confidence_set() -> None:
+    rng = np.random.default_rng(3)
+    good, bad = rng.normal(1.0, 0.1, 300), rng.normal(1.2, 0.1, 300)
+    p = o.model_confidence_set(np.column_stack([good, bad, good]), ("a", "b", "a again"), block_bars=5, samples=200)
+    assert p["a"] == p["a again"] == 1.0
+    assert p["b"] < 0.1

@@ -136,16 +136,18 @@ def model_confidence_set(
 ) -> dict[str, float]:
     """Return each model's p-value of belonging to the set of the best (Hansen, Lunde & Nason 2011; arch's MCS).
 
-    ``losses`` ``(T, M)``. Models with a p-value above ``size`` cannot be told from the best.
+    ``losses`` ``(T, M)``. Models with a p-value above ``size`` cannot be told from the best. Models with the same
+    losses on every row stand for each other.
     """
     from arch.bootstrap import MCS
 
     table = np.asarray(losses, dtype=np.float64)
     if table.shape[1] != len(names):
         raise InputError(f"{table.shape[1]} columns of losses for {len(names)} names")
-    if table.shape[1] < 2:
+    distinct, place = np.unique(table, axis=1, return_inverse=True)
+    if distinct.shape[1] < 2:
         return dict.fromkeys(names, 1.0)
-    test = MCS(table, size=size, block_size=block_bars, reps=samples, seed=seed)
+    test = MCS(distinct, size=size, block_size=block_bars, reps=samples, seed=seed)
     test.compute()
     p = test.pvalues["Pvalue"]
-    return {name: float(p.loc[index]) for index, name in enumerate(names)}
+    return {name: float(p.loc[index]) for name, index in zip(names, place.ravel(), strict=True)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from tradewind.decisions.signals import Belief, Signals, register, stop_distance, target_distance
 
-STRONG_MARGIN = 0.05
+STRONG_MARGIN = 0.10
 """Probability above the threshold from which a signal is called strong."""
 
 
