@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from scipy.special import ndtri
 
 from tradewind.decisions.settings import DecisionSection
 from tradewind.decisions.signals import Belief
+from tradewind.evaluation.backtest import TrackRecord
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.workspace import Workspace
 from tradewind.features.table import Features
@@ -64,6 +66,17 @@ beats_index = true
 path = "prices.csv"
 survivorship_biased = false
 """
+
+
+@dataclass(frozen=True)
+class QuickRun:
+    """A finished back-test with its files. Tests read it; whoever changes something makes a home of their own."""
+
+    playbook: Path
+    home: Path
+    workspace: Workspace
+    record: TrackRecord
+    folder: Path
 
 
 def sessions(count: int, first: str = "2014-01-02") -> list[str]:

@@ -42,9 +42,11 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Walk forward over history, trade on out-of-sample forecasts only, and judge the result."""
         with failures(json):
-            record, folder = run_backtest(open_workspace(playbook, source, set_), instant(as_of), report=report)
-            from tradewind.evaluation.backtest import write_forecasts, write_weights
+            from tradewind.evaluation.backtest import require_table, write_forecasts, write_weights
 
+            for path in filter(None, (forecasts, weights)):
+                require_table(path)
+            record, folder = run_backtest(open_workspace(playbook, source, set_), instant(as_of), report=report)
             if forecasts is not None:
                 write_forecasts(record, forecasts)
             if weights is not None:

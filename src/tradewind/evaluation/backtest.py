@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tradewind.calibration.coverage import CoverageReport
-from tradewind.errors import DataError
+from tradewind.errors import InputError
 from tradewind.evaluation import corridor, runs
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import Loaded, load_or_sync
@@ -26,6 +26,7 @@ from tradewind.evaluation.track_record import Trials, book_returns, periods_per_
 from tradewind.evaluation.verdict import headline, judge_targets, red_flags
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.simulator import Simulation
+from tradewind.market.store.failures import storage_failures
 from tradewind.market.store.lake import Pin
 from tradewind.models.forecast import Forecast
 from tradewind.stats.metrics import performance
@@ -182,17 +183,23 @@ def write_weights(record: TrackRecord, path: Path) -> None:
     _write_table(table, path)
 
 
+def require_table(path: Path) -> None:
+    """Raise ``InputError`` for a file whose extension does not say how to write it."""
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError(f"cannot write {path}: unknown extension {path.suffix!r}", hint="use .parquet or .csv")
+
+
 def _write_table(table: Any, path: Path) -> None:
     import polars as pl
 
+    require_table(path)
     table = table.with_columns(pl.col("time").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".csv":
-        table.write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%SZ")
-    elif path.suffix == ".parquet":
-        table.write_parquet(path)
-    else:
-        raise DataError(f"cannot write {path}: unknown extension {path.suffix!r}", hint="use .parquet or .csv")
+    with storage_failures(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".csv":
+            table.write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+        else:
+            table.write_parquet(path)
 
 
 def _forecasts(workspace: Workspace, world: World, progress: Progress) -> dict[str, Forecast]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def _records(home: Path) -> tuple[bool, str]:
     path = home / "records.sqlite"
     if not path.exists():
         return True, "no records yet"
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         answer = connection.execute("pragma integrity_check").fetchone()[0]
     return answer == "ok", f"{path}: {answer}"
 

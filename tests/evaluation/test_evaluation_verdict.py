@@ -1,0 +1,174 @@
+"""What is said of a result: red flags, targets and the verdict, as tables."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from tradewind.evaluation.settings import TargetsSection
+from tradewind.evaluation.verdict import headline, judge_targets, red_flags
+
+NAN = math.nan
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    """Return an ordinary track record of four years with 400 trades."""
+    usual = {
+        "sharpe": 0.8,
+        "sharpe_ci": [-0.2, 1.8],
+        "excess_sharpe_ci": [-0.5, 0.9],
+        "deflated_sharpe": 0.9,
+        "minimum_detectable_sharpe": 0.7,
+        "trades": 400,
+        "bars": 4 * 252,
+        "pbo": 0.2,
+        "pbo_reason": None,
+        "win_rate": 0.53,
+        "profit_factor": 1.2,
+        "max_drawdown": 0.18,
+        "annual_return": 0.08,
+        "volatility": 0.10,
+        "baselines": {"equal_weight": {}, "index": {"annual_return": 0.05}},
+    }
+    return {**usual, **changes}
+
+
+def quality(**changes: Any) -> dict[str, Any]:
+    row = {"rank_ic": 0.02, "directional_accuracy": 0.52, "n": 4000, "pinball_skill": 0.03}
+    return {"1": {**row, **changes}}
+
+
+# -- targets -------------------------------------------------------------------------------------------------
+
+
+def verdict(targets: dict[str, Any], **changes: Any) -> str:
+    (row,) = judge_targets(TargetsSection(**targets), record(**changes), quality())
+    return str(row["verdict"])
+
+
+@pytest.mark.parametrize(
+    ("interval", "says"), [([1.1, 2.0], "met"), ([0.2, 0.9], "not met"), ([0.5, 1.5], "cannot tell")]
+)
+def test_a_sharpe_target_is_judged_by_its_interval(interval: list[float], says: str) -> None:
+    assert verdict({"sharpe_min": 1.0}, sharpe_ci=interval) == says
+
+
+def test_without_an_interval_nobody_can_tell() -> None:
+    assert verdict({"sharpe_min": 1.0}, sharpe=NAN, sharpe_ci=[NAN, NAN]) == "cannot tell"
+
+
+@pytest.mark.parametrize(
+    ("rate", "trades", "says"),
+    [(0.70, 400, "met"), (0.40, 400, "not met"), (0.60, 20, "cannot tell"), (NAN, 0, "cannot tell")],
+)
+def test_a_rate_is_judged_by_the_interval_of_a_proportion(rate: float, trades: int, says: str) -> None:
+    assert verdict({"win_rate_min": 0.55}, win_rate=rate, trades=trades) == says
+
+
+@pytest.mark.parametrize(("drawdown", "says"), [(0.10, "met"), (0.20, "not met"), (0.15, "not met")])
+def test_a_drawdown_is_what_it_was(drawdown: float, says: str) -> None:
+    assert verdict({"max_drawdown_max": 0.15}, max_drawdown=drawdown) == says
+
+
+@pytest.mark.parametrize(
+    ("mean", "bars", "says"),
+    [(0.45, 1008, "met"), (-0.05, 1008, "not met"), (0.25, 1008, "cannot tell"), (0.45, 10, "cannot tell")],
+)
+def test_an_annual_return_is_judged_by_the_error_of_a_mean(mean: float, bars: int, says: str) -> None:
+    assert verdict({"annual_return_min": 0.20}, annual_return=mean, bars=bars) == says
+
+
+def test_beating_the_index_needs_an_index() -> None:
+    missing = {"baselines": {"equal_weight": {}, "index": None}}
+    assert verdict({"beats_index": True}, **missing) == "cannot tell"
+    assert verdict({"beats_index": True}, annual_return=0.4) == "met"
+    assert verdict({"beats_index": True}, annual_return=-0.3) == "not met"
+    assert verdict({"beats_index": True}) == "cannot tell"
+
+
+@pytest.mark.parametrize(("factor", "says"), [(1.5, "met"), (1.1, "not met"), (NAN, "cannot tell")])
+def test_a_profit_factor_is_what_it_was(factor: float, says: str) -> None:
+    assert verdict({"profit_factor_min": 1.3}, profit_factor=factor) == says
+
+
+def test_directional_accuracy_is_judged_on_the_next_bar() -> None:
+    targets = TargetsSection(directional_accuracy_min=0.55)
+    (row,) = judge_targets(targets, record(), quality(directional_accuracy=0.51))
+    assert row["verdict"] == "not met"
+    assert judge_targets(targets, record(), {"20": {}}) == []
+
+
+def test_only_what_the_playbook_asks_for_is_judged() -> None:
+    assert judge_targets(TargetsSection(), record(), quality()) == []
+    assert judge_targets(TargetsSection(beats_index=False), record(), quality()) == []
+
+
+def test_every_row_shows_what_was_wanted_what_was_measured_and_how_surely() -> None:
+    (row,) = judge_targets(TargetsSection(sharpe_min=1.0), record(), quality())
+    assert row == {"target": "Sharpe ratio > 1", "measured": 0.8, "ci": [-0.2, 1.8], "verdict": "cannot tell"}
+
+
+# -- red flags -----------------------------------------------------------------------------------------------
+
+
+def codes(*flags: str, timeframe: str = "1d", forecast: dict[str, Any] | None = None, **changes: Any) -> list[str]:
+    found = red_flags(flags, forecast or quality(), record(**changes), timeframe)
+    assert all(flag["message"] for flag in found)
+    return [flag["code"] for flag in found]
+
+
+def test_an_ordinary_record_raises_no_flag() -> None:
+    assert codes() == []
+
+
+def test_provenance_is_repeated() -> None:
+    assert codes("survivorship", "selection", "something else") == ["survivorship", "selection", "something else"]
+
+
+@pytest.mark.parametrize("forecast", [quality(rank_ic=0.11), quality(directional_accuracy=0.59)])
+def test_what_is_too_good_to_be_true_on_daily_bars_is_a_suspected_leak(forecast: dict[str, Any]) -> None:
+    assert codes(forecast=forecast) == ["suspected_leak"]
+    assert codes(forecast=forecast, timeframe="5m") == []
+
+
+def test_missing_scores_are_no_leak() -> None:
+    assert codes(forecast=quality(rank_ic=None, directional_accuracy=NAN)) == []
+    assert codes(forecast=quality(rank_ic=NAN)) == []
+
+
+def test_few_trades_a_short_sample_and_a_missing_pbo_are_said() -> None:
+    assert codes(trades=29) == ["few_trades"]
+    assert codes(sharpe=0.3) == ["short_sample"]
+    assert codes(sharpe=NAN) == []
+    (flag,) = red_flags((), quality(), record(pbo=None, pbo_reason="one configuration"), "1d")
+    assert flag["code"] == "no_pbo" and "one configuration" in flag["message"]
+
+
+# -- the verdict ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "word", "says"),
+    [
+        ({"sharpe_ci": [NAN, NAN], "excess_sharpe_ci": [NAN, NAN]}, "none", "Nothing was traded"),
+        ({"sharpe_ci": [0.4, 2.0], "excess_sharpe_ci": [0.1, 1.2], "deflated_sharpe": 0.99}, "good", "beyond luck"),
+        ({"sharpe_ci": [0.4, 2.0], "excess_sharpe_ci": [0.1, 1.2], "deflated_sharpe": 0.8}, "unproven", "be told"),
+        ({"sharpe_ci": [0.4, 2.0], "excess_sharpe_ci": [-0.3, 1.2]}, "unproven", "than holding the universe"),
+        ({"sharpe_ci": [-2.0, -0.1]}, "bad", "lost money"),
+        ({"sharpe_ci": [-0.5, 1.0]}, "unproven", "cannot be told from zero"),
+        ({"sharpe_ci": [0.4, 2.0], "excess_sharpe_ci": [-2.0, -0.2]}, "bad", "did worse than holding"),
+    ],
+)  # fmt: skip
+def test_the_verdict_says_what_the_intervals_say(changes: dict[str, Any], word: str, says: str) -> None:
+    said = headline(record(**changes), quality(), {"1": {"realised": 0.8}})
+    assert said["word"] == word
+    assert says in said["text"]
+
+
+def test_the_verdict_ends_with_the_forecasts() -> None:
+    text = headline(record(), quality(pinball_skill=0.034), {"1": {"realised": 0.812}})["text"]
+    assert "1-bar 80 % intervals held 81.2%" in text
+    assert "+3.4% sharper than the naive forecast" in text
+    assert "sharper" not in headline(record(), quality(pinball_skill=NAN), {"1": {"realised": 0.8}})["text"]
