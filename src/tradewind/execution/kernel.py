@@ -43,7 +43,21 @@ LAST, VARIANCE, VOLUME, ATR = range(27, 31)
 STATE_ROWS = 31
 
 # --- layout: `s`, the account's scalars, then its settings ---------------------------------------------------
-CASH, EQUITY, LONG, SHORT, INTEREST_DUE, BORROW_DUE, ROW, LIQUIDATE, LOGGED, FIRST_ORDER, NEXT_ORDER, RANGES = range(12)
+(
+    CASH,
+    EQUITY,
+    LONG,
+    SHORT,
+    INTEREST_DUE,
+    BORROW_DUE,
+    ROW,
+    LIQUIDATE,
+    LOGGED,
+    FIRST_ORDER,
+    NEXT_ORDER,
+    RANGES,
+    BAD_BAR,
+) = range(13)
 COUNTER_NAMES = (
     "ambiguous_bars",
     "clipped_by_cash",
@@ -71,8 +85,8 @@ COUNTER_NAMES = (
     MARGIN_CALLS,
     UNKNOWN_VOLUME,
     EXPIRIES,
-) = range(12, 24)
-SCALARS = 24
+) = range(13, 25)
+SCALARS = 25
 (
     P_AT_CLOSE,
     P_COMMISSION,
@@ -567,16 +581,20 @@ def _mark_at_open(mark: FloatArray, stale: FloatArray, used: FloatArray, open_: 
 
 
 @compiled
-def _mark_at_close(mark: FloatArray, extreme: FloatArray, shares: FloatArray, bar: FloatArray) -> None:
-    """Mark at the close and let the best price since entry follow the bar."""
-    open_, high, low, close = bar[B_OPEN], bar[B_HIGH], bar[B_LOW], bar[B_CLOSE]
-    for i in range(mark.shape[0]):
-        here = open_[i] == open_[i]
-        mark[i] = close[i] if here else mark[i]
-        rises = here & (shares[i] > 0.0) & (high[i] > extreme[i])
-        falls = here & (shares[i] < 0.0) & (low[i] < extreme[i])
-        best = high[i] if rises else extreme[i]
-        extreme[i] = low[i] if falls else best
+def _keep_last(last: FloatArray, open_: FloatArray, close: FloatArray) -> None:
+    for i in range(last.shape[0]):
+        last[i] = close[i] if open_[i] == open_[i] else last[i]
+
+
+@compiled
+def _follow_best(extreme: FloatArray, shares: FloatArray, open_: FloatArray, high: FloatArray, low: FloatArray) -> None:
+    """Let the best price since entry follow the bar."""
+    for i in range(extreme.shape[0]):
+        before = extreme[i]
+        top = high[i] if high[i] > before else before
+        bottom = low[i] if low[i] < before else before
+        best = top if shares[i] > 0.0 else bottom
+        extreme[i] = best if (shares[i] != 0.0) & (open_[i] == open_[i]) else before
 
 
 @summing
@@ -791,28 +809,39 @@ def _check_bracket(state: FloatArray, s: FloatArray, log: FloatArray, bar: Float
 
 
 @compiled
-def _flag_touched(
-    flags: ByteArray,
-    shares: FloatArray,
-    entry: FloatArray,
-    extreme: FloatArray,
-    stop: FloatArray,
-    take: FloatArray,
-    trail: FloatArray,
-    exiting: FloatArray,
-    bar: FloatArray,
+def _clear(flags: ByteArray) -> None:
+    for i in range(flags.shape[0]):
+        flags[i] = 0
+
+
+@compiled
+def _flag_losing(
+    flags: ByteArray, shares: FloatArray, anchor: FloatArray, distance: FloatArray, high: FloatArray, low: FloatArray
 ) -> None:
-    """Flag the positions whose bracket the bar touches: the quick look before :func:`_check_bracket`."""
-    open_, high, low = bar[B_OPEN], bar[B_HIGH], bar[B_LOW]
+    """Flag where the bar reaches a level on the losing side of the anchor."""
     for i in range(shares.shape[0]):
         long = shares[i] > 0.0
         side = 1.0 if long else -1.0
         worst = low[i] if long else high[i]
+        flags[i] |= side * (worst - anchor[i] * (1.0 - side * distance[i])) <= 0.0
+
+
+@compiled
+def _flag_winning(
+    flags: ByteArray, shares: FloatArray, anchor: FloatArray, distance: FloatArray, high: FloatArray, low: FloatArray
+) -> None:
+    """Flag where the bar reaches a level on the winning side of the anchor."""
+    for i in range(shares.shape[0]):
+        long = shares[i] > 0.0
+        side = 1.0 if long else -1.0
         best = high[i] if long else low[i]
-        touched = side * (worst - entry[i] * (1.0 - side * stop[i])) <= 0.0
-        touched |= side * (worst - extreme[i] * (1.0 - side * trail[i])) <= 0.0
-        touched |= side * (best - entry[i] * (1.0 + side * take[i])) >= 0.0
-        flags[i] = touched & (shares[i] != 0.0) & (open_[i] == open_[i]) & (exiting[i] == 0.0)
+        flags[i] |= side * (best - anchor[i] * (1.0 + side * distance[i])) >= 0.0
+
+
+@compiled
+def _unflag_others(flags: ByteArray, shares: FloatArray, exiting: FloatArray, open_: FloatArray) -> None:
+    for i in range(shares.shape[0]):
+        flags[i] &= (shares[i] != 0.0) & (exiting[i] == 0.0) & (open_[i] == open_[i])
 
 
 @compiled
@@ -825,17 +854,13 @@ def _within_the_bar(
     flags: ByteArray,
     words: WordArray,
 ) -> None:
-    _flag_touched(
-        flags,
-        state[SHARES],
-        state[ENTRY],
-        state[EXTREME],
-        state[STOP],
-        state[TAKE],
-        state[TRAIL],
-        state[EXITING],
-        bar,
-    )
+    """Look quickly at every bracket (in loops small enough to vectorise), then closely at those in reach."""
+    shares, high, low = state[SHARES], bar[B_HIGH], bar[B_LOW]
+    _clear(flags)
+    _flag_losing(flags, shares, state[ENTRY], state[STOP], high, low)
+    _flag_losing(flags, shares, state[EXTREME], state[TRAIL], high, low)
+    _flag_winning(flags, shares, state[ENTRY], state[TAKE], high, low)
+    _unflag_others(flags, shares, state[EXITING], bar[B_OPEN])
     for k in range(_list_flagged(flags, words, todo)):
         _check_bracket(state, s, log, bar, todo[k])
 
@@ -870,7 +895,8 @@ def _at_the_close(
     words: WordArray,
 ) -> None:
     """Mark the book at the close; time exits; market-on-close targets."""
-    _mark_at_close(state[MARK], state[EXTREME], state[SHARES], bar)
+    _keep_last(state[MARK], bar[B_OPEN], bar[B_CLOSE])
+    _follow_best(state[EXTREME], state[SHARES], bar[B_OPEN], bar[B_HIGH], bar[B_LOW])
     s[LONG], s[SHORT] = _value_book(state[SHARES], state[MARK])
     at_close = s[P_AT_CLOSE] != 0.0
     _flag_closing(flags, state[SHARES], state[DUE], state[EXITING], state[TARGET], bar[B_OPEN], s[ROW], at_close)
@@ -912,12 +938,6 @@ def _update_range(mean: FloatArray, last: FloatArray, bar: FloatArray) -> None:
         here = open_[i] == open_[i]
         mean[i] = moved if here else mean[i]
         last[i] = close[i] if here else last[i]
-
-
-@compiled
-def _keep_last(last: FloatArray, open_: FloatArray, close: FloatArray) -> None:
-    for i in range(last.shape[0]):
-        last[i] = close[i] if open_[i] == open_[i] else last[i]
 
 
 @compiled
@@ -1259,6 +1279,30 @@ def _copy_log(log: FloatArray, used: int, rows: int) -> FloatArray:
 
 
 @compiled
+def _copy_bar(bar: FloatArray, fields: tuple[FloatArray, ...], mask: BoolArray, k: int) -> bool:
+    """Copy one bar of the panel, all fields side by side (for the memory's sake); say whether a market could make it.
+
+    Where the mask is False the open becomes NaN, which says everywhere else that there is no bar.
+    """
+    open_, high, low, close, volume, split, dividend = fields
+    good = True
+    for i in range(bar.shape[1]):
+        here = mask[k, i]
+        o, h, b, c = open_[k, i], high[k, i], low[k, i], close[k, i]
+        fine = (b > 0.0) & (b <= o) & (o <= h) & (b <= c) & (c <= h) & (h < np.inf)
+        good &= fine | (not here)
+        bar[B_OPEN, i] = o if here else np.nan
+        bar[B_HIGH, i] = h
+        bar[B_LOW, i] = b
+        bar[B_CLOSE, i] = c
+    for i in range(bar.shape[1]):
+        bar[B_VOLUME, i] = volume[k, i]
+        bar[B_SPLIT, i] = split[k, i]
+        bar[B_DIVIDEND, i] = dividend[k, i]
+    return good
+
+
+@compiled
 def _copy_row(target: FloatArray, row: int, source: FloatArray, source_row: int) -> None:
     for i in range(source.shape[1]):
         target[row, i] = source[source_row, i]
@@ -1302,11 +1346,13 @@ def history_kernel(
     """Loop the step over a block of bars, from the bar after the one that the book stands at; return the log.
 
     ``fields`` are the panel's arrays in the order of ``B_*``, ``plan`` the plan's in the order of ``W_*``.
+    It stops before a bar that no market could have made, and leaves that bar's number in ``s[BAD_BAR]`` (else −1).
     Bar ``k`` of the block takes the decisions in row ``first_plan_row + k`` of the plan's arrays, if there is one
     and it was decided in bar ``start`` or later. Optional plan fields have a single row of NaN.
     """
     bars, symbols = mask.shape
     first_row = int(s[ROW]) + 1
+    s[BAD_BAR] = -1.0
     room = 18 * symbols + 4 * orders.shape[0] + 8
     log = np.empty((room + bars * symbols // 16, LOG_FIELDS))
     flags = np.zeros(-(-symbols // 8) * 8, np.uint8)
@@ -1324,10 +1370,9 @@ def history_kernel(
             decided = -1
         else:
             _copy_wishes(wish, plan, row, todo, flags, words)
-        for number, field in enumerate(fields):
-            _copy_row(bar, number, field, k)
-        for i in range(symbols):
-            bar[B_OPEN, i] = bar[B_OPEN, i] if mask[k, i] else np.nan
+        if not _copy_bar(bar, fields, mask, k):
+            s[BAD_BAR] = first_row + k
+            break
         step_kernel(
             state,
             s,
@@ -1350,26 +1395,3 @@ def history_kernel(
         totals[3, k] = s[SHORT]
         _copy_row(shares, k, state, int(np.int64(SHARES)))
     return log[: int(s[LOGGED])]
-
-
-@compiled
-def _possible(open_: float, high: float, low: float, close: float) -> bool:
-    fine = (low > 0.0) & (low <= open_) & (open_ <= high)
-    return fine & (low <= close) & (close <= high) & (high < np.inf)
-
-
-@entry
-def first_bad_bar(fields: tuple[FloatArray, ...], mask: BoolArray) -> int:
-    """Return the flat index of the first bar that no market could have made, −1 for none."""
-    open_, high, low, close = fields[B_OPEN], fields[B_HIGH], fields[B_LOW], fields[B_CLOSE]
-    bars, symbols = mask.shape
-    for t in range(bars):
-        good = True
-        for i in range(symbols):
-            good &= _possible(open_[t, i], high[t, i], low[t, i], close[t, i]) | (not mask[t, i])
-        for i in range(symbols):
-            if good:
-                break
-            if mask[t, i] and not _possible(open_[t, i], high[t, i], low[t, i], close[t, i]):
-                return t * symbols + i
-    return -1

@@ -302,7 +302,6 @@ def _advance(
     delistings: Mapping[str, Delisting] | None,
 ) -> Simulation:
     """Run the kernel over a block of bars; `book` is consumed."""
-    _check_prices(panel)
     bars, symbols = panel.shape
     start_capital = book.cash
     gone_row, gone_cash = _delisting_arrays(panel.symbols, delistings)
@@ -326,6 +325,8 @@ def _advance(
         totals,
         shares,
     )
+    if account[k.BAD_BAR] >= 0:
+        raise _bad_bar(panel, int(account[k.BAD_BAR]) - book.row - 1)
     totals /= 100
     unfinished = book.orders[book.orders[:, k.O_STATUS] < k.FILLED].copy()
     after = replace(
@@ -371,15 +372,17 @@ def _years(times: TimeArray, before: np.datetime64) -> FloatArray:
     return np.diff(instants, prepend=first) / YEAR
 
 
-def _check_prices(panel: Panel) -> None:
-    bad = k.first_bad_bar(_bar_arrays(panel), np.ascontiguousarray(panel.mask))
-    if bad >= 0:
-        row, column = divmod(int(bad), panel.shape[1])
-        prices = ", ".join(f"{n} {panel.fields[n][row, column]}" for n in ("open", "high", "low", "close"))
-        raise DataError(
-            f"{panel.symbols[column]} at {panel.times[row]} cannot be traded: {prices}",
-            hint="mask such bars, or run the data checks: they mark what is unfit for use",
-        )
+def _bad_bar(panel: Panel, row: int) -> DataError:
+    """Return the error for a bar that no market could have made."""
+    names = ("open", "high", "low", "close")
+    o, h, b, c = (panel.fields[name][row] for name in names)
+    fine = (b > 0) & (b <= o) & (o <= h) & (b <= c) & (c <= h) & (h < np.inf)
+    column = int(np.argmax(panel.mask[row] & ~fine))
+    prices = ", ".join(f"{name} {panel.fields[name][row, column]}" for name in names)
+    return DataError(
+        f"{panel.symbols[column]} at {panel.times[row]} cannot be traded: {prices}",
+        hint="mask such bars, or run the data checks: they mark what is unfit for use",
+    )
 
 
 def _delisting_arrays(
