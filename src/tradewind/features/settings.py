@@ -13,7 +13,7 @@ class FeaturesSection(Section):
     """Which features a playbook computes, and how they are scaled for its models."""
 
     include: tuple[str, ...] = Field(
-        default=("model",),
+        default=("core",),
         min_length=1,
         description="Features, families or groups: all, model (scale-free), core (without near-repetitions), base_20",
     )

@@ -16,6 +16,7 @@ Quantiles are those of the scaled residuals of all symbols. The score adds a cro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -40,6 +41,9 @@ from tradewind.models.volatility_inputs import VolatilityInputs, volatility_inpu
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+PARALLEL_FITS = 2
+"""Horizons fitted side by side: they share nothing, so two cores are used without waiting for each other."""
 
 _MINIMUM_SAMPLES = 100
 _REFINEMENT_SAMPLES = 20_000
@@ -156,9 +160,11 @@ class ScaleBlend:
     def fit(self, windows: Windows) -> Self:
         """Fit every horizon; raises ``DataError`` below 100 samples with history and a known return."""
         history = _History.of(windows)
-        self.fits_ = [
-            self._fit_horizon(windows, history, index, horizon) for index, horizon in enumerate(windows.labels.horizons)
-        ]
+        with ThreadPoolExecutor(max_workers=PARALLEL_FITS) as pool:
+            jobs = [
+                pool.submit(self._fit_horizon, windows, history, *job) for job in enumerate(windows.labels.horizons)
+            ]
+            self.fits_ = [job.result() for job in jobs]
         self.input_names_ = ("level", *history.inputs.relative_names, *history.inputs.market_names)
         self.detail_names_ = history.detail_names
         settings = [self.trees, self.leaves, self.learning_rate, self.minimum_leaf, self.maximum_samples, self.seed]
