@@ -169,6 +169,18 @@ def test_the_same_run_twice_has_the_same_ledger_hash_and_another_run_another(
     assert one.ledger_hash != other.ledger_hash
 
 
+def test_frozen_and_transposed_arrays_give_the_same_result() -> None:
+    r = np.random.default_rng(5)
+    panel = random_panel(r)
+    plan = random_plan(r, panel.shape)
+    fields = {name: np.asfortranarray(values) for name, values in panel.fields.items()}
+    mask = panel.mask.copy()
+    for array in (*fields.values(), mask):
+        array.setflags(write=False)
+    one, other = (simulate(p, plan, ExecutionSection(), ACCOUNT) for p in (panel, panel_from(fields, mask)))
+    assert one.ledger_hash == other.ledger_hash
+
+
 def test_an_empty_plan_moves_nothing() -> None:
     panel = random_panel(np.random.default_rng(0))
     result = simulate(panel, TradePlan.hold(panel.shape), ExecutionSection(), ACCOUNT)

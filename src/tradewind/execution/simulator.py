@@ -312,7 +312,7 @@ def _advance(
     log = k.history_kernel(
         _years(panel.times, book.time),
         _bar_arrays(panel),
-        np.ascontiguousarray(panel.mask),
+        np.require(panel.mask, np.bool_, ["C", "W"]),
         first_plan_row,
         plan.delay_bars,
         start,
@@ -362,7 +362,8 @@ def _plan_arrays(plan: TradePlan) -> tuple[FloatArray, ...]:
 
 
 def _dense(values: FloatArray) -> FloatArray:
-    return np.ascontiguousarray(values, dtype=np.float64)
+    """Return the values as the compiled code wants them; a frozen array is copied, since it is another type there."""
+    return np.require(values, np.float64, ["C", "W"])
 
 
 def _years(times: TimeArray, before: np.datetime64) -> FloatArray:
