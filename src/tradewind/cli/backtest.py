@@ -60,13 +60,15 @@ def add_to(app: typer.Typer) -> None:
                 note(f"run {record.run['id']} in {record.run['seconds']} s; files in {folder}")
 
 
-def run_backtest(workspace: Any, as_of: Any = None, *, report: bool = True) -> tuple[Any, Path]:
+def run_backtest(
+    workspace: Any, as_of: Any = None, *, report: bool = True, counts: bool = True, verb: str = "backtest"
+) -> tuple[Any, Path]:
     """Run, store and (unless told not to) report; return the track record and its folder."""
     from tradewind.evaluation.backtest import backtest, save
 
     with progress_bar() as progress:
-        record = backtest(workspace, progress, as_of=as_of)
-    folder = save(record, workspace)
+        record = backtest(workspace, progress, as_of=as_of, counts=counts)
+    folder = save(record, workspace, verb=verb)
     if report:
         from tradewind.evaluation.report import write_report
 

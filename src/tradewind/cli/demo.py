@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
         """Real stocks, no network, no account: recommendations, track record, verdict and a report."""
         with failures(json):
             clock = time.perf_counter()
-            record, folder = run_backtest(open_workspace("sample", None, None))
+            record, folder = run_backtest(open_workspace("sample", None, None), verb="demo")
             result = record.to_dict()
             seconds = round(time.perf_counter() - clock, 1)
             if json:

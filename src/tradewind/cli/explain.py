@@ -38,7 +38,7 @@ def add_to(app: typer.Typer) -> None:
             from tradewind.evaluation.explain import explain as explain_
 
             workspace = open_workspace(playbook, source, set_)
-            record, _ = run_backtest(workspace, instant(as_of), report=False)
+            record, _ = run_backtest(workspace, instant(as_of), report=False, counts=False, verb="explain")
             steps = explain_(record, symbol)
             if json:
                 emit({**steps, "run": record.run})

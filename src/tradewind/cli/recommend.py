@@ -31,7 +31,9 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Recommend one action per symbol at the newest close, beside the track record that backs it."""
         with failures(json):
-            record, _ = run_backtest(open_workspace(playbook, source, set_), instant(as_of), report=False)
+            record, _ = run_backtest(
+                open_workspace(playbook, source, set_), instant(as_of), report=False, counts=False, verb="recommend"
+            )
             result = record.to_dict()
             if json:
                 keys = (

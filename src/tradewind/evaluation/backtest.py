@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tradewind.calibration.coverage import CoverageReport
 from tradewind.errors import InputError
@@ -30,6 +31,8 @@ from tradewind.market.store.failures import storage_failures
 from tradewind.market.store.lake import Pin
 from tradewind.models.forecast import Forecast
 from tradewind.stats.metrics import performance
+
+FloatArray = NDArray[np.float64]
 
 NAIVE = "naive_normal"
 """The yardstick of every forecast: zero mean, EWMA volatility, normal."""
@@ -83,6 +86,7 @@ def backtest(
     as_of: datetime | None = None,
     pin: Pin | None = None,
     trials_until: datetime | None = None,
+    counts: bool = True,
 ) -> TrackRecord:
     """Walk the corridor over history and judge the result; the trial is counted in the records.
 
@@ -94,6 +98,8 @@ def backtest(
         Use only what the store held then: a reproduction sees its original data.
     trials_until
         Count only trials first seen by then (for a reproduction).
+    counts
+        Whether this look is a trial. Asking for a recommendation is not: nothing is chosen by it.
     """
     started, clock = workspace.clock.now(), time.perf_counter()
     loaded = load_or_sync(workspace, progress, as_of=as_of, pin=pin)
@@ -107,7 +113,8 @@ def backtest(
     simulations = _simulations(world, decision, start)
     progress("trade", 1, 1)
     manifest = _manifest(workspace, world, started, loaded.pin, as_of)
-    trials = _count_trial(workspace, manifest, simulations["base"], world, start, trials_until)
+    own = _own_trial(manifest, book_returns(simulations["base"], start), world.panel.timeframe)
+    trials = _trials(workspace, own, trials_until, counts=counts)
     result = _result(workspace, loaded, decision, forecasts, coverage, simulations, start, trials)
     progress("judge", 1, 1)
     run = {
@@ -236,30 +243,36 @@ def _manifest(workspace: Workspace, world: World, started: datetime, pin: Pin, a
     )
 
 
-def _count_trial(
-    workspace: Workspace,
-    manifest: runs.Manifest,
-    simulation: Simulation,
-    world: World,
-    start: int,
-    until: datetime | None,
-) -> Trials:
-    """Count this configuration in its lineage and return all of them, in the order they were first seen."""
-    returns = book_returns(simulation, start)
-    sharpe = performance.sharpe(returns, periods_per_year=periods_per_year(world.panel.timeframe)).value
-    folder = workspace.home / "trials"
-    path = folder / f"{manifest.trial_key}.npy"
-    if runs.read_array(path) is None:
-        runs.write_array(path, returns)
-    records, lineage = workspace.records, workspace.plan.head.lineage or workspace.plan.playbook.name
-    finite = float(sharpe) if np.isfinite(sharpe) else None
+@dataclass(frozen=True, eq=False)
+class _OwnTrial:
+    """The configuration that is being looked at."""
+
+    key: str
+    run: str
+    seen: datetime
+    sharpe: float | None
+    returns: FloatArray
+
+
+def _own_trial(manifest: runs.Manifest, returns: FloatArray, timeframe: str) -> _OwnTrial:
+    sharpe = float(performance.sharpe(returns, periods_per_year=periods_per_year(timeframe)).value)
     seen = datetime.fromisoformat(manifest.started)
-    records.record_trial(lineage, manifest.trial_key, run=manifest.run, seen=seen, sharpe=finite)
-    own = manifest.trial_key
-    known = [t for t in records.trials(lineage) if until is None or t.first_seen <= until or t.trial_key == own]
+    return _OwnTrial(manifest.trial_key, manifest.run, seen, sharpe if np.isfinite(sharpe) else None, returns)
+
+
+def _trials(workspace: Workspace, own: _OwnTrial, until: datetime | None, *, counts: bool) -> Trials:
+    """Return the trials of the lineage in the order they were first seen; this one is counted if it is a trial."""
+    folder = workspace.home / "trials"
+    records, lineage = workspace.records, workspace.plan.head.lineage or workspace.plan.playbook.name
+    if counts:
+        if runs.read_array(folder / f"{own.key}.npy") is None:
+            runs.write_array(folder / f"{own.key}.npy", own.returns)
+        records.record_trial(lineage, own.key, run=own.run, seen=own.seen, sharpe=own.sharpe)
+    known = [t for t in records.trials(lineage) if t.trial_key != own.key and (until is None or t.first_seen <= until)]
     stored = [runs.read_array(folder / f"{t.trial_key}.npy") for t in known]
-    series = tuple(one for one in stored if one is not None)
-    return Trials(len(known), tuple(t.sharpe for t in known if t.sharpe is not None), series)
+    series = (*(one for one in stored if one is not None), own.returns)
+    sharpes = tuple(s for s in (*(t.sharpe for t in known), own.sharpe) if s is not None)
+    return Trials(len(known) + 1, sharpes, series)
 
 
 def _result(

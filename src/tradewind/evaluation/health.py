@@ -51,7 +51,8 @@ def _home(home: Path) -> tuple[bool, str]:
 def _disk(home: Path) -> tuple[bool, str]:
     place = next(p for p in (home.resolve(), *home.resolve().parents) if p.exists())
     free = shutil.disk_usage(place).free
-    return free > LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free at {place}"
+    ok = free > LEAST_FREE_BYTES
+    return ok, f"{'more than ' if ok else ''}{min(free, LEAST_FREE_BYTES) / 1e9:.1f} GB free at {place}"
 
 
 def _records(home: Path) -> tuple[bool, str]:

@@ -25,6 +25,7 @@ def repeat(home: Path, folder: Path, progress: Progress = silent) -> TrackRecord
         as_of=None if as_of is None else datetime.fromisoformat(as_of),
         pin=Pin.from_dict(manifest["pin"]),
         trials_until=datetime.fromisoformat(manifest["started"]),
+        counts=False,
     )
 
 
