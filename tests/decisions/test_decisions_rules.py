@@ -39,11 +39,11 @@ def test_confidence_is_the_probability_of_profit_after_costs_on_the_side_that_is
     assert confidence == pytest.approx([0.75, 0.75])
 
 
-def test_a_signal_is_strong_from_five_points_above_the_threshold_on() -> None:
+def test_a_signal_is_strong_from_ten_points_above_the_threshold_on() -> None:
     sigma, cost = 0.02, 0.0
     three_in_four = 0.6744897501960817 * sigma
-    weak = belief({5: [three_in_four]}, sigma, cost=cost, confidence_min=0.71)
-    strong = belief({5: [three_in_four]}, sigma, cost=cost, confidence_min=0.69)
+    weak = belief({5: [three_in_four]}, sigma, cost=cost, confidence_min=0.66)
+    strong = belief({5: [three_in_four]}, sigma, cost=cost, confidence_min=0.64)
     assert actions(weak) == [BUY]
     assert actions(strong) == [STRONG_BUY]
 
@@ -169,7 +169,7 @@ def test_the_tiers_stop_holds_where_it_is_tighter() -> None:
 
 def test_sentiment_without_a_source_is_refused() -> None:
     with pytest.raises(InputError, match="no sentiment source") as caught:
-        said(week(0.06, rsi=50, use_sentiment=True))
+        decide(week(0.06, rsi=50, use_sentiment=True))
     assert "use_sentiment = false" in caught.value.hint
 
 
