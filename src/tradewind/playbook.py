@@ -276,7 +276,9 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
         place = nested
         *parents, last = dotted.split(".")
         if not parents:
-            raise PlaybookError(f"--set {dotted}: name the section too, as in section.key=value")
+            raise PlaybookError(
+                f"{dotted!r} names no section", hint="name the section too, as in --set decision.every_bars=5"
+            )
         for parent in parents:
             place = place.setdefault(parent, {})
         place[last] = _toml_value(value) if isinstance(value, str) else value

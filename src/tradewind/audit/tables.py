@@ -122,7 +122,7 @@ def _read(source: str | Path | pl.DataFrame) -> pl.DataFrame:
         if reader is None:
             raise InputError(f"cannot read {path}: unknown kind {path.suffix!r}", hint="Parquet, CSV or Arrow")
         if not path.is_file():
-            raise InputError(f"no such file: {path}")
+            raise InputError(f"no such file: {path}", hint="give the path of a CSV or Parquet table")
         options: dict[str, Any] = {"infer_schema_length": None} if reader == "read_csv" else {}
         try:
             frame = getattr(pl, reader)(path, **options)

@@ -23,10 +23,14 @@ def add_to(app: typer.Typer) -> None:
             emit(report.to_dict()) if json else typer.echo(report.to_text())
 
     @app.command(epilog="Example: TRADEWIND_HOME=restored tradewind restore tradewind.tar")
-    def restore(file: Annotated[Path, typer.Argument(help="The archive to read.")], json: JsonOption = False) -> None:
-        """Restore an archive into an empty home; a home with data is never overwritten."""
+    def restore(
+        file: Annotated[Path, typer.Argument(help="The archive to read.")],
+        replace: Annotated[bool, typer.Option("--replace", help="Move a home with data aside first.")] = False,
+        json: JsonOption = False,
+    ) -> None:
+        """Restore an archive into an empty home; a home with data is never overwritten, at most moved aside."""
         with failures(json):
             from tradewind.market.store.backup import restore as restore_
 
-            report = restore_(file, home_folder())
+            report = restore_(file, home_folder(), replace=replace)
             emit(report.to_dict()) if json else typer.echo(report.to_text())

@@ -100,13 +100,25 @@ def failures(as_json: bool) -> Iterator[None]:
     try:
         yield
     except TradewindError as error:
-        if as_json:
-            emit({"error": {"kind": type(error).__name__, "what": error.what, "hint": error.hint}})
-        typer.secho(f"tradewind: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
-        raise typer.Exit(error.exit_code) from None
+        raise _said(error, as_json) from None
     except KeyboardInterrupt:
         typer.echo("tradewind: interrupted; what was stored stays stored, the same command continues", err=True)
         raise typer.Exit(130) from None
+    except Exception as failure:
+        from tradewind.market.store.failures import explain
+
+        explained = explain(failure, home_folder())
+        if explained is None:
+            raise
+        raise _said(explained, as_json) from None
+
+
+def _said(error: TradewindError, as_json: bool) -> typer.Exit:
+    """Say an error and return the exit that ends the verb."""
+    if as_json:
+        emit({"error": {"kind": type(error).__name__, "what": error.what, "hint": error.hint}})
+    typer.secho(f"tradewind: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
+    return typer.Exit(error.exit_code)
 
 
 def note(text: str) -> None:

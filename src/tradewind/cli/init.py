@@ -26,7 +26,10 @@ def add_to(app: typer.Typer) -> None:
 
             if file.exists():
                 raise InputError(f"{file} exists already", hint="choose another name; nothing was written")
-            file.write_text(find(template).read_text("utf-8"), "utf-8")
+            text = find(template).read_text("utf-8")
+            if not file.parent.is_dir():
+                raise InputError(f"there is no folder {file.parent}", hint="make it first, or choose another place")
+            file.write_text(text, "utf-8")
             if json:
                 emit({"playbook": file, "from": template})
             else:

@@ -169,6 +169,11 @@ def rule_names() -> tuple[str, ...]:
 
 def decide(belief: Belief) -> Signals:
     """Apply the playbook's rule; a rule that never opens a position is an error that names the threshold."""
+    if belief.settings.use_sentiment:
+        raise InputError(
+            "decision.use_sentiment = true, but no sentiment source is configured",
+            hint="set decision.use_sentiment = false; the rule then says that sentiment is off",
+        )
     chosen = rule(belief.settings.rule)
     signals = chosen.decide(belief)
     if signals.decided.any() and not (signals.action != Action.HOLD).any():

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.decisions.signals import Action, Belief, Signals, bounded_stop, register, stop_distance
-from tradewind.errors import InputError
 
 POSITION_BARS, DAY_BARS = 5, 1
 RSI_OVERHEATED, RSI_SELL = 65.0, 75.0
@@ -32,11 +31,6 @@ class NasdaqTft:
     def decide(self, belief: Belief) -> Signals:
         """Apply the long-term and the sell clause; the day-trade clause needs a 4-hour forecast."""
         settings = belief.settings
-        if settings.use_sentiment:
-            raise InputError(
-                "decision.use_sentiment = true, but no sentiment source is configured",
-                hint="set decision.use_sentiment = false; the rule then says that sentiment is off",
-            )
         buy, sell, mirror = self._clauses(belief)
         long = belief.probability_above(POSITION_BARS, np.log1p(belief.round_trip_cost))
         short = 1.0 - belief.probability_above(POSITION_BARS, np.log1p(-belief.round_trip_cost))

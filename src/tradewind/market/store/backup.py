@@ -232,7 +232,7 @@ def _opened(file: Path) -> Iterator[tarfile.TarFile]:
         with tarfile.open(file, "r:") as tar:
             yield tar
     except FileNotFoundError as failure:
-        raise InputError(f"no such backup: {file}") from failure
+        raise InputError(f"no such backup: {file}", hint="`tradewind backup FILE` writes one") from failure
     except (tarfile.TarError, EOFError, ValueError) as failure:
         raise _damaged(file, str(failure)) from failure
 
