@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 
+MOST_ROWS = 25
+"""Recommendations printed; the surest come first."""
+
+
 def show_result(result: Mapping[str, Any]) -> None:
     """Print verdict, recommendations and track record for people."""
     from rich.console import Console
@@ -35,8 +39,11 @@ def _recommendations(result: Mapping[str, Any]) -> Any:
         table.add_column(name)
     for name in ("confidence", "close", "stop", "target", "weight", "80 % interval"):
         table.add_column(name, justify="right")
-    for row in result["recommendations"]:
+    for row in result["recommendations"][:MOST_ROWS]:
         table.add_row(*_recommendation(row))
+    left = len(result["recommendations"]) - MOST_ROWS
+    if left > 0:
+        table.caption = f"… and {left} more: see the report, or --json"
     return table
 
 
@@ -78,7 +85,7 @@ def _record(result: Mapping[str, Any]) -> Any:
 def _coverage(result: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
-    table = Table(title="Coverage of the 80 % intervals", title_justify="left", box=None, pad_edge=False)
+    table = Table(title="Coverage of 80 % intervals", title_justify="left", box=None, pad_edge=False)
     for name in ("horizon", "promised", "held"):
         table.add_column(name, justify="right")
     for horizon, row in result["coverage"].items():

@@ -112,13 +112,20 @@ def trades_table(records: Records, times: TimeArray, symbols: tuple[str, ...], f
             "dividends": t[:, k.R_DIVIDENDS] / 100,
             "borrow": t[:, k.R_BORROW] / 100,
             "pnl": net / 100,
-            "return": net / t[:, k.R_IN_VALUE],
+            "return": _relative(net, t[:, k.R_IN_VALUE]),
             "bars_held": t[:, k.R_AGE].astype(np.int64),
             "exit_reason": _names(k.REASONS, t[:, k.R_REASON]),
             "entry_row": t[:, k.R_IN_ROW].astype(np.int64),
             "exit_row": t[:, k.L_ROW].astype(np.int64),
         }
     )
+
+
+def _relative(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Return part over whole; NaN where the whole is nothing (a purchase that rounds to no cent)."""
+    result = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=result, where=whole != 0)
+    return result
 
 
 def _movements(records: Records) -> tuple[FloatArray, list[str]]:
