@@ -115,9 +115,10 @@ class _Walk:
     def rules(self) -> CorridorAudit:
         """Check the splits for overlapping labels, and the fills for their order and price."""
         world = self.world
-        end = world.labels.end.max(axis=(1, 2))
+        labels, rows = world.labels, np.arange(len(world.panel))
+        learnt = np.where(np.isfinite(labels.returns), labels.end, rows[:, None, None]).max(axis=(1, 2))
         folds = [(fold.train, fold.test) for fold in corridor.folds_of(world)]
-        found = audit_splits(folds, np.minimum(end, len(end) + max(world.labels.horizons)), world.panel.times)
+        found = audit_splits(folds, learnt, world.panel.times)
         fills = self.walk(world.panel)["book"].fills
         record = FillRecord(
             decided=fills["decided_row"].to_numpy(),
