@@ -37,7 +37,7 @@ format: .venv/complete ## format and fix what can be fixed
 check: lint types test ## everything that must hold before a commit lands
 
 bench: .venv/complete ## every benchmark against its peers (builds .bench/ on first use)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.results
 
 docs: .venv/complete ## build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet

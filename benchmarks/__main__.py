@@ -16,7 +16,9 @@ HIDDEN = {"__init__", "__main__", "peers", "results"}
 
 
 def names() -> list[str]:
-    return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in HIDDEN and not p.stem.startswith("_"))
+    return sorted(
+        p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in HIDDEN and not p.stem.startswith("_")
+    )
 
 
 def main() -> None:

@@ -13,4 +13,5 @@ def test_the_reference_page_is_current() -> None:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "playbooks.md").read_text("utf-8") == module.reference(), "run python docs/make_reference.py"
+    page = (ROOT / "docs" / "playbooks.md").read_text("utf-8")
+    assert page == module.reference(), "run python docs/make_reference.py"

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-
 MOST_ROWS = 25
 """Recommendations printed; the surest come first."""
 
