@@ -33,7 +33,8 @@ class LightgbmQuantile:
     maximum_samples
         Training samples drawn (seeded) when there are more.
     levels, decay, threads, seed
-        Quantile levels, decay of the scaling volatility, threads of one fit, seed of every draw.
+        Quantile levels, decay of the scaling volatility, threads of one fit (one: on a busy machine two wait for each
+        other), seed of every draw.
     """
 
     name: ClassVar[str] = "lightgbm_quantile"
@@ -47,7 +48,7 @@ class LightgbmQuantile:
         maximum_samples: int = 150_000,
         levels: Sequence[float] = LEVELS,
         decay: float = 0.94,
-        threads: int = 2,
+        threads: int = 1,
         seed: int = 0,
     ) -> None:
         self.trees = trees

@@ -49,7 +49,7 @@ class LightgbmRank:
         maximum_samples: int = 200_000,
         trust: float = 0.02,
         levels: Sequence[float] = LEVELS,
-        threads: int = 2,
+        threads: int = 1,
         seed: int = 0,
     ) -> None:
         self.trees = trees

@@ -23,7 +23,7 @@ class Xgboost(LocationScale):
         learning_rate: float = 0.05,
         maximum_samples: int = 150_000,
         levels: Sequence[float] = LEVELS,
-        threads: int = 2,
+        threads: int = 1,
         seed: int = 0,
     ) -> None:
         super().__init__(maximum_samples, levels, threads, seed)
