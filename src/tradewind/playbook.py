@@ -84,6 +84,13 @@ class Playbook:
         except ValidationError as error:
             raise self._explain(name, model, error.errors()) from None
 
+    def options(self, model: type[S]) -> S:
+        """Validate the options of the source in force, as :meth:`section` does."""
+        try:
+            return model.model_validate(dict(self.source_options))
+        except ValidationError as error:
+            raise self._explain(f"source.{self.source}.options", model, error.errors()) from None
+
     def place(self, key: str) -> str:
         """Return ``file:line`` of a dotted key, or the origin that set it."""
         origin = self.origins.get(key, "")

@@ -180,7 +180,8 @@ def decide(belief: Belief) -> Signals:
         passed = ", ".join(f"{name} on {share:.1%}" for name, share in chosen.thresholds(belief).items())
         raise DataError(
             f"the rule {chosen.name!r} never fired in {int(signals.decided.sum()):,} decisions; passed: {passed}",
-            hint="lower the threshold that is never passed in [decision], e.g. --set decision.confidence_min=0.5",
+            hint="lower the threshold that is never passed, e.g. "
+            f"--set decision.confidence_min={max(belief.settings.confidence_min - 0.05, 0):.2f}",
         )
     return signals
 

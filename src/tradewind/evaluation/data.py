@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tradewind.errors import DataError
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.workspace import Workspace
 from tradewind.market.panel import BoolArray, Panel, TimeArray
-from tradewind.market.sources.base import Request
+from tradewind.market.sources.base import Request, check_timeframe
 from tradewind.market.universe import ever_members, member_mask, read_membership, tradable
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class Loaded:
 def wanted_symbols(workspace: Workspace) -> tuple[str, ...]:
     """Return the plan's symbols: those it names, else all that its source can list, context series excluded."""
     plan = workspace.plan
+    check_timeframe(workspace.source, plan.data.timeframe)
     listed = tradable(workspace.source.symbols(plan.data.timeframe))
     symbols = tuple(plan.universe.symbols) or _ever_members(workspace) or listed
     if not symbols:
@@ -118,7 +121,22 @@ def load(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin | None
     dropped = [f"{symbol} was dropped: {reason}" for symbol, reason in report.dropped.items()]
     excluded = [f"{report.excluded:,} bars are unfit for use and left out"] if report.excluded else []
     restricted = plan.universe.restrict(_filled(panel, plan.data.fill_forward_max_bars))
-    return Loaded(restricted, dict(report.dropped), pinned, (*missing, *dropped, *excluded))
+    if not (restricted.member & restricted.mask).any():
+        raise DataError(
+            f"the universe is empty: none of {len(panel.symbols)} symbols ever passes the filters of [universe]",
+            hint="widen universe.tiers, universe.min_dollar_volume or the membership file",
+        )
+    return Loaded(restricted, dict(report.dropped), pinned, (*missing, *dropped, *excluded, *_endings(panel)))
+
+
+def _endings(panel: Panel, bars: int = 20) -> list[str]:
+    """Say which symbols end more than so many bars before the panel does."""
+    last = len(panel) - 1 - np.argmax(panel.mask[::-1], axis=0)
+    ended = [f"{panel.symbols[n]} ({str(panel.times[last[n]])[:10]})" for n in np.flatnonzero(last < len(panel) - bars)]
+    if not ended:
+        return []
+    more = f" and {len(ended) - 5} more" if len(ended) > 5 else ""
+    return [f"symbols that end before the data do (last bar): {', '.join(ended[:5])}{more}"]
 
 
 def _filled(panel: Panel, max_bars: int) -> Panel:
@@ -132,14 +150,25 @@ def _filled(panel: Panel, max_bars: int) -> Panel:
 def load_or_sync(
     workspace: Workspace, progress: Progress = silent, *, as_of: datetime | None = None, pin: Pin | None = None
 ) -> Loaded:
-    """Load the panel; a source that needs no network is synced first where the lake has nothing of the universe."""
-    try:
-        return load(workspace, as_of=as_of, pin=pin)
-    except DataError:
-        if not workspace.source.offline or pin is not None:
-            raise
+    """Load the panel; a source that needs no network is synced first where something it serves was never stored."""
+    may_sync = workspace.source.offline and pin is None
+    if not (may_sync and _never_stored(workspace)):
+        try:
+            return load(workspace, as_of=as_of, pin=pin)
+        except DataError:
+            if not may_sync:
+                raise
     synchronise(workspace, progress)
     return load(workspace, as_of=as_of)
+
+
+def _never_stored(workspace: Workspace) -> bool:
+    """Return whether the lake lacks a symbol or a context series that the source serves."""
+    plan = workspace.plan
+    served = set(workspace.source.symbols(plan.data.timeframe))
+    wanted = served & {*wanted_symbols(workspace), *plan.data.context.values()}
+    known, moment = workspace.lake.instruments(), plan.data.end or workspace.clock.now()
+    return any(known.id_of(symbol, moment) is None for symbol in wanted)
 
 
 def check_data(workspace: Workspace) -> QualityReport:
@@ -154,6 +183,11 @@ def check_data(workspace: Workspace) -> QualityReport:
             raise DataError("the lake holds no bars of this playbook", hint="run `tradewind sync` first")
         synchronise(workspace)
         bars = lake.read_bars(symbols, plan.data.timeframe, plan.data.start, plan.data.end)
+    if bars.is_empty():
+        raise DataError(
+            f"the source has no bars of {', '.join(symbols[:5])} in the playbook's period",
+            hint="correct universe.symbols, or widen data.start and data.end",
+        )
     return report(bars, lake.read_actions(symbols), timeframe=plan.data.timeframe)
 
 

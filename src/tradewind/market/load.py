@@ -130,8 +130,9 @@ def load_panel(
     kept = {i: s for i, s in columns.items() if s not in dropped}
     if not kept:
         raise DataError(
-            f"none of {len(symbols)} symbols has a usable {timeframe} bar between {start} and {end}",
-            hint="run `tradewind sync` for this playbook first, or widen its period",
+            f"none of {len(symbols)} symbols ({', '.join(symbols[:5])}{' …' * (len(symbols) > 5)}) has a usable "
+            f"{timeframe} bar{_period(start, end)}",
+            hint="run `tradewind sync` for this playbook first, correct the symbols, or widen its period",
         )
     rows = rows.only(list(kept))
     actions = lake.read_actions(instruments=list(kept), end=end, source=source, as_of=as_of, pin=pin)
@@ -155,6 +156,10 @@ def load_panel(
     )
     object.__setattr__(panel, "version", content_hash(panel))
     return panel, report
+
+
+def _period(start: datetime | None, end: datetime | None) -> str:
+    return "".join(f" {word} {moment:%Y-%m-%d}" for word, moment in (("from", start), ("to", end)) if moment)
 
 
 class _Rows:

@@ -101,7 +101,8 @@ def usable(windows: Windows, horizon_index: int, scale: FloatArray, at_least: in
         raise DataError(
             f"{int(known.sum())} samples with history and a known return over {horizon} bars, "
             f"the model needs {at_least}",
-            hint="give it a longer history, more symbols or shorter horizons",
+            hint="give it a longer history, more symbols or shorter horizons; "
+            "`tradewind data check` shows gaps and constant prices",
         )
     return known
 

@@ -79,12 +79,18 @@ def names() -> tuple[str, ...]:
 
 
 def create(name: str, **parameters: Any) -> Model:
-    """Build an unfitted model; unknown names are refused with the nearest known one."""
+    """Build an unfitted model; unknown names and parameters are refused with the nearest known one."""
+    import inspect
+
     from tradewind.errors import did_you_mean
 
     _load()
     if name not in _REGISTRY:
         raise did_you_mean("model", name, _REGISTRY)
+    known = inspect.signature(_REGISTRY[name]).parameters
+    for parameter in parameters:
+        if parameter not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            raise did_you_mean(f"parameter of the model {name!r}:", parameter, known)
     return _REGISTRY[name](**parameters)
 
 

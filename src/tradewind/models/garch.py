@@ -87,7 +87,10 @@ class GarchT:
             if len(own) >= _MINIMUM_RETURNS and np.ptp(own) > 0:
                 fitted[column] = fit_garch(own)
         if not fitted:
-            raise DataError(f"no symbol has the {_MINIMUM_RETURNS} returns that a GARCH model needs")
+            raise DataError(
+                f"no symbol has the {_MINIMUM_RETURNS} returns that a GARCH model needs",
+                hint="sync more history, or raise evaluation.min_train_bars",
+            )
         self.symbols_ = {windows.panel.symbols[c]: values for c, values in fitted.items()}
         self.typical_ = tuple(np.median(np.array(list(fitted.values())), axis=0).tolist())
         self.version_ = content_hash(self.name, self.levels, training_id(windows), self.symbols_)

@@ -43,6 +43,8 @@ class CrossSection:
         target = np.clip(ratio, -_CLIP, _CLIP)
         count = np.maximum(np.bincount(day), 1)
         target = target - (np.bincount(day, target) / count)[day]
+        if not target.any():  # one symbol a bar: there is nobody to do better than
+            return cls(np.ones(inputs.shape[1]), np.zeros(inputs.shape[1]))
         spread = np.sqrt(np.mean(np.nan_to_num(inputs.astype(np.float64)) ** 2, axis=0)) + 1e-9
         design = _standard(inputs, spread)
         penalty = float(np.mean(target**2)) / (max(facts, 1.0) * _EFFECT_SPREAD**2)

@@ -12,6 +12,7 @@ import polars as pl
 from tradewind.errors import InputError, did_you_mean
 from tradewind.market.bars import ACTION_SCHEMA, BAR_SCHEMA, SOURCE_ACTION_COLUMNS, SOURCE_BAR_COLUMNS
 from tradewind.market.quality import mark_rows
+from tradewind.settings import Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +93,20 @@ def check_request(source: Source, request: Request) -> None:
     """Refuse no symbols, a timeframe that is not served, and a period that ends before it begins."""
     if not request.symbols:
         raise InputError("no symbols were asked for", hint="name some in [universe] symbols")
-    served = source.look_back()
-    if request.timeframe not in served:
-        raise InputError(
-            f"source {source.name!r} has no {request.timeframe!r} bars",
-            hint=f"it serves {', '.join(served) or 'nothing'}; set [data] timeframe to one of them",
-        )
+    check_timeframe(source, request.timeframe)
     if request.start > request.end:
         raise InputError(
             f"the period ends ({request.end}) before it begins ({request.start})", hint="swap start and end"
+        )
+
+
+def check_timeframe(source: Source, timeframe: str) -> None:
+    """Refuse a bar size that a source does not serve."""
+    served = source.look_back()
+    if timeframe not in served:
+        raise InputError(
+            f"source {source.name!r} has no {timeframe!r} bars",
+            hint=f"it serves {', '.join(served) or 'nothing'}; set [data] timeframe to one of them",
         )
 
 
@@ -174,6 +180,12 @@ def create(name: str, **options: Any) -> Source:
     if name not in _REGISTRY:
         raise did_you_mean("source", name, _REGISTRY)
     return _REGISTRY[name](**options)
+
+
+def options_model(name: str) -> type[Section] | None:
+    """Return what validates the options of a source; None where it is unknown or does that itself."""
+    _load()
+    return getattr(_REGISTRY.get(name), "options_model", None)
 
 
 def _load() -> None:

@@ -29,6 +29,7 @@ _SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt")
 _HELD_BYTES = 200_000_000  # text up to this size is parsed once and held
 _MISSING = ["", "NA", "N/A", "null", "NULL", "None", ".", "-"]
 _NUMBERS = ("open", "high", "low", "close", "volume", "adjusted_close", "dividend", "split")
+_RANGE = ("open", "high", "low")
 _BARS = ("open", "high", "low", "close", "volume")
 FloatArray = NDArray[np.float64]
 
@@ -58,12 +59,17 @@ class FilesOptions(Section):
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """One file, its recognised columns, and the symbol that it is about if it does not say."""
+    """One file, its recognised columns, and the symbol that it is about if it does not say.
+
+    ``closes_only``: it has neither open, high nor low. Its bars then stand at their close alone and are marked, so
+    that an order "at the next open" fills at the next close, and what needs a range has none.
+    """
 
     path: Path
     lazy: pl.LazyFrame
     columns: Mapping[str, str]
     symbol: str | None
+    closes_only: bool = False
 
     def select(self, symbols: tuple[str, ...] | None = None) -> pl.LazyFrame:
         """Return the recognised columns under our names, of these symbols only."""
@@ -82,6 +88,7 @@ class FilesSource:
 
     name: ClassVar[str] = "files"
     offline: ClassVar[bool] = True
+    options_model: ClassVar[type[Section]] = FilesOptions
 
     def __init__(self, **options: object) -> None:
         self.options = FilesOptions.model_validate(options)
@@ -114,6 +121,9 @@ class FilesSource:
         """Yield deliveries of about ``batch_rows`` bars, whole symbols each."""
         check_request(self, request)
         asked = dict.fromkeys(request.symbols)
+        if self._nameless and min(self._rows) in asked:  # said once, however many requests there are
+            note = f"{self._nameless} rows of {self.options.path} have no symbol and are left out"
+            yield deliver(request, no_bars(), notes=(note,))
         for symbols in self._batches([s for s in asked if s in self._rows]):
             yield self._deliver(request, symbols, self._tables)
         for symbol in asked:
@@ -147,13 +157,22 @@ class FilesSource:
     @cached_property
     def _rows(self) -> dict[str, int]:
         """Number of rows of each symbol."""
-        counts: dict[str, int] = {}
-        for table in self._tables:
-            found = _collect(table.select().group_by("symbol").len(), table.path)
-            for symbol, count in found.drop_nulls().iter_rows():
-                counts[symbol] = counts.get(symbol, 0) + count
+        counts = {symbol: count for symbol, count in self._counts.items() if symbol}
         if not counts:
             raise DataError(f"{self.options.path} holds no rows with a symbol", hint="check the files")
+        return counts
+
+    @property
+    def _nameless(self) -> int:
+        """Number of rows without a symbol."""
+        return sum(count for symbol, count in self._counts.items() if not symbol)
+
+    @cached_property
+    def _counts(self) -> dict[str | None, int]:
+        counts: dict[str | None, int] = {}
+        for table in self._tables:
+            for symbol, count in _collect(table.select().group_by("symbol").len(), table.path).iter_rows():
+                counts[symbol] = counts.get(symbol, 0) + count
         return counts
 
     @cached_property
@@ -190,10 +209,12 @@ def _open(path: Path, mapping: Mapping[str, str], required: tuple[str, ...], sym
     available = _names(lazy, path)
     if symbol is not None and len(available) == 2 and "close" not in (a.lower() for a in available):
         mapping = {"close": available[1]}  # an index file: a date and the index
-    columns = recognise(available, mapping, required, str(path))
+    columns = recognise(available, mapping, ("time", "close"), str(path))
+    closes_only = symbol is None and not any(field in columns for field in _RANGE)
+    columns = recognise(available, mapping, ("time", "close") if closes_only else required, str(path))
     if symbol is None and "symbol" not in columns:
         symbol = path.name.split(".")[0]
-    return _Table(path, lazy, columns, symbol)
+    return _Table(path, lazy, columns, symbol, closes_only)
 
 
 def _scan(path: Path) -> pl.LazyFrame:
@@ -232,6 +253,9 @@ def _normalised(table: _Table, symbols: tuple[str, ...], options: FilesOptions) 
     frame, notes = _numbers(raw, table)
     times = read_times(raw["time"], options.timezone, str(table.path))
     market = calendar(options.calendar)
+    if table.closes_only:
+        frame = frame.with_columns(*(pl.col("close").alias(f) for f in _RANGE), marks=pl.lit("close-only"))
+        notes.append(f"{table.path.name} has closes only: no bar has a range, and orders fill at the next close")
     frame = frame.with_columns(time=bar_closes(times, options.stamp, options.timeframe, market))
     unreadable = times.values.is_null()
     shut = frame["time"].is_null() & ~unreadable

@@ -38,6 +38,7 @@ class SampleSource:
 
     name: ClassVar[str] = "sample"
     offline: ClassVar[bool] = True
+    options_model: ClassVar[type[Section]] = SampleOptions
     adjustment: str = "raw"
     publication_lag = timedelta(0)
     survivorship_biased = True

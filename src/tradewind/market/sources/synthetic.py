@@ -87,6 +87,7 @@ class SyntheticSource:
 
     name: ClassVar[str] = "synthetic"
     offline: ClassVar[bool] = True
+    options_model: ClassVar[type[Section]] = SyntheticOptions
     adjustment: str = "raw"
     publication_lag = timedelta(0)
     survivorship_biased = False

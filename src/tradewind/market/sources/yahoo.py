@@ -86,6 +86,7 @@ class YahooSource:
 
     name: ClassVar[str] = "yahoo"
     offline: ClassVar[bool] = False
+    options_model: ClassVar[type[Section]] = YahooOptions
     adjustment: str = "split"
     publication_lag = timedelta(0)
 
