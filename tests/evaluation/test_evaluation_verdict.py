@@ -23,6 +23,8 @@ def record(**changes: Any) -> dict[str, Any]:
         "minimum_detectable_sharpe": 0.7,
         "trades": 400,
         "bars": 4 * 252,
+        "bars_per_year": 252.0,
+        "confidence_level": 0.95,
         "pbo": 0.2,
         "pbo_reason": None,
         "win_rate": 0.53,
@@ -31,12 +33,13 @@ def record(**changes: Any) -> dict[str, Any]:
         "annual_return": 0.08,
         "volatility": 0.10,
         "baselines": {"equal_weight": {}, "index": {"annual_return": 0.05}},
+        "tracking_error": 0.10,
     }
     return {**usual, **changes}
 
 
 def quality(**changes: Any) -> dict[str, Any]:
-    row = {"rank_ic": 0.02, "directional_accuracy": 0.52, "n": 4000, "pinball_skill": 0.03}
+    row = {"rank_ic": 0.02, "directional_accuracy": 0.52, "directional_accuracy_error": 0.01, "pinball_skill": 0.03}
     return {"1": {**row, **changes}}
 
 
@@ -152,9 +155,10 @@ def test_few_trades_a_short_sample_and_a_missing_pbo_are_said() -> None:
 @pytest.mark.parametrize(
     ("changes", "word", "says"),
     [
-        ({"sharpe_ci": [NAN, NAN], "excess_sharpe_ci": [NAN, NAN]}, "none", "Nothing was traded"),
+        ({"sharpe_ci": [NAN, NAN], "excess_sharpe_ci": [NAN, NAN], "trades": 0}, "none", "Nothing was traded"),
+        ({"sharpe_ci": [NAN, NAN], "excess_sharpe_ci": [NAN, NAN], "bars": 15}, "none", "15 bars are too few"),
         ({"sharpe_ci": [0.4, 2.0], "excess_sharpe_ci": [0.1, 1.2], "deflated_sharpe": 0.99}, "good", "beyond luck"),
-        ({"sharpe_ci": [0.4, 2.0], "excess_sharpe_ci": [0.1, 1.2], "deflated_sharpe": 0.8}, "unproven", "be told"),
+        ({"sharpe_ci": [0.4, 2.0], "excess_sharpe_ci": [0.1, 1.2], "deflated_sharpe": 0.8}, "unproven", "lucky ones"),
         ({"sharpe_ci": [0.4, 2.0], "excess_sharpe_ci": [-0.3, 1.2]}, "unproven", "than holding the universe"),
         ({"sharpe_ci": [-2.0, -0.1]}, "bad", "lost money"),
         ({"sharpe_ci": [-0.5, 1.0]}, "unproven", "cannot be told from zero"),
@@ -162,13 +166,15 @@ def test_few_trades_a_short_sample_and_a_missing_pbo_are_said() -> None:
     ],
 )  # fmt: skip
 def test_the_verdict_says_what_the_intervals_say(changes: dict[str, Any], word: str, says: str) -> None:
-    said = headline(record(**changes), quality(), {"1": {"realised": 0.8}})
+    said = headline(record(**changes), quality(), {"1": {"nominal": 0.8, "realised": 0.8}})
     assert said["word"] == word
     assert says in said["text"]
 
 
 def test_the_verdict_ends_with_the_forecasts() -> None:
-    text = headline(record(), quality(pinball_skill=0.034), {"1": {"realised": 0.812}})["text"]
+    text = headline(record(), quality(pinball_skill=0.034), {"1": {"nominal": 0.8, "realised": 0.812}})["text"]
     assert "1-bar 80 % intervals held 81.2%" in text
-    assert "+3.4% sharper than the naive forecast" in text
-    assert "sharper" not in headline(record(), quality(pinball_skill=NAN), {"1": {"realised": 0.8}})["text"]
+    assert "3.4% better than the naive forecast" in text
+    row = {"1": {"nominal": 0.9, "realised": None}}
+    assert "1-bar 90 % intervals have no outcome yet." in headline(record(), quality(pinball_skill=NAN), row)["text"]
+    assert "2.0% worse than" in headline(record(), quality(pinball_skill=-0.02), row)["text"]

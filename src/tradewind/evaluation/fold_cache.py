@@ -1,8 +1,8 @@
 """Forecasts of finished folds, kept by the content of everything they depend on.
 
 A walk-forward that was interrupted goes on where it stopped, and a second look at an identical fold costs nothing.
-A key covers the bars seen, the settings, the model and the code, so a stored forecast can only be the one that would be
-computed again.
+A key covers the bars seen, the settings, the model, the code and its libraries, so a stored forecast can only be the
+one that would be computed again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tradewind.evaluation.runs import environment
 from tradewind.labels.splits import Fold
 from tradewind.market.panel import Panel
 from tradewind.market.store.failures import storage_failures
@@ -65,6 +66,7 @@ def key_of(world: World, model: str, fold: Fold) -> str:
         "train": [int(fold.train[0]), int(fold.train[-1]), len(fold.train)],
         "test": [int(fold.test[0]), int(fold.test[-1])],
         "code": code_version(),
+        "libraries": libraries(),
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(panel_digest(world.panel.head(int(fold.test[-1]) + 1)).encode())
@@ -90,6 +92,12 @@ def code_version() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return f"{version('tradewind')}+{digest.hexdigest()[:12]}"
+
+
+@cache
+def libraries() -> dict[str, str]:
+    """Return the versions that a model's numbers may depend on."""
+    return environment()
 
 
 def _write(path: Path, forecast: Forecast) -> None:

@@ -31,7 +31,10 @@ class Scores:
     rank_ic: Array
     coverage_80: float
     directional_accuracy: float
+    directional_accuracy_error: float
     n: int
+    losses: Array
+    """``(T, N)`` pinball loss of every forecast, for comparisons on what two models both forecast."""
 
 
 def scores(forecast: Forecast, outcomes: Array, index: int) -> Scores:
@@ -41,7 +44,8 @@ def scores(forecast: Forecast, outcomes: Array, index: int) -> Scores:
     known = np.isfinite(loss).all(axis=-1)
     hits = inside(quantiles, outcomes, interval_levels(forecast.levels, 0.8))
     score = forecast.score[:, :, index]
-    accuracy = directional_accuracy(score, np.where(known, outcomes, np.nan))
+    came = np.where(known, outcomes, np.nan)
+    accuracy = directional_accuracy(score, came)
     return Scores(
         pinball=_by_date(loss.mean(axis=-1)),
         crps=_by_date(2.0 * (loss @ level_weights(forecast.levels))),
@@ -49,14 +53,23 @@ def scores(forecast: Forecast, outcomes: Array, index: int) -> Scores:
         rank_ic=correlations_by_date(score, outcomes, ranks=True),
         coverage_80=_mean(hits),
         directional_accuracy=accuracy.value,
+        directional_accuracy_error=_accuracy_error(score, came, forecast.horizons[index]),
         n=int(known.sum()),
+        losses=loss.mean(axis=-1),
     )
 
 
+def paired(*models: Scores) -> Array:
+    """Return each model's pinball loss by date, ``(T, M)``, over the symbols that all of them forecast that date."""
+    together = np.isfinite(np.stack([one.losses for one in models])).all(axis=0)
+    table = np.column_stack([_by_date(np.where(together, one.losses, np.nan)) for one in models])
+    return np.asarray(table[np.isfinite(table).all(axis=1)])
+
+
 def skill(own: Scores, naive: Scores) -> float:
-    """Return the share of the naive pinball loss that was saved, on the dates both forecast."""
-    both = np.isfinite(own.pinball) & np.isfinite(naive.pinball)
-    return 1.0 - float(own.pinball[both].mean() / naive.pinball[both].mean()) if both.any() else float("nan")
+    """Return the share of the naive pinball loss that was saved, on the dates and symbols that both forecast."""
+    both = paired(own, naive)
+    return 1.0 - float(both[:, 0].mean() / both[:, 1].mean()) if len(both) else float("nan")
 
 
 def quality_table(
@@ -64,7 +77,8 @@ def quality_table(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Return every score by model and horizon.
 
-    ``pinball_skill`` is against ``naive`` and ``dm_p`` its two-sided Diebold-Mariano p-value, on date means with HAC;
+    ``pinball_skill`` is against ``naive`` and ``dm_p`` its two-sided Diebold-Mariano p-value, on date means with HAC,
+    over the symbols that both forecast; ``directional_accuracy_error`` is a standard error, clustered by date with HAC;
     ``confidence_set_p`` is the p-value of belonging to the set of best models (Hansen, Lunde & Nason 2011).
     """
     table: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in forecasts}
@@ -84,6 +98,7 @@ def quality_table(
                 "rank_ic_t": significance.hac_t(own.rank_ic[np.isfinite(own.rank_ic)], horizon),
                 "icir": _ratio(own.rank_ic),
                 "directional_accuracy": own.directional_accuracy,
+                "directional_accuracy_error": own.directional_accuracy_error,
                 "n": own.n,
             }
     return table
@@ -95,9 +110,8 @@ def superior_ability(
     """Return by horizon the p-value that no model beats the naive one (Hansen's SPA); None with too few dates."""
     found: dict[str, float | None] = {}
     for index, horizon in enumerate(horizons):
-        losses = {name: scores(f, outcomes[:, :, index], index).pinball for name, f in forecasts.items()}
-        table = np.column_stack([losses[naive], *(loss for name, loss in losses.items() if name != naive)])
-        table = table[np.isfinite(table).all(axis=1)]
+        judged = {name: scores(f, outcomes[:, :, index], index) for name, f in forecasts.items()}
+        table = paired(judged[naive], *(own for name, own in judged.items() if name != naive))
         if len(table) < LEAST_DATES or table.shape[1] < 2:
             found[str(horizon)] = None
             continue
@@ -122,20 +136,32 @@ def reliability(probability: Array, happened: NDArray[np.bool_], bins: int = 10)
 
 def _same_as_naive(own: Scores, naive: Scores, horizon: int) -> float | None:
     """Return the two-sided p-value that the model is as good as the naive one; None with too few dates."""
-    both = np.isfinite(own.pinball) & np.isfinite(naive.pinball)
-    if both.sum() < LEAST_DATES:
+    both = paired(own, naive)
+    if len(both) < LEAST_DATES:
         return None
-    return significance.diebold_mariano(naive.pinball[both], own.pinball[both], horizon).p_value
+    return significance.diebold_mariano(both[:, 1], both[:, 0], horizon).p_value
 
 
 def _confidence_set(all_scores: Mapping[str, Scores], horizon: int) -> dict[str, float]:
     names = list(all_scores)
-    table = np.column_stack([all_scores[name].pinball for name in names])
-    table = table[np.isfinite(table).all(axis=1)]
+    table = paired(*all_scores.values())
     distinct = len(names) > 1 and bool((np.ptp(table, axis=1) > 0).any()) if len(table) else False
     if len(table) < LEAST_DATES or not distinct:
         return {}
     return overfitting.model_confidence_set(table, names, block_bars=_block(horizon), samples=500)
+
+
+def _accuracy_error(score: Array, outcome: Array, horizon: int) -> float:
+    """Return the standard error of the directional accuracy: symbols of a date move together, and horizons overlap."""
+    product = np.sign(score) * np.sign(outcome)
+    decided = np.isfinite(product) & (product != 0)
+    if not decided.any():
+        return float("nan")
+    hits = decided & (product > 0)
+    share = hits.sum() / decided.sum()
+    excess = (hits.sum(axis=1) - share * decided.sum(axis=1))[decided.any(axis=1)]
+    lags = max(horizon - 1, significance.automatic_lags(len(excess)))
+    return float(significance.hac_standard_error(excess, lags) * len(excess) / decided.sum())
 
 
 def _block(horizon: int) -> int:

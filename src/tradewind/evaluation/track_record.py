@@ -14,11 +14,13 @@ from tradewind.evaluation.corridor import World
 from tradewind.evaluation.settings import EvaluationSection
 from tradewind.execution.simulator import Simulation
 from tradewind.market.bars import TIMEFRAMES
+from tradewind.models.assembly import last_known
 from tradewind.stats import overfitting, significance
 from tradewind.stats.metrics import performance, registry, trades, weights
 
 Array = NDArray[np.float64]
 SESSIONS_PER_YEAR = 252
+WEEKS_PER_YEAR = 365.25 / 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +36,10 @@ class Trials:
 
 
 def periods_per_year(timeframe: str) -> float:
-    """Return the bars of a year: 252 sessions of 390 trading minutes."""
-    return SESSIONS_PER_YEAR * TIMEFRAMES["1d"] / TIMEFRAMES[timeframe]
+    """Return the bars of a year: 252 sessions, the last bar of each cut short by the close, or 52 weeks."""
+    if timeframe == "1w":
+        return WEEKS_PER_YEAR
+    return float(SESSIONS_PER_YEAR * math.ceil(TIMEFRAMES["1d"] / TIMEFRAMES[timeframe]))
 
 
 def book_returns(simulation: Simulation, start: int) -> Array:
@@ -47,11 +51,12 @@ def book_returns(simulation: Simulation, start: int) -> Array:
 def buy_and_hold(world: World, start: int) -> Array:
     """Return the equal-weight total return of the universe, rebalanced at every close, without costs.
 
-    A symbol counts from its first bar in the universe on; a missing bar earns nothing.
+    A symbol counts on the bars that it has while in the universe; the bar after a gap earns the whole move over it.
     """
-    adjusted = world.panel.adjusted("close")[start:]
+    panel = world.panel
+    adjusted = last_known(np.where(panel.mask, panel.adjusted("close"), np.nan))[start:]
     with np.errstate(invalid="ignore"):
-        moves = adjusted[1:] / adjusted[:-1] - 1.0
+        moves = np.where(panel.mask[start + 1 :], adjusted[1:] / adjusted[:-1] - 1.0, np.nan)
     usable = np.isfinite(moves) & world.panel.member[start:-1]
     count = usable.sum(axis=1)
     return np.asarray(np.where(usable, moves, 0.0).sum(axis=1) / np.maximum(count, 1))
@@ -62,7 +67,7 @@ def index_returns(world: World, start: int) -> Array | None:
     index = world.panel.context.get("index")
     if index is None or not np.isfinite(index[start:]).any():
         return None
-    level = index[start:]
+    level = last_known(index[:, None])[start:, 0]
     with np.errstate(invalid="ignore"):
         return np.asarray(np.nan_to_num(level[1:] / level[:-1] - 1.0))
 
@@ -79,8 +84,10 @@ def summarise(world: World, simulation: Simulation, start: int, trials: Trials) 
     profits = closed["pnl"].to_numpy() if len(closed) else np.array([])
     held = closed["bars_held"].to_numpy() if len(closed) else np.array([])
     exposure = position_weights(world, simulation)[start:]
+    drifted = weights_before(world, simulation)[start:]
     return {
         "bars": len(returns),
+        "bars_per_year": per_year,
         "sharpe": sharpe.value,
         "sharpe_ci": [low, high],
         "confidence_level": settings.confidence_level,
@@ -101,7 +108,7 @@ def summarise(world: World, simulation: Simulation, start: int, trials: Trials) 
         "profit_factor": trades.profit_factor(profits).value,
         "trades": len(closed),
         "average_holding_bars": trades.average_holding(held).value,
-        "turnover": weights.turnover(exposure, periods_per_year=per_year).value,
+        "turnover": weights.turnover(exposure, drifted=drifted, periods_per_year=per_year).value,
         "exposure": weights.exposure(exposure).value,
         "costs": {**simulation.costs, "total": float(sum(simulation.costs.values()))},
         "final_equity": float(simulation.equity[-1]),
@@ -110,6 +117,7 @@ def summarise(world: World, simulation: Simulation, start: int, trials: Trials) 
             "equal_weight": baseline(hold, per_year),
             "index": None if index is None else baseline(index, per_year),
         },
+        "tracking_error": None if index is None else tracking_error(returns, index, per_year),
         "excess_sharpe_ci": list(sharpe_interval(risk_matched_excess(returns, hold), per_year, settings)),
         "ambiguous_bars": int(simulation.ambiguous_bars),
         "capacity": capacity(world, simulation),
@@ -154,6 +162,11 @@ def baseline(returns: Array, per_year: float) -> dict[str, float]:
     }
 
 
+def tracking_error(returns: Array, index: Array, per_year: float) -> float:
+    """Return how much the book's lead over the index varies: the annualised deviation of the difference."""
+    return float(performance.volatility(returns - index, periods_per_year=per_year).value)
+
+
 def sharpe_interval(returns: Array, per_year: float, settings: EvaluationSection) -> tuple[float, float]:
     """Return the stationary-bootstrap interval of the annualised Sharpe ratio; NaN where nothing moved."""
     if len(returns) < 20 or not np.any(returns):
@@ -169,9 +182,13 @@ def sharpe_interval(returns: Array, per_year: float, settings: EvaluationSection
 
 
 def deflated(returns: Array, trials: Trials, per_year: float) -> float:
-    """Return the deflated Sharpe ratio: the probability that the true Sharpe beats the best of so many lucky ones."""
+    """Return the deflated Sharpe ratio: the probability that the true Sharpe beats the best of so many lucky ones.
+
+    Where no other trial has a Sharpe ratio to take the variance from, it is that of a skill-less one.
+    """
     per_bar = np.asarray(trials.sharpes) / math.sqrt(per_year)
-    variance = float(np.var(per_bar, ddof=1)) if len(per_bar) > 1 else 0.0
+    without_skill = 1.0 / max(len(returns) - 1, 1)
+    variance = float(np.var(per_bar, ddof=1)) if len(per_bar) > 1 else without_skill
     return significance.deflated_sharpe(returns, trials=max(trials.count, 1), trial_variance=variance)
 
 
@@ -190,10 +207,11 @@ def position_weights(world: World, simulation: Simulation) -> Array:
     return np.asarray(np.nan_to_num(simulation.shares * close) / simulation.equity[:, None])
 
 
-def last_known(values: Array) -> Array:
-    """Return each column with gaps filled by the last value before them (valuation only)."""
-    rows = np.where(np.isfinite(values), np.arange(len(values))[:, None], 0)
-    return values[np.maximum.accumulate(rows, axis=0), np.arange(values.shape[1])]
+def weights_before(world: World, simulation: Simulation) -> Array:
+    """Return what the positions of the bar before weigh at each close, had nothing been traded since, ``(T, N)``."""
+    held = np.zeros(simulation.shares.shape)
+    held[1:] = simulation.shares[:-1] * world.panel.split[1:]
+    return np.asarray(np.nan_to_num(held * last_known(world.panel.close)) / simulation.equity[:, None])
 
 
 def formulas() -> dict[str, str]:

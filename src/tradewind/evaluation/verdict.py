@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from statistics import NormalDist
 from typing import Any
 
 from tradewind.evaluation.settings import TargetsSection
@@ -36,7 +37,8 @@ def red_flags(
         found.append(
             {
                 "code": "short_sample",
-                "message": f"a Sharpe of {sharpe:.2f} cannot be told from zero: this sample detects {detectable:.2f}",
+                "message": f"the sample is short: it finds a true Sharpe of {detectable:.2f} four times in five, and "
+                f"smaller ones more seldom; measured were {sharpe:.2f}",
             }
         )
     if record["pbo"] is None:
@@ -66,38 +68,44 @@ def judge_targets(
     """Return the author's targets with what was measured: met, not met, or cannot tell.
 
     A target on the Sharpe ratio is met only when its interval lies above it, and missed only when it lies
-    below it; one on a rate only with the normal interval of a proportion; the others by their value.
+    below it; one on a rate only with the normal interval of a proportion; one on an annual return (or on its lead
+    over the index) with the normal interval of a mean; the others by their value.
     """
     rows: list[dict[str, Any]] = []
+    z = _deviations(record["confidence_level"])
     low, high = record["sharpe_ci"]
     if targets.sharpe_min is not None:
         rows.append(_row("Sharpe ratio", ">", targets.sharpe_min, record["sharpe"], low, high))
     if targets.win_rate_min is not None:
-        rows.append(_rate("win rate", targets.win_rate_min, record["win_rate"], record["trades"]))
+        rows.append(_rate("win rate", targets.win_rate_min, record["win_rate"], record["trades"], z))
     if targets.max_drawdown_max is not None:
         rows.append(_row("maximum drawdown", "<", targets.max_drawdown_max, record["max_drawdown"]))
     if targets.annual_return_min is not None:
-        spread = 1.96 * record["volatility"] / math.sqrt(max(record["bars"], 1) / 252)
+        spread = z * record["volatility"] / math.sqrt(_years(record))
         value = record["annual_return"]
         rows.append(_row("annual return", ">", targets.annual_return_min, value, value - spread, value + spread))
     if targets.beats_index:
-        rows.append(_beats_index(record))
+        rows.append(_beats_index(record, z))
     if targets.profit_factor_min is not None:
         rows.append(_row("profit factor", ">", targets.profit_factor_min, record["profit_factor"]))
     if targets.directional_accuracy_min is not None and "1" in quality:
-        row = quality["1"]
-        rows.append(
-            _rate(
-                "directional accuracy",
-                targets.directional_accuracy_min,
-                row["directional_accuracy"],
-                row["n"],
-            )
-        )
+        value, error = quality["1"]["directional_accuracy"], z * quality["1"]["directional_accuracy_error"]
+        wanted = targets.directional_accuracy_min
+        rows.append(_row("directional accuracy", ">", wanted, value, value - error, value + error))
     return rows
 
 
-def _beats_index(record: Mapping[str, Any]) -> dict[str, Any]:
+def _deviations(level: float) -> float:
+    """Return how many standard errors a two-sided normal interval of this level reaches."""
+    return NormalDist().inv_cdf(0.5 + level / 2)
+
+
+def _years(record: Mapping[str, Any]) -> float:
+    return float(max(record["bars"], 1) / record["bars_per_year"])
+
+
+def _beats_index(record: Mapping[str, Any], z: float) -> dict[str, Any]:
+    """Judge the lead over the index, whose own moves are part of the lead's error."""
     index = record["baselines"]["index"]
     if index is None:
         return {
@@ -107,12 +115,12 @@ def _beats_index(record: Mapping[str, Any]) -> dict[str, Any]:
             "verdict": "cannot tell",
         }
     measured = record["annual_return"] - index["annual_return"]
-    spread = 1.96 * record["volatility"] / math.sqrt(max(record["bars"], 1) / 252)
+    spread = z * record["tracking_error"] / math.sqrt(_years(record))
     return _row("annual return above the index", ">", 0.0, measured, measured - spread, measured + spread)
 
 
-def _rate(name: str, wanted: float, measured: float, n: int) -> dict[str, Any]:
-    spread = 1.96 * math.sqrt(max(measured * (1 - measured), 0.0) / n) if n and math.isfinite(measured) else math.nan
+def _rate(name: str, wanted: float, measured: float, n: int, z: float) -> dict[str, Any]:
+    spread = z * math.sqrt(max(measured * (1 - measured), 0.0) / n) if n and math.isfinite(measured) else math.nan
     return _row(name, ">", wanted, measured, measured - spread, measured + spread)
 
 
@@ -142,13 +150,20 @@ def headline(
     """Return the verdict: one word for colour, one sentence for people."""
     low, high = record["sharpe_ci"]
     excess_low, excess_high = record["excess_sharpe_ci"]
-    if not math.isfinite(low):
+    if not math.isfinite(low) and record["trades"]:
+        money, word = f"{record['bars']} bars are too few to judge the book", "none"
+    elif not math.isfinite(low):
         money, word = "Nothing was traded: there is no track record to judge", "none"
     elif low > 0 and record["deflated_sharpe"] > 0.95 and excess_low > 0:
         money, word = "The book made money beyond luck, and more than holding the universe at the same risk", "good"
     elif high < 0:
         money, word = "The book lost money, and not by bad luck", "bad"
-    elif low > 0 and excess_low <= 0:
+    elif low > 0 and excess_low > 0:
+        money, word = (
+            "The book's Sharpe ratio can be told from zero, but not from the best of as many lucky ones as were tried",
+            "unproven",
+        )
+    elif low > 0:
         money, word = (
             "The book made money, but nothing says that it did better than holding the universe at the same risk",
             "unproven",
@@ -166,7 +181,10 @@ def headline(
 def _forecast_words(quality: Mapping[str, Mapping[str, Any]], coverage: Mapping[str, Any]) -> str:
     said = []
     for horizon, row in coverage.items():
-        gain = quality.get(horizon, {}).get("pinball_skill")
-        skill = f", {gain:+.1%} sharper than the naive forecast" if gain is not None and math.isfinite(gain) else ""
-        said.append(f"{horizon}-bar 80 % intervals held {row['realised']:.1%}{skill}")
+        gain = quality.get(horizon, {}).get("pinball_skill") or math.nan
+        better = "better" if gain > 0 else "worse"
+        skill = f", {abs(gain):.1%} {better} than the naive forecast" if math.isfinite(gain) else ""
+        realised = row["realised"]
+        held = "have no outcome yet" if realised is None else f"held {realised:.1%}"
+        said.append(f"{horizon}-bar {100 * row['nominal']:.0f} % intervals {held}{skill}")
     return "Forecasts: " + "; ".join(said) + "."
