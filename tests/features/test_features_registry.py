@@ -90,6 +90,6 @@ def test_core_says_nothing_twice_and_only_scale_free():
     assert all(registry.get(name).scale_free for name in core)
 
 
-def test_the_default_section_asks_for_the_scale_free_features():
+def test_the_default_section_asks_for_the_core_features():
     section = FeaturesSection()
-    assert registry.select(section.include, section.exclude) == registry.select(["model"])
+    assert registry.select(section.include, section.exclude) == registry.select(["core"])

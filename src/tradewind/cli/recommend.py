@@ -44,6 +44,7 @@ def add_to(app: typer.Typer) -> None:
                     "recommendations",
                     "coverage",
                     "red_flags",
+                    "notes",
                     "warnings",
                     "run",
                 )

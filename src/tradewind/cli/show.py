@@ -25,7 +25,7 @@ def show_result(result: Mapping[str, Any]) -> None:
     for flag in result["red_flags"]:
         console.print(f"[red]⚑[/] {flag['message']}")
     for text in result["notes"]:
-        console.print(f"[dim]· {text}[/]")
+        console.print(f"[bold yellow]{text}[/]" if text.startswith("WARNING") else f"[dim]· {text}[/]")
     for text in result["warnings"]:
         console.print(f"[dim]! {text}[/]")
 

@@ -22,6 +22,7 @@ from tradewind.execution.plan import TradePlan
 from tradewind.execution.settings import ExecutionSection
 from tradewind.execution.simulator import Simulation, simulate
 from tradewind.features import compute
+from tradewind.features.missing import missing_notes
 from tradewind.features.registry import select
 from tradewind.features.scaling import CrossSectionScaler, RollingScaler, TrainScaler
 from tradewind.features.table import Features
@@ -87,7 +88,8 @@ def build_world(plan: Plan, panel: Panel, notes: tuple[str, ...] = ()) -> World:
         barriers = triple_barrier(panel, labels, up_sigma=up, down_sigma=down)
         ties = f"{int(barriers.ties.sum()):,} barrier labels touch both sides in one bar: taken as the losing one"
         labels, dropped = barriers.labels, (*dropped, ties)
-    return World(plan, panel, features, labels, (*notes, *dropped))
+    lacking = missing_notes(panel, plan.features.include, plan.features.exclude)
+    return World(plan, panel, features, labels, (*lacking, *notes, *dropped))
 
 
 def folds_of(world: World) -> list[Fold]:

@@ -125,6 +125,12 @@ def select(include: Iterable[str] = (MODEL,), exclude: Iterable[str] = ()) -> tu
     return chosen
 
 
+def members(include: Iterable[str], exclude: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return every feature that is asked for, computable or not, in registry order."""
+    wanted = _expand(include) - _expand(exclude)
+    return tuple(name for name in specs() if name in wanted)
+
+
 def unavailable(include: Iterable[str] = (ALL,)) -> tuple[FeatureSpec, ...]:
     """Return the features asked for that no source delivers yet; each says why."""
     wanted = _expand(include)
