@@ -113,7 +113,7 @@ def backtest(
     simulations = _simulations(world, decision, start)
     progress("trade", 1, 1)
     manifest = _manifest(workspace, world, started, loaded.pin, as_of)
-    own = _own_trial(manifest, book_returns(simulations["base"], start), world.panel.timeframe)
+    own = _own_trial(manifest, book_returns(simulations["base"], start), world, start)
     trials = _trials(workspace, own, trials_until, counts=counts)
     result = _result(workspace, loaded, decision, forecasts, coverage, simulations, start, trials)
     progress("judge", 1, 1)
@@ -245,19 +245,28 @@ def _manifest(workspace: Workspace, world: World, started: datetime, pin: Pin, a
 
 @dataclass(frozen=True, eq=False)
 class _OwnTrial:
-    """The configuration that is being looked at."""
+    """The configuration that is being looked at; ``bars`` names the bars that its returns are over."""
 
     key: str
+    bars: str
     run: str
     seen: datetime
     sharpe: float | None
     returns: FloatArray
 
 
-def _own_trial(manifest: runs.Manifest, returns: FloatArray, timeframe: str) -> _OwnTrial:
-    sharpe = float(performance.sharpe(returns, periods_per_year=periods_per_year(timeframe)).value)
-    seen = datetime.fromisoformat(manifest.started)
-    return _OwnTrial(manifest.trial_key, manifest.run, seen, sharpe if np.isfinite(sharpe) else None, returns)
+def _own_trial(manifest: runs.Manifest, returns: FloatArray, world: World, start: int) -> _OwnTrial:
+    panel = world.panel
+    sharpe = float(performance.sharpe(returns, periods_per_year=periods_per_year(panel.timeframe)).value)
+    bars = hashlib.sha256(f"{world.plan.data.source} {panel.timeframe}".encode() + panel.times[start:].tobytes())
+    return _OwnTrial(
+        key=manifest.trial_key,
+        bars=bars.hexdigest()[:12],
+        run=manifest.run,
+        seen=datetime.fromisoformat(manifest.started),
+        sharpe=sharpe if np.isfinite(sharpe) else None,
+        returns=returns,
+    )
 
 
 def _trials(workspace: Workspace, own: _OwnTrial, until: datetime | None, *, counts: bool) -> Trials:
@@ -265,11 +274,11 @@ def _trials(workspace: Workspace, own: _OwnTrial, until: datetime | None, *, cou
     folder = workspace.home / "trials"
     records, lineage = workspace.records, workspace.plan.head.lineage or workspace.plan.playbook.name
     if counts:
-        if runs.read_array(folder / f"{own.key}.npy") is None:
-            runs.write_array(folder / f"{own.key}.npy", own.returns)
+        if runs.read_array(folder / f"{own.key}-{own.bars}.npy") is None:
+            runs.write_array(folder / f"{own.key}-{own.bars}.npy", own.returns)
         records.record_trial(lineage, own.key, run=own.run, seen=own.seen, sharpe=own.sharpe)
     known = [t for t in records.trials(lineage) if t.trial_key != own.key and (until is None or t.first_seen <= until)]
-    stored = [runs.read_array(folder / f"{t.trial_key}.npy") for t in known]
+    stored = [runs.read_array(folder / f"{t.trial_key}-{own.bars}.npy") for t in known]
     series = (*(one for one in stored if one is not None), own.returns)
     sharpes = tuple(s for s in (*(t.sharpe for t in known), own.sharpe) if s is not None)
     return Trials(len(known) + 1, sharpes, series)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from tradewind.errors import InputError
@@ -26,14 +27,35 @@ def resolve(section: LabelsSection, timeframe: str) -> tuple[tuple[int, ...], tu
     """Return the horizons in bars, rising, and notes on those that were dropped as shorter than a bar.
 
     Where the playbook gives ``horizons`` in trading time they replace ``horizons_bars``. A horizon that is no whole
-    number of bars is rounded to the nearest one.
+    number of bars is rounded to the nearest one, and a note says so.
     """
     if not section.horizons:
         return section.horizons_bars, ()
     bar = TIMEFRAMES[timeframe]
     short = [h for h in section.horizons if minutes_of(h) < bar]
-    kept = sorted({round(minutes_of(h) / bar) for h in section.horizons if h not in short})
-    if not kept:
-        raise InputError(f"every horizon of {list(section.horizons)} is shorter than a {timeframe} bar")
+    exact = {h: bars_of(minutes_of(h), bar) for h in section.horizons if h not in short}
+    if not exact:
+        raise InputError(
+            f"every horizon of {list(section.horizons)} is shorter than a {timeframe} bar",
+            hint="add a longer one to labels.horizons, or choose smaller bars with data.timeframe",
+        )
     notes = [f"the horizon {h} is shorter than a {timeframe} bar and was dropped" for h in short]
-    return tuple(kept), tuple(notes)
+    notes += [
+        f"the horizon {h} is {bars:.4g} bars of {timeframe} and was rounded to {nearest(bars)}"
+        for h, bars in exact.items()
+        if bars != nearest(bars)
+    ]
+    return tuple(sorted({nearest(bars) for bars in exact.values()})), tuple(notes)
+
+
+def bars_of(minutes: int, bar: int) -> float:
+    """Return the bars that so many trading minutes fill; the last bar of a session ends with it, however short."""
+    if bar >= TIMEFRAMES["1d"]:
+        return minutes / bar
+    sessions, rest = divmod(minutes, TIMEFRAMES["1d"])
+    return sessions * math.ceil(TIMEFRAMES["1d"] / bar) + rest / bar
+
+
+def nearest(bars: float) -> int:
+    """Return the nearest whole number of bars, halves upwards."""
+    return math.floor(bars + 0.5)
