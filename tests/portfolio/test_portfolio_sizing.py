@@ -218,7 +218,7 @@ def test_the_order_of_the_symbols_changes_nothing(seed: int, order: list[int]) -
             score=believed.forecast.score[:, columns],
         ),
     )
-    fields = ("action", "decided", "close", "stop", "confidence")
+    fields = ("action", "decided", "close", "cover", "stop", "confidence")
     signals_moved = replace(signals, **{name: getattr(signals, name)[:, columns] for name in fields})
     limits = LimitsSection(position_max=0.3, gross_max=0.9, sector_max=0.4)
     sizing = SizingSection(kelly_fraction=0.5)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from tradewind.settings import Section
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class DecisionSection(Section):
@@ -33,3 +37,9 @@ class DecisionSection(Section):
         False, description="require the sentiment conditions of the rule (needs a sentiment source)"
     )
     tier_stops: bool = Field(False, description="use the price tier's stop where it is tighter")
+
+    def due(self, bars: int) -> NDArray[np.bool_]:
+        """Return on which of so many bars positions may change, ``(bars,)``."""
+        import numpy as np
+
+        return np.arange(bars) % self.every_bars == 0

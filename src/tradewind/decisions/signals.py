@@ -103,8 +103,8 @@ class Signals:
         ``(T, N)`` int8 of :class:`Action`; HOLD where nothing is said.
     decided
         ``(T, N)``: True where the rule had a forecast; elsewhere a position is left alone.
-    close
-        ``(T, N)``: True where an open position should be closed.
+    close, cover
+        ``(T, N)``: True where an open long, an open short should be closed.
     horizon_bars
         Bars after which the position is closed, ``(T, N)`` int64.
     confidence
@@ -120,6 +120,7 @@ class Signals:
     action: NDArray[np.int8]
     decided: NDArray[np.bool_]
     close: NDArray[np.bool_]
+    cover: NDArray[np.bool_]
     horizon_bars: NDArray[np.int64]
     confidence: NDArray[np.float64]
     stop: NDArray[np.float64]

@@ -203,7 +203,7 @@ def trade(
 
 def scheduled(world: World, targets: Targets) -> NDArray[np.float64]:
     """Return the target weights that are acted on: those of every ``decision.every_bars``-th bar, NaN elsewhere."""
-    due = np.arange(len(world.panel)) % world.plan.decision.every_bars == 0
+    due = world.plan.decision.due(len(world.panel))
     return np.where(due[:, None], targets.weight, np.nan)
 
 

@@ -50,7 +50,8 @@ def size(
     """Size every signal: risk per trade over stop distance, capped by Kelly, position and tier limits, then gross.
 
     Weights are fractions of equity at the deciding close. SELL closes a long, and opens a short only where
-    ``short_allowed``.
+    ``short_allowed``. The limits on sectors and on the gross scale down what one bar opens; what is held already is
+    the simulator's to count (``execution.margin_leverage_max``).
     """
     caps: dict[str, Array] = {"risk_per_trade": sizing.risk_per_trade / signals.stop}
     if sizing.kelly_fraction is not None:
@@ -67,9 +68,26 @@ def size(
     opens = (side > 0) | ((side < 0) & short_allowed)
     wanted = np.where(opens, side * magnitude, 0.0)
     wanted, bound, names = _cap_groups(wanted, bound, (*caps, "sector_max", "gross_max"), belief, limits)
-    closes = signals.close | ((side < 0) & ~opens)
+    closes = _leaves(belief, signals, wanted) if short_allowed else signals.close | (side < 0)
     weight = np.where(opens, wanted, np.where(closes, 0.0, np.nan))
     return Targets(np.where(signals.decided, weight, np.nan), bound, names)
+
+
+def _leaves(belief: Belief, signals: Signals, wanted: Array) -> NDArray[np.bool_]:
+    """Return where what is held should be closed: a long by ``close``, a short by ``cover``.
+
+    The side held is that of the last weight opened on a bar on which positions may change; after a stop or a time exit
+    there is nothing left to close, and saying so again does nothing.
+    """
+    held = np.zeros(wanted.shape[1])
+    leaves = np.zeros(wanted.shape, dtype=np.bool_)
+    due = belief.settings.due(len(wanted))
+    for t, row in enumerate(wanted):
+        leaves[t] = np.where(held < 0, signals.cover[t], signals.close[t])
+        if due[t]:
+            opened = signals.decided[t] & (row != 0)
+            held = np.where(opened, np.sign(row), np.where(signals.decided[t] & leaves[t], 0.0, held))
+    return leaves
 
 
 def kelly(belief: Belief, signals: Signals) -> Array:

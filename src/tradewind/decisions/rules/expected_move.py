@@ -34,6 +34,7 @@ class ExpectedMove:
             action=action,
             decided=decided,
             close=decided & (long < settings.confidence_exit),
+            cover=decided & (short < settings.confidence_exit),
             horizon_bars=np.full(action.shape, bars, dtype=np.int64),
             confidence=np.where(sell, short, long),
             stop=stop_distance(belief, bars),

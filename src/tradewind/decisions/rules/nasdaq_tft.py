@@ -29,11 +29,14 @@ class NasdaqTft:
     needs: ClassVar[tuple[str, ...]] = ("rsi_14",)
 
     def decide(self, belief: Belief) -> Signals:
-        """Apply the long-term and the sell clause; the day-trade clause needs a 4-hour forecast."""
+        """Apply the long-term and the sell clause; the day-trade clause needs a 4-hour forecast.
+
+        Medians are the clauses'; confidence is over the bars that the trade may last.
+        """
         settings = belief.settings
         buy, sell, mirror = self._clauses(belief)
-        long = belief.probability_above(POSITION_BARS, np.log1p(belief.round_trip_cost))
-        short = 1.0 - belief.probability_above(POSITION_BARS, np.log1p(-belief.round_trip_cost))
+        long = belief.probability_above(settings.horizon_bars, np.log1p(belief.round_trip_cost))
+        short = 1.0 - belief.probability_above(settings.horizon_bars, np.log1p(-belief.round_trip_cost))
         short_day = 1.0 - belief.probability_above(DAY_BARS, np.log1p(-belief.round_trip_cost))
         decided = belief.tradable & np.isfinite(long)
         buy &= decided & (long >= settings.confidence_min)
@@ -46,6 +49,7 @@ class NasdaqTft:
             action=action,
             decided=decided,
             close=sell | mirror,
+            cover=buy,
             horizon_bars=np.where(sell, DAY_BARS, settings.horizon_bars).astype(np.int64),
             confidence=np.select([mirror, sell], [short, short_day], long),
             stop=bounded_stop(belief, self._stop(belief, buy, mirror, sell)),
@@ -70,7 +74,8 @@ class NasdaqTft:
             return {"forecasts available": 0.0}
         rsi = belief.features.column("rsi_14")[usable]
         move = belief.move(POSITION_BARS)[usable]
-        probability = belief.probability_above(POSITION_BARS, np.log1p(belief.round_trip_cost))[usable]
+        bars = belief.settings.horizon_bars
+        probability = belief.probability_above(bars, np.log1p(belief.round_trip_cost))[usable]
         return {
             "RSI < 65": float(np.mean(rsi < RSI_OVERHEATED)),
             f"1-week median > {belief.settings.entry_threshold} {belief.settings.threshold_unit}": float(
