@@ -22,6 +22,7 @@ from tradewind.cli import (
     recommend,
     report,
     reproduce,
+    sectors,
     sync,
     train,
 )
@@ -41,6 +42,8 @@ app.add_typer(config.app, name="config")
 app.add_typer(check.app, name="data")
 app.add_typer(features.app, name="features")
 app.add_typer(audit.app, name="audit")
+app.add_typer(sectors.app, name="sectors")
+app.add_typer(sectors.tiers, name="tiers")
 
 
 @app.callback(invoke_without_command=True)

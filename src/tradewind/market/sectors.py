@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field
 
 from tradewind.errors import DataError
+from tradewind.market.panel import Panel
 from tradewind.market.tables import column_of, read_table
 from tradewind.settings import Section
+
+FloatArray = NDArray[np.float64]
 
 #: The GICS sectors by their official names; data that says anything else is ``unknown``.
 SECTORS: Final = (
@@ -98,3 +104,99 @@ def read_sectors(path: Path) -> dict[str, str]:
         raise DataError(f"{path} lacks a symbol or a sector column; it has {', '.join(table.columns)}")
     pairs = table.select(pl.col(symbol).cast(pl.String), pl.col(sector).cast(pl.String)).drop_nulls(symbol)
     return {name: official(kind) for name, kind in pairs.iter_rows()}
+
+
+@dataclass(frozen=True)
+class SectorFit:
+    """What stored bars say is typical of one sector.
+
+    Attributes
+    ----------
+    profile
+        The estimate where there is one, the prior elsewhere.
+    symbols
+        How many symbols it rests on; 0: the profile is the prior.
+    estimated
+        Names of the numbers that were estimated. News is not stored, so its two numbers are always the prior's.
+    """
+
+    sector: str
+    profile: SectorProfile
+    symbols: int
+    estimated: tuple[str, ...]
+
+
+def fit_profiles(panel: Panel, rsi: FloatArray, *, least_bars: int = 60) -> tuple[SectorFit, ...]:
+    """Estimate the baselines of every sector from a panel of daily bars (row A2), sectors in the usual order.
+
+    Each symbol with at least ``least_bars`` returns gives one number; the sector's is their median, so that no single
+    name decides. Beta is the least-squares slope against the benchmark index where the panel has one, else against
+    the mean of all symbols.
+
+    Parameters
+    ----------
+    rsi
+        RSI(14) of the same bars, ``(T, N)``; NaN is missing.
+    """
+    if panel.timeframe != "1d":
+        raise DataError(f"the panel has {panel.timeframe} bars", hint="sector baselines are of daily bars")
+    by_symbol = _typical(panel, rsi)
+    enough = np.isfinite(_returns(panel)).sum(axis=0) >= least_bars
+    if not enough.any():
+        raise DataError(f"no symbol has {least_bars} daily returns", hint="sync more history first")
+    sectors = np.array(panel.sectors)
+    return tuple(_fit(name, by_symbol, enough & (sectors == name)) for name in (*SECTORS, UNKNOWN))
+
+
+def _fit(sector: str, by_symbol: Mapping[str, FloatArray], columns: NDArray[np.bool_]) -> SectorFit:
+    prior = BASELINES[sector]
+    known = {name: values[columns] for name, values in by_symbol.items()}
+    found = {name: float(np.nanmedian(v)) for name, v in known.items() if np.isfinite(v).any()}
+    profile = SectorProfile.model_validate({**prior.model_dump(), **found})
+    return SectorFit(sector, profile, int(columns.sum()), tuple(found))
+
+
+def _typical(panel: Panel, rsi: FloatArray) -> dict[str, FloatArray]:
+    """Return the numbers of each symbol, ``(N,)``; NaN where a symbol has none."""
+    returns = _returns(panel)
+    deviation = _over_bars(returns, np.nanstd)
+    return {
+        "daily_volatility_pct": np.where(deviation > 0, 100 * deviation, np.nan),
+        "daily_volume_shares": _positive(_over_bars(panel.volume, np.nanmedian)),
+        "rsi": _over_bars(rsi, np.nanmean),
+        "beta": _slopes(returns, _market(panel, returns)),
+    }
+
+
+def _returns(panel: Panel) -> FloatArray:
+    """Return log returns since the bar before, ``(T - 1, N)``; NaN where either bar is missing."""
+    price = np.where(panel.mask, panel.adjusted("close"), np.nan)
+    return np.asarray(np.diff(np.log(np.where(price > 0, price, np.nan)), axis=0))
+
+
+def _market(panel: Panel, returns: FloatArray) -> FloatArray:
+    index = panel.context.get("index")
+    if index is not None and np.isfinite(index).any():
+        return np.asarray(np.diff(np.log(np.where(index > 0, index, np.nan))))
+    known = np.isfinite(returns)
+    total, count = np.where(known, returns, 0.0).sum(axis=1), known.sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _slopes(returns: FloatArray, market: FloatArray) -> FloatArray:
+    """Return each column's least-squares slope on the market over the bars that both have."""
+    both = np.isfinite(returns) & np.isfinite(market)[:, None]
+    count = np.maximum(both.sum(axis=0), 1)
+    x, y = np.where(both, market[:, None], 0.0), np.where(both, returns, 0.0)
+    spread = (x**2).sum(axis=0) - x.sum(axis=0) ** 2 / count
+    together = (x * y).sum(axis=0) - x.sum(axis=0) * y.sum(axis=0) / count
+    return np.divide(together, spread, out=np.full(returns.shape[1], np.nan), where=spread > 1e-12)
+
+
+def _over_bars(values: FloatArray, statistic: Callable[[FloatArray], float]) -> FloatArray:
+    columns = [column[np.isfinite(column)] for column in np.asarray(values, dtype=np.float64).T]
+    return np.array([float(statistic(column)) if column.size else np.nan for column in columns])
+
+
+def _positive(values: FloatArray) -> FloatArray:
+    return np.where(values > 0, values, np.nan)

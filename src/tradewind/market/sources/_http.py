@@ -109,7 +109,9 @@ class Client:
         if failure is None and answer is not None:
             return answer
         raise RetryError(
-            f"{url}: {failure} ({self.patience.retries + 1} attempts)", hint="wait some minutes and call again"
+            f"{url}: {failure} ({self.patience.retries + 1} attempts)",
+            hint="check the connection, or wait some minutes and call again; "
+            "`--source sample` and `--source synthetic` need no network",
         )
 
     def _attempt(self, url: str, params: Mapping[str, Any]) -> tuple[str | None, Response | None]:
