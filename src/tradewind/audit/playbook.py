@@ -20,7 +20,6 @@ from tradewind.evaluation.data import load_or_sync
 from tradewind.evaluation.fold_cache import panel_digest
 from tradewind.evaluation.workspace import Workspace
 from tradewind.features import compute
-from tradewind.labels.forward import forward_returns
 from tradewind.labels.splits import Fold
 from tradewind.market.panel import Panel
 from tradewind.models.forecast import GRID, Forecast
@@ -74,7 +73,7 @@ class _Walk:
             Subject("universe", lambda panel: plan.universe.restrict(panel).member.astype(np.int8)),
             Subject("adjustment", lambda panel: panel.factor),
             Subject("features", lambda panel: compute(panel, world.features.names)),
-            Subject("labels", lambda panel: forward_returns(panel, world.labels.horizons)),
+            Subject("labels", lambda panel: corridor.labels_of(plan, panel)[0]),
         ]
 
     def chain_subjects(self) -> list[Subject]:

@@ -67,29 +67,43 @@ class World:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Book:
-    """What was decided and what came of it."""
-
-    signals: Signals
-    targets: Targets
-    simulation: Simulation
-
-
 def build_world(plan: Plan, panel: Panel, notes: tuple[str, ...] = ()) -> World:
     """Compute features and labels for a panel."""
     names = select(plan.features.include, plan.features.exclude)
     needed = [n for n in rule(plan.decision.rule).needs if n not in names]
     features = compute(panel, [*names, *needed])
+    labels, said = labels_of(plan, panel)
+    lacking = missing_notes(panel, plan.features.include, plan.features.exclude)
+    return World(plan, panel, features, labels, (*lacking, *notes, *said, *_uncounted_costs(plan)))
+
+
+def labels_of(plan: Plan, panel: Panel) -> tuple[Labels, tuple[str, ...]]:
+    """Return what the plan asks of each bar, and what there is to say about it.
+
+    Barriers add classes; returns stay those to the end of the horizon, which is what forecasts are of.
+    """
     horizons, dropped = resolve(plan.labels, panel.timeframe)
     labels = forward_returns(panel, horizons, plan.labels.scale_half_life_bars, plan.labels.scale_warm_up_bars)
-    if plan.labels.barriers:
-        up, down = plan.labels.barrier_up_sigma, plan.labels.barrier_down_sigma
-        barriers = triple_barrier(panel, labels, up_sigma=up, down_sigma=down)
-        ties = f"{int(barriers.ties.sum()):,} barrier labels touch both sides in one bar: taken as the losing one"
-        labels, dropped = barriers.labels, (*dropped, ties)
-    lacking = missing_notes(panel, plan.features.include, plan.features.exclude)
-    return World(plan, panel, features, labels, (*lacking, *notes, *dropped))
+    if not plan.labels.barriers:
+        return labels, dropped
+    up, down = plan.labels.barrier_up_sigma, plan.labels.barrier_down_sigma
+    barriers = triple_barrier(panel, labels, up_sigma=up, down_sigma=down)
+    ties = f"{int(barriers.ties.sum()):,} barrier labels touch both sides in one bar: taken as the losing one"
+    only = "barrier classes are for models that forecast classes; quantiles are of the return over the horizon"
+    return replace(labels, classes=barriers.labels.classes), (*dropped, ties, only)
+
+
+def _uncounted_costs(plan: Plan) -> tuple[str, ...]:
+    """Say which costs the fills pay and the probability of profit does not know of."""
+    costs = plan.execution
+    unknown = {
+        "commission per share": costs.commission_per_share,
+        "least commission": costs.commission_minimum,
+        "impact": costs.impact_coefficient,
+        "borrowing": costs.borrow_bps_per_year if costs.short_allowed else 0.0,
+    }
+    named = [name for name, size in unknown.items() if size > 0]
+    return (f"confidence does not count {', '.join(named)}: fills pay for it",) if named else ()
 
 
 def folds_of(world: World) -> list[Fold]:
@@ -190,7 +204,12 @@ def trade(
     start: int,
     delay_bars: int = 0,
 ) -> Simulation:
-    """Trade the targets on raw prices, from bar ``start``; positions change on scheduled bars only."""
+    """Trade the targets on raw prices, from bar ``start``; positions change on scheduled bars only.
+
+    What is held already counts for ``limits.gross_max``, and only the account knows what that is.
+    """
+    most = min(execution.margin_leverage_max, world.plan.limits.gross_max)
+    execution = execution.model_copy(update={"margin_leverage_max": most})
     orders = TradePlan(
         weight=scheduled(world, targets),
         stop=signals.stop,

@@ -101,7 +101,7 @@ def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]
     if wait:
         said.append(f"the playbook changes positions every {settings.every_bars} bars: next in {wait}")
     bound = decision.targets.steps[int(decision.targets.bound_by[row, column])]
-    if signals.action[row, column] != Action.HOLD:
+    if np.nan_to_num(decision.targets.weight[row, column]):
         said.append(f"size set by {bound.replace('_', ' ')}")
     return said
 

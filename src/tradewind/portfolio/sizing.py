@@ -51,7 +51,7 @@ def size(
 
     Weights are fractions of equity at the deciding close. SELL closes a long, and opens a short only where
     ``short_allowed``. The limits on sectors and on the gross scale down what one bar opens; what is held already is
-    the simulator's to count (``execution.margin_leverage_max``).
+    the simulator's to count.
     """
     caps: dict[str, Array] = {"risk_per_trade": sizing.risk_per_trade / signals.stop}
     if sizing.kelly_fraction is not None:
