@@ -91,5 +91,6 @@ class ExecutionSection(Section):
 class AccountSection(Section):
     """The account that trades."""
 
-    start_capital: float = Field(default=100_000.0, gt=0, le=1e12, description="cash at the start, in currency")
-    currency: str = Field(default="USD", min_length=3, max_length=3, description="currency of the account (ISO 4217)")
+    start_capital: float = Field(
+        default=100_000.0, gt=0, le=1e12, description="cash at the start, in the currency of the prices"
+    )
