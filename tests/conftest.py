@@ -6,9 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from spine_kit import QuickRun, system, workspace
 from tradewind.evaluation.backtest import backtest, save
+
+#: The same examples on every machine, however busy it is.
+settings.register_profile("tradewind", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tradewind")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,13 @@ def test_a_broken_database_is_found(home: Path, content: bytes | None) -> None:
     middle = len(whole) // 2
     path.write_bytes(content or whole[:middle] + b"\xff" * 4096 + whole[middle + 4096 :])
     assert list(bad(home)) == ["records"]
+
+
+def test_a_database_of_a_newer_version_is_found(home: Path) -> None:
+    with closing(sqlite3.connect(home / "records.sqlite")) as connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+        connection.commit()
+    assert "newer Tradewind" in bad(home)["records"]
 
 
 def test_a_missing_package_and_a_full_disk_are_found(quick: QuickRun, monkeypatch: pytest.MonkeyPatch) -> None:

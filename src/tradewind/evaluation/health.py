@@ -56,11 +56,16 @@ def _disk(home: Path) -> tuple[bool, str]:
 
 
 def _records(home: Path) -> tuple[bool, str]:
+    from tradewind.market.store.schema import VERSIONS
+
     path = home / "records.sqlite"
     if not path.exists():
         return True, "no records yet"
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         answer = connection.execute("pragma integrity_check").fetchone()[0]
+        version = connection.execute("select version_num from alembic_version").fetchone()[0]
+    if version not in VERSIONS:
+        return False, f"{path} was written by a newer Tradewind; upgrade with `pip install --upgrade tradewind`"
     return answer == "ok", f"{path}: {answer}"
 
 
