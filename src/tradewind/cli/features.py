@@ -21,7 +21,7 @@ def list_(
     family: Annotated[str | None, typer.Option("--family", help="Only this family.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """List every feature with its family, unit, look-back, description and source."""
+    """List every feature: family, unit, look-back, whether critical, description, source, and why it cannot be had."""
     with failures(json):
         from tradewind.errors import did_you_mean
         from tradewind.features.registry import specs
@@ -38,15 +38,16 @@ def list_(
             "look_back_bars",
             "critical",
             "scale_free",
-            "available",
+            "unavailable",
             "description",
             "source",
         )
-        rows = [{key: getattr(spec, key) for key in keys if hasattr(spec, key)} for spec in wanted]
+        rows = [{key: getattr(spec, key) for key in keys} for spec in wanted]
         if json:
             emit({"count": len(rows), "families": families, "features": rows})
             return
         for row in rows:
             columns = f"{row['name']:<28} {row['family']:<14} {row['unit']:<14} {row['look_back_bars']:>4}"
-            typer.echo(f"{columns}  {row['description']}")
-        typer.echo(f"{len(rows)} features in {len(families)} families")
+            missing = f" (not available: {row['unavailable']})" if row["unavailable"] else ""
+            typer.echo(f"{columns}  {row['description']}{' [critical]' * row['critical']}{missing}")
+        typer.echo(f"{len(rows)} features in {len({row['family'] for row in rows})} families")
