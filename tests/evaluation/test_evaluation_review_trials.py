@@ -22,3 +22,4 @@ def test_a_trial_over_as_many_other_bars_is_counted_but_not_compared(quick: Quic
     assert later.result["track_record"]["bars"] == earlier.result["track_record"]["bars"]
     assert earlier.result["track_record"]["trials"] == 3
     assert earlier.result["track_record"]["pbo"] is None
+    assert "1 configuration tried on these bars" in earlier.result["track_record"]["pbo_reason"]

@@ -26,7 +26,8 @@ SCRIPT = Path(__file__).with_name("sync_and_die.py")
 
 
 def start(home: Path, last: int, limit: Callable[[], None] | None = None) -> subprocess.Popen[str]:
-    command = [sys.executable, str(SCRIPT), str(home), str(last)]
+    # -B: who dies, or may write small files only, would leave half a compiled module to everybody else.
+    command = [sys.executable, "-B", str(SCRIPT), str(home), str(last)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, text=True, preexec_fn=limit, **pipes)  # type: ignore[call-overload,no-any-return]
 

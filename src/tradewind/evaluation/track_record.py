@@ -195,8 +195,8 @@ def deflated(returns: Array, trials: Trials, per_year: float) -> float:
 def backtest_overfitting(series: Sequence[Array], bars: int) -> tuple[float | None, str | None]:
     """Return the PBO of the lineage's trials that have as many bars as this one, or None with the reason."""
     same = [s for s in series if len(s) == bars]
-    if not same:
-        return None, "no configuration has been tried on these bars"
+    if len(same) < 2:
+        return None, f"{len(same)} configuration tried on these bars: overfitting by selection needs at least two"
     found = overfitting.probability_of_overfitting(np.column_stack(same))
     return found.value, found.reason
 
