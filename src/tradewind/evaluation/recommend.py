@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tradewind.decisions.signals import Action, Belief, Signals
+from tradewind.decisions.style import style_of
 from tradewind.evaluation.corridor import World
 from tradewind.market.tiers import tier_of
 from tradewind.models.forecast import Forecast
@@ -54,6 +55,7 @@ def recommendation(decision: Decision, row: int, column: int) -> dict[str, Any]:
         "confidence": _finite(signals.confidence[row, column]),
         "event": signals.event,
         "horizon_bars": int(signals.horizon_bars[row, column]),
+        "style": style_of(int(signals.horizon_bars[row, column]), panel.timeframe),
         "entry": _finite(close),
         "entry_note": "reference close; the order fills at the next open",
         "target": _finite(close * (1 + side * float(signals.target[row, column]))),
