@@ -30,6 +30,8 @@ class DecisionSection(Section):
     )
     stop_minimum: float = Field(0.005, gt=0, le=0.5, description="least stop distance, fraction of the entry")
     target_quantile: float = Field(0.9, gt=0.5, lt=1, description="quantile of the forecast taken as the price target")
+    take_profit: bool = Field(False, description="also close a position at its target, where it has one")
+    trailing_stop: bool = Field(False, description="let the stop follow the best price since the entry")
     every_bars: int = Field(
         5, ge=1, description="positions change on every n-th bar; stops and time exits work on each"
     )

@@ -210,9 +210,12 @@ def trade(
     """
     most = min(execution.margin_leverage_max, world.plan.limits.gross_max)
     execution = execution.model_copy(update={"margin_leverage_max": most})
+    exits = world.plan.decision
     orders = TradePlan(
         weight=scheduled(world, targets),
         stop=signals.stop,
+        take_profit=signals.target if exits.take_profit else None,
+        trail=signals.stop if exits.trailing_stop else None,
         max_bars=signals.horizon_bars.astype(np.float64),
         priority=signals.confidence,
         delay_bars=delay_bars,
