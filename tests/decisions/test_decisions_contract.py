@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spine_kit import belief
@@ -15,6 +15,7 @@ from tradewind.errors import DataError, InputError
 
 RULES = rule_names()
 SHAPE = (6, 4)
+few = settings(max_examples=40)
 
 
 def random_belief(name: str, seed: int, **settings: object) -> Belief:
@@ -38,6 +39,7 @@ def test_an_unknown_rule_is_refused_with_the_nearest_name() -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
+@few
 @given(seed=st.integers(0, 10_000), tier_stops=st.booleans(), floor=st.floats(0.001, 0.1))
 def test_every_signal_is_complete_and_in_range(name: str, seed: int, tier_stops: bool, floor: float) -> None:
     believed = random_belief(name, seed, tier_stops=tier_stops, stop_minimum=floor)
@@ -56,6 +58,7 @@ def test_every_signal_is_complete_and_in_range(name: str, seed: int, tier_stops:
 
 
 @pytest.mark.parametrize("name", RULES)
+@few
 @given(seed=st.integers(0, 10_000))
 def test_nothing_is_said_where_there_is_no_forecast_no_bar_or_no_membership(name: str, seed: int) -> None:
     believed = random_belief(name, seed)
@@ -69,6 +72,7 @@ def test_nothing_is_said_where_there_is_no_forecast_no_bar_or_no_membership(name
 
 
 @pytest.mark.parametrize("name", RULES)
+@few
 @given(seed=st.integers(0, 10_000), keep=st.integers(1, 5))
 def test_what_was_said_does_not_change_when_time_goes_on(name: str, seed: int, keep: int) -> None:
     believed = random_belief(name, seed)
@@ -117,6 +121,7 @@ def test_every_clause_can_be_said_in_words(name: str) -> None:
         assert words and "{" not in words
 
 
+@few
 @given(st.integers(0, 10_000), st.floats(0.5, 4))
 def test_the_stop_of_a_calm_forecast_is_its_sigmas_and_never_below_the_floor(seed: int, sigmas: float) -> None:
     sigma = np.random.default_rng(seed).uniform(0.0005, 0.2, (3, 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spine_kit import belief
@@ -13,6 +13,7 @@ from tradewind.errors import InputError
 
 BUY, SELL, HOLD = Action.BUY, Action.SELL, Action.HOLD
 STRONG_BUY, STRONG_SELL = Action.STRONG_BUY, Action.STRONG_SELL
+few = settings(max_examples=40)
 
 
 def said(belief_: Belief) -> Signals:
@@ -54,6 +55,7 @@ def test_a_position_is_closed_below_the_exit_and_left_alone_between_exit_and_ent
     assert signals.close[0].tolist() == [False, True]
 
 
+@few
 @given(
     low=st.floats(0, 0.01), more=st.floats(0, 0.01), medians=st.lists(st.floats(-0.05, 0.05), min_size=1, max_size=6)
 )

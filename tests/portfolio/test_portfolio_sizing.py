@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from spine_kit import belief
@@ -146,6 +147,7 @@ def test_what_bound_is_counted_over_opened_positions_only() -> None:
 # -- laws ----------------------------------------------------------------------------------------------------
 
 SHAPE = (5, 5)
+few = examples(max_examples=40)
 
 
 def anything(seed: int, scale: float = 1.0) -> tuple[Belief, Signals]:
@@ -180,6 +182,7 @@ limits = st.builds(
 )
 
 
+@few
 @given(st.integers(0, 10_000), settings, limits, st.booleans())
 def test_no_limit_is_ever_passed(seed: int, sizing: SizingSection, limits: LimitsSection, short: bool) -> None:
     believed, signals = anything(seed)
@@ -195,6 +198,7 @@ def test_no_limit_is_ever_passed(seed: int, sizing: SizingSection, limits: Limit
             assert np.all(np.abs(weight[:, columns]).sum(axis=1) <= limits.sector_max + 1e-9)
 
 
+@few
 @given(st.integers(0, 10_000), settings, st.floats(0.01, 100))
 def test_quoting_every_price_in_another_currency_changes_no_weight(
     seed: int, sizing: SizingSection, scale: float
@@ -205,6 +209,7 @@ def test_quoting_every_price_in_another_currency_changes_no_weight(
     np.testing.assert_array_equal(one.bound_by, other.bound_by)
 
 
+@few
 @given(st.integers(0, 10_000), st.permutations(range(5)))
 def test_the_order_of_the_symbols_changes_nothing(seed: int, order: list[int]) -> None:
     believed, signals = anything(seed)
