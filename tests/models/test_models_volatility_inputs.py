@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,18 @@ def test_a_big_move_on_heavy_volume_looks_like_news_and_a_missing_bar_like_nothi
     assert evidence[0, 0] > 0.95
     assert evidence[1, 0] < 0.05
     assert evidence[2, 0] == 0.0
+
+
+def test_who_joins_the_universe_later_does_not_count_before(make_panel) -> None:
+    panel = make_panel(bars=300)
+    member = np.ones(panel.shape, dtype=np.bool_)
+    member[:200, -1] = False  # the last symbol joins at bar 200
+    wild = {
+        name: np.where(member, field, field * 3.0)
+        for name, field in panel.fields.items()
+        if name in ("open", "high", "low", "close")
+    }
+    before = volatility_inputs(replace(panel, member=member))
+    after = volatility_inputs(replace(panel, member=member, fields={**panel.fields, **wild}))
+    assert np.array_equal(before.market[:200], after.market[:200], equal_nan=True)
+    assert np.array_equal(before.relative[:200, :-1], after.relative[:200, :-1], equal_nan=True)

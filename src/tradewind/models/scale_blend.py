@@ -56,12 +56,13 @@ class _History:
 
     inputs: VolatilityInputs
     clock: EventClock
+    member: NDArray[np.bool_]
 
     @classmethod
     def of(cls, windows: Windows) -> _History:
         inputs = volatility_inputs(windows.panel)
         evidence = event_evidence(inputs.surprise, inputs.activity)
-        return cls(inputs, EventClock.of(windows.panel.times, evidence))
+        return cls(inputs, EventClock.of(windows.panel.times, evidence), windows.panel.member)
 
     def design(self, rows: IntArray, columns: IntArray) -> FloatArray:
         relative = self.inputs.relative[rows, columns].astype(np.float64)
@@ -116,7 +117,7 @@ class _HorizonFit:
         grid_rows, grid_columns = (part.ravel() for part in np.meshgrid(rows, np.arange(shape[1]), indexing="ij"))
         details = history.details(grid_rows, grid_columns, self.horizon)
         raw = np.asarray(self.trees.predict(details, num_threads=threads)).reshape(shape)
-        there = np.isfinite(history.inputs.anchor[rows])
+        there = np.isfinite(history.inputs.anchor[rows]) & history.member[rows]
         mean = np.where(there, raw, 0.0).sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1, keepdims=True), 1)
         return np.asarray(raw - mean)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tradewind.market.panel import Panel
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 SmallArray = NDArray[np.float32]
 
 #: Half-lives in bars: two days, a week, two weeks (the anchor), a month, a quarter, a year.
@@ -91,9 +92,12 @@ def decayed_means(values: FloatArray, half_lives: Sequence[float], warm_up: int 
     return np.asarray(_decayed_means(np.ascontiguousarray(values, dtype=np.float64), decays, warm_up))
 
 
-def cross_mean(values: FloatArray) -> FloatArray:
-    """Return the mean over symbols with a value, ``(T, 1)``; NaN where none has one."""
-    finite = np.isfinite(values)
+def cross_mean(values: FloatArray, member: BoolArray) -> FloatArray:
+    """Return the mean over the members with a value, ``(T, 1)``; NaN where none has one.
+
+    Who joins the universe later does not count yet: that it will join is knowledge of the future.
+    """
+    finite = np.isfinite(values) & member
     count = finite.sum(axis=1, keepdims=True)
     total = np.where(finite, values, 0.0).sum(axis=1, keepdims=True)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
@@ -120,7 +124,7 @@ def volatility_inputs(panel: Panel) -> VolatilityInputs:
     returns = bar_returns(log_prices(panel))
     daily = np.where(np.isfinite(returns), daily_volatility(panel), np.nan)
     own = np.log(decayed_means(daily, (ANCHOR, *HALF_LIVES)) + _FLOOR)
-    average = np.stack([cross_mean(level) for level in own])
+    average = np.stack([cross_mean(level, panel.member) for level in own])
     anchor, market_anchor = own[0], average[0]
     relative = {
         f"own_{half_life}": (own[k] - average[k]) - (anchor - market_anchor)
@@ -130,10 +134,10 @@ def volatility_inputs(panel: Panel) -> VolatilityInputs:
     market["market_history"] = (_expanding_mean(market_anchor) - market_anchor)[:, 0]
     unit = np.exp(0.5 * np.log(decayed_means(returns**2, (_NAIVE_HALF_LIFE,))[0] + _FLOOR**2))
     push = decayed_means(np.clip(returns / unit, -6.0, 6.0), _RETURN_HALF_LIVES)
-    relative["own_return_3"] = push[1] - cross_mean(push[1])
-    market |= _market_returns(returns)
+    relative["own_return_3"] = push[1] - cross_mean(push[1], panel.member)
+    market |= _market_returns(returns, panel.member)
     market["implied"] = _implied(panel, market_anchor)
-    surprise = _surprise(returns)
+    surprise = _surprise(returns, panel.member)
     activity = _activity(panel)
     detail = _detail(panel, returns, daily, own, unit, push, surprise, activity)
     return VolatilityInputs(
@@ -160,9 +164,9 @@ def _expanding_mean(series: FloatArray) -> FloatArray:
     return np.where(finite, total / np.maximum(np.cumsum(finite, axis=0), 1), np.nan)
 
 
-def _market_returns(returns: FloatArray) -> dict[str, FloatArray]:
+def _market_returns(returns: FloatArray, member: BoolArray) -> dict[str, FloatArray]:
     """Recent returns of the average symbol in units of their volatility: falls raise it (Black 1976)."""
-    average = cross_mean(returns)
+    average = cross_mean(returns, member)
     unit = np.sqrt(decayed_means(average**2, (ANCHOR,))[0]) + _FLOOR
     pushed = decayed_means(np.clip(average / unit, -5.0, 5.0), (3, 10, 30))
     return {f"market_return_{h}": pushed[k][:, 0] for k, h in enumerate((3, 10, 30))}
@@ -182,8 +186,8 @@ def _implied(panel: Panel, market_anchor: FloatArray) -> FloatArray:
     return np.where(np.isfinite(departure), departure, 0.0)
 
 
-def _surprise(returns: FloatArray) -> FloatArray:
-    excess = np.abs(returns - cross_mean(returns))
+def _surprise(returns: FloatArray, member: BoolArray) -> FloatArray:
+    excess = np.abs(returns - cross_mean(returns, member))
     usual = np.full_like(excess, np.nan)
     usual[1:] = decayed_means(excess, (22,))[0][:-1]
     return np.asarray(excess / (1.25 * usual + _FLOOR))
@@ -193,7 +197,7 @@ def _activity(panel: Panel) -> FloatArray:
     volume = np.where(panel.mask, panel.adjusted("volume"), np.nan)
     level = np.log(np.where(volume > 0, volume, np.nan))
     departure = level - decayed_means(level, (30,))[0]
-    return np.asarray(departure - cross_mean(departure))
+    return np.asarray(departure - cross_mean(departure, panel.member))
 
 
 def _detail(
@@ -217,7 +221,7 @@ def _detail(
     parts |= {"surprise_0": surprise, "surprise_1": _lagged(surprise, 1), "surprise_2": _lagged(surprise, 2)}
     parts |= {"activity_1": activity, "activity_3": decayed_means(activity, (3,))[0]}
     parts["turmoil"] = decayed_means(np.minimum(surprise, 8.0) ** 2, (66,))[0]
-    return {name: part - cross_mean(part) for name, part in parts.items()}
+    return {name: part - cross_mean(part, panel.member) for name, part in parts.items()}
 
 
 def _means(values: FloatArray, half_lives: Sequence[int]) -> list[tuple[int, FloatArray]]:
