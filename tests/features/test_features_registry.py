@@ -93,3 +93,8 @@ def test_core_says_nothing_twice_and_only_scale_free():
 def test_the_default_section_asks_for_the_core_features():
     section = FeaturesSection()
     assert registry.select(section.include, section.exclude) == registry.select(["core"])
+
+
+def test_every_feature_says_what_it_is_and_where_it_comes_from() -> None:
+    for spec in specs().values():
+        assert spec.description and spec.unit and spec.source, spec.name

@@ -57,9 +57,10 @@ class FeatureSpec:
 
 @dataclass(slots=True)
 class Family:
-    """The features of one file, in order."""
+    """The features of one file, in order; ``source`` is where those come from that do not say so themselves."""
 
     name: str
+    source: str = ""
     specs: list[FeatureSpec] = field(default_factory=list)
 
     def add(
@@ -74,12 +75,18 @@ class Family:
         scale_free: bool = True,
     ) -> Expr:
         """Register a feature; returns its expression so that others can build on it."""
-        self._append(FeatureSpec(name, self.name, unit, description, expression, source, critical, scale_free))
+        self._append(
+            FeatureSpec(name, self.name, unit, description, expression, source or self.source, critical, scale_free)
+        )
         return expression
 
     def declare(self, name: str, unit: str, description: str, unavailable: str, *, critical: bool = False) -> None:
         """Register a feature that no source delivers yet."""
-        self._append(FeatureSpec(name, self.name, unit, description, None, critical=critical, unavailable=unavailable))
+        self._append(
+            FeatureSpec(
+                name, self.name, unit, description, None, self.source, critical=critical, unavailable=unavailable
+            )
+        )
 
     def _append(self, spec: FeatureSpec) -> None:
         if any(s.name == spec.name for s in self.specs):

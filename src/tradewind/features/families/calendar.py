@@ -5,7 +5,7 @@ from __future__ import annotations
 from tradewind.features.expression import source
 from tradewind.features.spec import Family
 
-FAMILY = Family("calendar")
+FAMILY = Family("calendar", "the exchange's calendar, known ahead")
 
 for _name, _unit, _description in (
     ("day_of_week", "0..6", "Monday is 0"),

@@ -26,7 +26,7 @@ from tradewind.features.families.momentum import RSI_14
 from tradewind.features.families.volatility import EWMA_21
 from tradewind.features.spec import Family
 
-FAMILY = Family("cross_section")
+FAMILY = Family("cross_section", "rank or difference among the members at the same close")
 _add = FAMILY.add
 
 

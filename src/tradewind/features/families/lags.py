@@ -7,7 +7,7 @@ from tradewind.features.families.momentum import RSI_14
 from tradewind.features.families.volatility import EWMA_21
 from tradewind.features.spec import Family
 
-FAMILY = Family("lags")
+FAMILY = Family("lags", "an earlier value of the same series")
 
 for _name, _expression, _unit, _lags in (
     ("return_1", RETURN, "log return", (1, 2, 3, 4, 5)),

@@ -30,7 +30,7 @@ from tradewind.features.expression import (
 )
 from tradewind.features.spec import Family
 
-FAMILY = Family("levels")
+FAMILY = Family("levels", "Murphy (1999), Technical Analysis of the Financial Markets: retracements and channels")
 _add = FAMILY.add
 _ATR = wilder(TRUE_RANGE, 14)
 

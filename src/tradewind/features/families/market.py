@@ -29,7 +29,7 @@ from tradewind.features.expression import (
 from tradewind.features.families.volatility import EWMA_21
 from tradewind.features.spec import Family
 
-FAMILY = Family("market")
+FAMILY = Family("market", "market-wide series of the source (data.context), or a mean over members")
 _add = FAMILY.add
 _INDEX_LOG = log(INDEX)
 _YEAR = 100.0 * 252.0**0.5

@@ -31,7 +31,7 @@ from tradewind.features.expression import (
 )
 from tradewind.features.spec import Family
 
-FAMILY = Family("momentum")
+FAMILY = Family("momentum", "Murphy (1999), Technical Analysis of the Financial Markets: oscillators and past returns")
 _add = FAMILY.add
 
 

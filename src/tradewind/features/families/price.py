@@ -17,7 +17,7 @@ from tradewind.features.expression import (
 )
 from tradewind.features.spec import Family
 
-FAMILY = Family("price")
+FAMILY = Family("price", "the bar itself, as delivered, or a plain transformation of it")
 _add = FAMILY.add
 _ADJUSTED = "forward-adjusted (total return, 1 at the first bar)"
 

@@ -24,7 +24,7 @@ from tradewind.features.expression import (
 from tradewind.features.families.volatility import EWMA_21
 from tradewind.features.spec import Family
 
-FAMILY = Family("seasonality")
+FAMILY = Family("seasonality", "own construction: abnormal moves recur with the quarterly reports")
 _add = FAMILY.add
 _SIGMA = "standard deviations"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tradewind.features.spec import Family
 
-FAMILY = Family("sentiment")
+FAMILY = Family("sentiment", "scores of dated articles by a text model")
 _WHY = "no source of scored news is connected"
 
 FAMILY.declare("sentiment_score", "0..100", "Mean score of the news known at the bar", _WHY, critical=True)

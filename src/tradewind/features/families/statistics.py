@@ -22,7 +22,7 @@ from tradewind.features.expression import (
 )
 from tradewind.features.spec import Family
 
-FAMILY = Family("statistics")
+FAMILY = Family("statistics", "sample statistic over a rolling window, textbook definition")
 _add = FAMILY.add
 _SIGMA = "standard deviations"
 

@@ -25,7 +25,7 @@ from tradewind.features.expression import (
 )
 from tradewind.features.spec import Family
 
-FAMILY = Family("trend")
+FAMILY = Family("trend", "Murphy (1999), Technical Analysis of the Financial Markets: moving averages")
 _add = FAMILY.add
 
 for _bars in (5, 10, 20, 50, 200):

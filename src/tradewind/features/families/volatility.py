@@ -33,7 +33,7 @@ from tradewind.features.expression import (
 )
 from tradewind.features.spec import Family
 
-FAMILY = Family("volatility")
+FAMILY = Family("volatility", "textbook definition: deviation or exponentially weighted mean of squared log returns")
 _add = FAMILY.add
 _SIGMA = "log return per bar"
 

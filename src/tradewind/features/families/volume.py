@@ -24,7 +24,7 @@ from tradewind.features.expression import (
 )
 from tradewind.features.spec import Family
 
-FAMILY = Family("volume")
+FAMILY = Family("volume", "Murphy (1999), Technical Analysis of the Financial Markets: volume")
 _add = FAMILY.add
 
 _add("volume_sma_20", mean(VOLUME, 20), "shares", "Mean volume of 20 bars", scale_free=False)
