@@ -96,5 +96,5 @@ def test_the_default_section_asks_for_the_core_features():
 
 
 def test_every_feature_says_what_it_is_and_where_it_comes_from() -> None:
-    for spec in specs().values():
+    for spec in registry.specs().values():
         assert spec.description and spec.unit and spec.source, spec.name
