@@ -21,6 +21,11 @@ _WORTHWHILE = 0.02
 _NEARLY_ALL = 0.9
 _RIDGE = 1e-5
 _FEWEST_ROWS = 250
+#: Rows among which a column's variance must be shared out: two for each stretch of time.
+_FEWEST_VARYING = 2.0 * effect.FOLDS
+#: Decimals of the share of the variance to which two columns' worth is compared: beyond them lies rounding, which
+#: differs between processors, and the first column of the table is preferred.
+_TIE_DECIMALS = 6
 _MOST_TREE_ROWS = 4_000
 _TREE_FOLDS = 3
 
@@ -64,21 +69,30 @@ def conspiracy(question: Question, forms: Mapping[str, FloatArray]) -> Conspirac
     names = list(forms)
     if len(names) < 2 or len(question.order) < _FEWEST_ROWS:
         return None
-    table = np.column_stack([_usable(question.beyond(forms[name])) for name in names])
+    rests = [question.beyond(forms[name]) for name in names]
     for j in range(min(MOST_AIMS, len(question.aims))):
         y = question.answers[:, j]
         known = np.isfinite(y)
-        found = _group(table[known], y[known], names, question.guilty, trees=j == 0)
+        table = np.column_stack([_usable(rest[known]) for rest in rests])
+        found = _group(table, y[known], names, question.guilty, trees=j == 0)
         if found is not None:
             return Conspiracy(found[0], question.aims[j], found[1], found[2])
     return None
 
 
 def _usable(values: FloatArray) -> FloatArray:
+    """Return a column with mean 0 and variance 1, all 0 where it varies in too few rows to be tried on unseen ones."""
     known = np.isfinite(values)
     if not known.any() or float(values[known].std()) == 0.0:
         return np.zeros_like(values)
-    return np.where(known, (values - values[known].mean()) / values[known].std(), 0.0)
+    standard = np.where(known, (values - values[known].mean()) / values[known].std(), 0.0)
+    return standard if _rows_that_vary(standard) >= _FEWEST_VARYING else np.zeros_like(values)
+
+
+def _rows_that_vary(standard: FloatArray) -> float:
+    """Return among how many rows the variance is shared out (the inverse Herfindahl index of the squares)."""
+    squares = standard**2
+    return float(squares.sum() ** 2 / (squares**2).sum())
 
 
 def _group(
@@ -92,19 +106,27 @@ def _group(
     share, importance = _tree_share(table, y) if trees else (0.0, np.zeros(len(names)))
     if share < guilty:
         return None
-    chosen = [int(j) for j in np.argsort(-importance)[:MOST_ACCOMPLICES] if importance[j] >= 0.1 * importance.max()]
+    chosen = [
+        int(j)
+        for j in np.argsort(-importance, kind="stable")[:MOST_ACCOMPLICES]
+        if importance[j] >= 0.1 * importance.max()
+    ]
     return tuple(names[j] for j in chosen), share, "trees"
 
 
 def _linear_share(table: FloatArray, y: FloatArray, folds: list[NDArray[np.int64]]) -> float:
-    """Return the share of y explained by a ridge regression in stretches of time it was not fitted on."""
+    """Return the share of y explained by a ridge regression in stretches of time it was not fitted on.
+
+    y is clipped, so guesses are too: one wild row that two columns hide in their difference must not outweigh all.
+    """
     error = total = 0.0
     for unseen in folds:
         seen = np.setdiff1d(np.arange(len(y)), unseen)
         x, mean = table[seen], y[seen].mean()
         gram = x.T @ x + _RIDGE * len(seen) * np.eye(x.shape[1])
         beta = np.linalg.solve(gram, x.T @ (y[seen] - mean))
-        error += float(((y[unseen] - mean - table[unseen] @ beta) ** 2).sum())
+        guess = np.clip(mean + table[unseen] @ beta, y[seen].min(), y[seen].max())
+        error += float(((y[unseen] - guess) ** 2).sum())
         total += float(((y[unseen] - mean) ** 2).sum())
     return 1.0 - error / total if total > 0.0 else 0.0
 
@@ -116,7 +138,7 @@ def _smallest(
     chosen, share = list(range(table.shape[1])), together
     while len(chosen) > 1:
         worth = _worth(table[:, chosen], y)
-        order = [chosen[j] for j in np.argsort(-worth)]
+        order = [chosen[j] for j in np.argsort(-np.round(worth, _TIE_DECIMALS), kind="stable")]
         fewer = order[: len(order) // 2] if len(order) > MOST_ACCOMPLICES else order[:-1]
         left = _linear_share(table[:, fewer], y, folds)
         if left < max(_NEARLY_ALL * together, share - _WORTHWHILE):
@@ -131,10 +153,10 @@ def _smallest(
 
 
 def _worth(table: FloatArray, y: FloatArray) -> FloatArray:
-    """Return by how much the squared error grows when each column is left out, ``(columns,)``."""
+    """Return the share of y's variance by which the error grows when each column is left out, ``(columns,)``."""
     inverse = np.linalg.inv(table.T @ table + _RIDGE * len(y) * np.eye(table.shape[1]))
     beta = inverse @ (table.T @ (y - y.mean()))
-    return np.asarray(beta**2 / np.diag(inverse))
+    return np.asarray(beta**2 / np.diag(inverse)) / float(((y - y.mean()) ** 2).sum())
 
 
 def _tree_share(table: FloatArray, y: FloatArray) -> tuple[float, FloatArray]:

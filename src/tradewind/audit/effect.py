@@ -153,9 +153,13 @@ class Past:
     ----------
     controls
         ``(n, k)``, none missing. An intercept is added.
+    there
+        ``(n,)``, False for rows that have no past, whose controls are made up: one such row, far from all
+        others, would bend every fit and be all that is left of a column that the past determines. None: all have.
     """
 
-    def __init__(self, controls: FloatArray) -> None:
+    def __init__(self, controls: FloatArray, there: BoolArray | None = None) -> None:
+        self._there = np.ones(len(controls), dtype=np.bool_) if there is None else there
         spread = controls.std(axis=0)
         kept = controls[:, spread > 1e-12 * np.maximum(np.abs(controls).max(axis=0), _TINY)]
         self._controls = np.column_stack([np.ones(len(controls)), standardised(kept)])
@@ -167,11 +171,11 @@ class Past:
         return self._controls.shape[1] - 1
 
     def beyond(self, values: FloatArray) -> FloatArray:
-        """Return ``values (n,)`` less their projection on the past; NaN stays NaN.
+        """Return ``values (n,)`` less their projection on the past; NaN stays NaN, as does what has no past.
 
         All NaN where the past determines the values up to rounding: nothing is left that could know more.
         """
-        known = np.isfinite(values)
+        known = np.isfinite(values) & self._there
         out = np.full_like(values, np.nan)
         if int(known.sum()) <= self._controls.shape[1] + 5:
             return out

@@ -22,6 +22,7 @@ from tradewind.audit.tables import UserTable
 from tradewind.errors import DataError
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 LATER_ROWS = 5
 #: A column of an earlier row that explains this much of an unpredictable target knows it too early.
@@ -81,13 +82,16 @@ class Nowcast:
             for k in range(1, LATER_ROWS + 1)
         }
         here = np.column_stack([_filled(self._y), self._own])
-        return self._ask(aims, Past(here), max(GUILTY_LATER, self._guilty))
+        return self._ask(aims, Past(here, self._after(TARGET_LAGS)), max(GUILTY_LATER, self._guilty))
 
     def same_row(self, too_early: set[str]) -> tuple[Question, Question]:
         """Return the question with the target's own past unknown, then known; columns known early are no control."""
         aim = Aim(0, 1, f"{self.target} in the same row")
         lagged = self._lagged(too_early)
-        pasts = Past(lagged), Past(np.column_stack([self._own, lagged]))
+        pasts = (
+            Past(lagged, self._after(1)),
+            Past(np.column_stack([self._own, lagged]), self._after(TARGET_LAGS)),
+        )
         unknown, known = (self._ask({aim: self._y}, past, self._guilty) for past in pasts)
         return unknown, known
 
@@ -101,6 +105,14 @@ class Nowcast:
             return None
         weakest = min(found, key=lambda s: (s.guilty, s.whole, s.effect))
         return replace(weakest, guilty=all(s.guilty for s in found))
+
+    def _after(self, rows: int) -> BoolArray:
+        """Return the rows with so many before them, ``(n,)``; those with one, or all, where too few would be left."""
+        for lag in (rows, 1):
+            there = np.isfinite(shift(self._y, lag, self.table.group))
+            if int(there.sum()) >= _FEWEST_ROWS:
+                return there
+        return np.ones(len(self._y), dtype=np.bool_)
 
     def _ask(self, answers: dict[Aim, FloatArray], past: Past, guilty: float) -> Question:
         columns = len(self.table.columns)
