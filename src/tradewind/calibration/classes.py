@@ -22,6 +22,8 @@ Method = Literal["platt", "beta", "isotonic"]
 BINS = 100
 SMALLEST = 1e-4
 NEWTON_STEPS = 25
+ANCHORS = (np.arange(20) + 0.5) / 20
+"""Probabilities at which the prior holds the shape of a map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,14 +162,26 @@ def _logistic_map(
     design: Callable[[FloatArray], FloatArray],
     identity: tuple[float, ...],
 ) -> FloatArray:
-    """Fit a logistic regression to the histogram, with pseudo-outcomes that agree with the forecasts as prior."""
+    """Fit a logistic regression to the histogram, with pseudo-outcomes that agree with the forecasts as prior.
+
+    Half of them lie where the forecasts do and hold the level, half everywhere and hold the shape: forecasts that
+    are all alike say nothing about how others should be mapped. A shape that would turn the order round is left out.
+    """
     full = state.weight > 1e-9
     if not full.any():
         return probability
     weight, p = state.weight[full], state.forecast[full] / state.weight[full]
-    believed = prior * weight / weight.sum()
-    x = design(p)
-    coefficients = _newton(x, weight + believed, state.happened[full] + believed * p, np.asarray(identity))
+    believed = 0.5 * prior * weight / weight.sum()
+    everywhere = np.full(len(ANCHORS), 0.5 * prior / len(ANCHORS))
+    x = design(np.concatenate([p, ANCHORS]))
+    weights = np.concatenate([weight + believed, everywhere])
+    events = np.concatenate([state.happened[full] + believed * p, everywhere * ANCHORS])
+    start, kept = np.asarray(identity), np.ones(len(identity), dtype=np.bool_)
+    coefficients = _newton(x, weights, events, start)
+    while (coefficients[:-1] < 0.0).any():
+        kept[:-1] &= coefficients[:-1] >= 0.0
+        coefficients = np.zeros(len(identity))
+        coefficients[kept] = _newton(x[:, kept], weights, events, start[kept])
     return _sigmoid(design(probability) @ coefficients)
 
 
@@ -179,8 +193,9 @@ def _newton(x: FloatArray, weight: FloatArray, events: FloatArray, start: FloatA
         slope = x.T @ (events - weight * chance) - ridge @ (coefficients - start)
         curvature = (x * (weight * chance * (1.0 - chance))[:, None]).T @ x + ridge
         move = np.linalg.solve(curvature, slope)
-        coefficients = coefficients + np.clip(move, -1.0, 1.0)
-        if float(np.abs(move).max()) < 1e-10:
+        longest = float(np.abs(move).max())
+        coefficients = coefficients + move / max(longest, 1.0)
+        if longest < 1e-10:
             break
     return np.asarray(coefficients)
 

@@ -18,8 +18,19 @@ class DecisionSection(Section):
 
     rule: str = Field("probability", description="name of the decision rule (`tradewind config show` lists them)")
     horizon_bars: int = Field(20, ge=1, description="horizon whose forecast is acted on, in bars")
-    event: Literal["profit_after_costs"] = Field(
-        "profit_after_costs", description="the event that confidence is the calibrated probability of"
+    strategy: Literal["long_term", "day_trade", "hybrid"] = Field(
+        "hybrid",
+        description="clauses of the rule `nasdaq_tft` that act: those for weeks, the day-trade and sell ones, or all",
+    )
+    event: str = Field(
+        "profit_after_costs",
+        description="the event that confidence is the calibrated probability of: `profit_after_costs`, "
+        "`target_before_stop` (ties count against us) or `top_fifth` of the universe's returns (a short: the worst)",
+    )
+    recalibration: Literal["beta", "platt", "isotonic", "none"] = Field(
+        "beta",
+        description="how the event's forecast probability is corrected online by how often it came true; "
+        "none: as forecast",
     )
     confidence_min: float = Field(0.52, ge=0, le=1, description="least probability of the event to open a position")
     confidence_exit: float = Field(0.47, ge=0, le=1, description="below this probability a position is closed")

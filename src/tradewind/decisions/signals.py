@@ -10,10 +10,13 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tradewind.decisions.confidence import Odds, Sides, Trade, event
 from tradewind.decisions.settings import DecisionSection
 from tradewind.errors import DataError, InputError, did_you_mean
 from tradewind.features.table import Features
+from tradewind.labels.horizons import bars_of, minutes_of, nearest
 from tradewind.market import tiers
+from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.panel import Panel
 from tradewind.models.forecast import Forecast
 from tradewind.stats import distribution
@@ -63,6 +66,11 @@ class Belief:
             )
         return self.forecast.horizons.index(bars)
 
+    def bars_in(self, trading_time: str) -> int | None:
+        """Return how many of the panel's bars ``4h``, ``1d`` or ``1w`` are, None where it is shorter than one."""
+        minutes, bar = minutes_of(trading_time), TIMEFRAMES[self.panel.timeframe]
+        return None if minutes < bar else nearest(bars_of(minutes, bar))
+
     def quantiles(self, bars: int) -> NDArray[np.float64]:
         """Return the calibrated quantiles of one horizon, ``(T, N, Q)``."""
         return self.forecast.quantiles[:, :, self.horizon_index(bars), :]
@@ -108,11 +116,13 @@ class Signals:
     horizon_bars
         Bars after which the position is closed, ``(T, N)`` int64.
     confidence
-        Calibrated probability of ``event``, ``(T, N)``.
+        Calibrated probability of ``event`` for the trade of that clause, ``(T, N)``.
     stop, target
         Distances from the entry as fractions of it, > 0, ``(T, N)``.
     clause
         ``(T, N)`` int16 index into ``clauses``: which part of the rule spoke.
+    odds
+        Of the rule's main trade, whose reliability is shown.
     """
 
     rule: str
@@ -127,14 +137,20 @@ class Signals:
     target: NDArray[np.float64]
     clause: NDArray[np.int16]
     clauses: tuple[str, ...]
+    odds: Odds
     notes: tuple[str, ...] = ()
 
 
 class Rule(Protocol):
-    """A decision rule: looks at a :class:`Belief`, says :class:`Signals`."""
+    """A decision rule: looks at a :class:`Belief`, says :class:`Signals`.
+
+    ``needs`` are features; ``strategies`` are the values of ``decision.strategy`` that mean something to it, each with
+    the shortest trading time that it must have a forecast of ("" for none).
+    """
 
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]
+    strategies: ClassVar[Mapping[str, str]]
 
     def decide(self, belief: Belief) -> Signals:
         """Say what to do at every bar."""
@@ -168,13 +184,32 @@ def rule_names() -> tuple[str, ...]:
     return tuple(sorted(_RULES))
 
 
-def decide(belief: Belief) -> Signals:
-    """Apply the playbook's rule; a rule that never opens a position is an error that names the threshold."""
-    if belief.settings.use_sentiment:
+def check(settings: DecisionSection, timeframe: str) -> None:
+    """Refuse what no forecast could satisfy, before any is made: unknown names, no source, bars that are too long."""
+    if settings.use_sentiment:
         raise InputError(
             "decision.use_sentiment = true, but no sentiment source is configured",
             hint="set decision.use_sentiment = false; the rule then says that sentiment is off",
         )
+    event(settings.event)
+    chosen = rule(settings.rule)
+    if settings.strategy not in chosen.strategies:
+        raise InputError(
+            f"decision.strategy = {settings.strategy!r} means nothing to the rule {chosen.name!r}",
+            hint=f"choose one of {list(chosen.strategies)}, or another decision.rule",
+        )
+    shortest = chosen.strategies[settings.strategy]
+    if shortest and minutes_of(shortest) < TIMEFRAMES[timeframe]:
+        raise InputError(
+            f"decision.strategy = {settings.strategy!r} needs a forecast over {shortest}, less than a {timeframe} bar",
+            hint=f"set data.timeframe to {shortest} bars or shorter ones that the source has (e.g. 1h), with "
+            f'"{shortest}" among labels.horizons, or set decision.strategy = "long_term"',
+        )
+
+
+def decide(belief: Belief) -> Signals:
+    """Apply the playbook's rule; a rule that never opens a position is an error that names the threshold."""
+    check(belief.settings, belief.panel.timeframe)
     chosen = rule(belief.settings.rule)
     signals = chosen.decide(belief)
     if signals.decided.any() and not (signals.action != Action.HOLD).any():
@@ -182,9 +217,16 @@ def decide(belief: Belief) -> Signals:
         raise DataError(
             f"the rule {chosen.name!r} never fired in {int(signals.decided.sum()):,} decisions; passed: {passed}",
             hint="lower the threshold that is never passed, e.g. "
-            f"--set decision.confidence_min={max(belief.settings.confidence_min - 0.05, 0):.2f}",
+            f"--set decision.confidence_min={_within_reach(signals, belief.settings):.2f} "
+            f"(the event is {signals.event!r})",
         )
     return signals
+
+
+def _within_reach(signals: Signals, settings: DecisionSection) -> float:
+    """Return a lower threshold of confidence: what one decision in ten passes, if that is lower still."""
+    reached = float(np.quantile(signals.confidence[signals.decided], 0.9))
+    return max(min(reached, settings.confidence_min - 0.05), 0.0)
 
 
 def stop_distance(belief: Belief, bars: int) -> NDArray[np.float64]:
@@ -200,6 +242,13 @@ def bounded_stop(belief: Belief, distance: NDArray[np.float64]) -> NDArray[np.fl
     return np.maximum(distance, settings.stop_minimum)
 
 
+def forecast_trade(belief: Belief, bars: int) -> Trade:
+    """Return the trade over so many bars with the settings' stop and target, on either side."""
+    sides = (np.int8(1), np.int8(-1))
+    target = Sides(*(target_distance(belief, bars, np.full(belief.panel.shape, side)) for side in sides))
+    return Trade(bars, Sides.both(stop_distance(belief, bars)), target)
+
+
 def target_distance(belief: Belief, bars: int, side: NDArray[np.int8]) -> NDArray[np.float64]:
     """Return the target's distance: the forecast quantile on the winning side, NaN where it lies on the wrong one."""
     levels = np.asarray(belief.forecast.levels)
@@ -208,6 +257,14 @@ def target_distance(belief: Belief, bars: int, side: NDArray[np.int8]) -> NDArra
     down = quantiles[..., int(np.argmin(np.abs(levels - (1 - belief.settings.target_quantile))))]
     distance = np.where(side >= 0, np.expm1(up), -np.expm1(down))
     return np.where(distance > 0, distance, np.nan)
+
+
+def passed(belief: Belief, of: Odds) -> dict[str, float]:
+    """Return the share of bars on which a long's confidence passed ``confidence_min``, by the threshold's name."""
+    long = of.calibrated.long
+    usable = long[belief.tradable & np.isfinite(long)]
+    share = float(np.mean(usable >= belief.settings.confidence_min)) if usable.size else 0.0
+    return {f"confidence_min={belief.settings.confidence_min}": share}
 
 
 def _load() -> None:

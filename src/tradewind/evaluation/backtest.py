@@ -344,18 +344,29 @@ def _variant(world: World, simulation: Simulation, start: int) -> dict[str, floa
 
 
 def _reliability(decision: Decision, start: int) -> dict[str, Any]:
-    """Return how often the event of the traded horizon happened where it was forecast so surely."""
-    belief = decision.belief
-    index = belief.horizon_index(belief.settings.horizon_bars)
-    threshold = np.log1p(belief.round_trip_cost)
-    chance = belief.probability_above(belief.settings.horizon_bars, threshold)
-    outcome = decision.world.labels.returns[:, :, index]
-    usable = np.where(np.isfinite(outcome), chance, np.nan)[start:]
-    passed = usable[np.isfinite(usable)]
+    """Return how often the event came true for longs of the rule's main trade where it was thought so sure.
+
+    ``brier`` beside ``brier_as_forecast`` says what recalibration has saved, ``brier_of_base_rate`` what is to be
+    beaten: the mean squared error of saying the realised frequency each time.
+    """
+    odds, settings = decision.signals.odds, decision.belief.settings
+    came = odds.event.outcome(decision.belief, odds.trade).long[start:]
+    said, raw = odds.calibrated.long[start:], odds.raw.long[start:]
+    known = np.isfinite(came) & np.isfinite(said)
+    happened = came[known]
+    usable = said[np.isfinite(said)]
     return {
-        "event": decision.signals.event,
-        "horizon_bars": belief.settings.horizon_bars,
-        "table": reliability(usable, outcome[start:] > threshold),
-        "threshold": belief.settings.confidence_min,
-        "threshold_passed": float(np.mean(passed >= belief.settings.confidence_min)) if passed.size else None,
+        "event": odds.event.name,
+        "horizon_bars": odds.trade.bars,
+        "table": reliability(said[known], happened > 0),
+        "happened": float(happened.mean()) if happened.size else None,
+        "brier": _squared(said[known] - happened),
+        "brier_as_forecast": _squared(raw[known] - happened),
+        "brier_of_base_rate": _squared(happened - happened.mean()) if happened.size else None,
+        "threshold": settings.confidence_min,
+        "threshold_passed": float(np.mean(usable >= settings.confidence_min)) if usable.size else None,
     }
+
+
+def _squared(error: FloatArray) -> float | None:
+    return float(np.mean(error**2)) if error.size else None

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.calibration.adaptive import calibrate
-from tradewind.decisions.signals import Belief, Signals, decide, rule
+from tradewind.decisions.signals import Belief, Signals, check, decide, rule
 from tradewind.errors import DataError, InputError
 from tradewind.evaluation.fold_cache import FoldCache
 from tradewind.evaluation.plan import Plan
@@ -69,6 +69,7 @@ class World:
 
 def build_world(plan: Plan, panel: Panel, notes: tuple[str, ...] = ()) -> World:
     """Compute features and labels for a panel."""
+    check(plan.decision, panel.timeframe)
     names = select(plan.features.include, plan.features.exclude)
     needed = [n for n in rule(plan.decision.rule).needs if n not in names]
     features = compute(panel, [*names, *needed])
@@ -94,7 +95,7 @@ def labels_of(plan: Plan, panel: Panel) -> tuple[Labels, tuple[str, ...]]:
 
 
 def _uncounted_costs(plan: Plan) -> tuple[str, ...]:
-    """Say which costs the fills pay and the probability of profit does not know of."""
+    """Say what of the fills the confidence does not know of."""
     costs = plan.execution
     unknown = {
         "commission per share": costs.commission_per_share,
@@ -103,7 +104,9 @@ def _uncounted_costs(plan: Plan) -> tuple[str, ...]:
         "borrowing": costs.borrow_bps_per_year if costs.short_allowed else 0.0,
     }
     named = [name for name, size in unknown.items() if size > 0]
-    return (f"confidence does not count {', '.join(named)}: fills pay for it",) if named else ()
+    said = (f"confidence does not count {', '.join(named)}: fills pay for it",) if named else ()
+    late = "confidence is about trades that enter at the next open; these fill at the next close"
+    return (*said, late) if costs.entry == "next_close" else said
 
 
 def folds_of(world: World) -> list[Fold]:

@@ -90,12 +90,12 @@ def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]
     if not known:
         return ["no forecast: the symbol has no usable bar at this close, or too little history"]
     settings = belief.settings
-    bars = settings.horizon_bars
+    bars = int(signals.horizon_bars[row, column])
     said = [signals.clauses[int(signals.clause[row, column])].format(**settings.model_dump())]
-    probability = float(belief.probability_above(bars, np.log1p(belief.round_trip_cost))[row, column])
     sigma, median = float(belief.sigma(bars)[row, column]), float(belief.median(bars)[row, column])
+    words = signals.odds.event.words[int(signals.action[row, column] < 0)]
     said.append(
-        f"P(profit after {belief.round_trip_cost:.2%} costs in {bars} bars) = {probability:.1%}; "
+        f"P({words} in {bars} bars) = {signals.confidence[row, column]:.1%} (costs {belief.round_trip_cost:.2%}); "
         f"median {math.expm1(median):+.2%}, one sigma {sigma:.2%}"
     )
     said.append(_volatility_words(world, belief, row, column))

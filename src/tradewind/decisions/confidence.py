@@ -1,0 +1,149 @@
+"""What confidence is about: an event, its probability in the forecast, and that probability made to keep its word.
+
+An event is asked of a trade on both sides. Its forecast probability is recalibrated online, from all symbols, by how
+often it came true at trades whose horizon had passed by then (:mod:`tradewind.calibration.classes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from tradewind.decisions.signals import Belief
+    from tradewind.market.panel import Panel
+
+FloatArray = NDArray[np.float64]
+
+
+class Sides(NamedTuple):
+    """The same thing for a long and for a short, ``(T, N)`` each."""
+
+    long: FloatArray
+    short: FloatArray
+
+    @classmethod
+    def both(cls, values: FloatArray) -> Sides:
+        """Return what is the same on both sides."""
+        return cls(values, values)
+
+
+@dataclass(frozen=True, eq=False)
+class Trade:
+    """What could be opened after the close of each bar: entry at the next open, out at the latest after ``bars``.
+
+    Attributes
+    ----------
+    bars
+        Bars after which the position is closed.
+    stop, target
+        Distances as fractions of the entry, ``(T, N)`` a side; a target is NaN where the forecast has none on the
+        winning side.
+    """
+
+    bars: int
+    stop: Sides
+    target: Sides
+
+
+class Event(Protocol):
+    """Something that happens to a trade or not. ``words`` says it of a long and of a short."""
+
+    name: ClassVar[str]
+    words: ClassVar[tuple[str, str]]
+
+    def forecast(self, belief: Belief, trade: Trade) -> Sides:
+        """Return its probability in the forecast: 0 where it cannot happen, NaN where nobody can tell."""
+        ...
+
+    def outcome(self, belief: Belief, trade: Trade) -> Sides:
+        """Return 1 where it happened to the trade decided at that bar and 0 where not.
+
+        NaN where it is not known ``trade.bars`` bars later, or could not happen. Row ``t`` may look at the bars up to
+        ``t + trade.bars`` and no further.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Odds:
+    """The probability of the playbook's event for a trade, as forecast and as recalibrated."""
+
+    event: Event
+    trade: Trade
+    raw: Sides
+    calibrated: Sides
+
+
+def odds(belief: Belief, trade: Trade) -> Odds:
+    """Return the probability of the playbook's event at every bar, from what was known at its close."""
+    about, method = event(belief.settings.event), belief.settings.recalibration
+    raw = Sides(*(np.where(belief.tradable, p, np.nan) for p in about.forecast(belief, trade)))
+    if method == "none":
+        return Odds(about, trade, raw, raw)
+    from tradewind.calibration.classes import calibrate_event
+
+    came = about.outcome(belief, trade)
+    mended = (calibrate_event(p, happened, trade.bars, method) for p, happened in zip(raw, came, strict=True))
+    impossible = Sides(*(p == 0.0 for p in raw))
+    return Odds(about, trade, raw, Sides(*(np.where(no, 0.0, p) for no, p in zip(impossible, mended, strict=True))))
+
+
+def ahead(values: FloatArray, bars: int) -> FloatArray:
+    """Return at every bar the value so many bars later, NaN past the end."""
+    result = np.full(values.shape, np.nan)
+    if bars < len(values):
+        result[: len(values) - bars] = values[bars:]
+    return result
+
+
+def traded(panel: Panel, name: str) -> FloatArray:
+    """Return a price in units of the first bar's share, so that a split moves nothing; NaN where there is no bar."""
+    return np.asarray(np.where(panel.mask, panel.fields[name] * np.cumprod(panel.split, axis=0), np.nan))
+
+
+def truth(happened: NDArray[np.bool_], known: NDArray[np.bool_]) -> FloatArray:
+    """Return 1, 0 or NaN."""
+    return np.where(known, happened.astype(np.float64), np.nan)
+
+
+_EVENTS: dict[str, Callable[[], Event]] = {}
+
+
+def register(factory: Any) -> Any:
+    """Class decorator: make an event known by its ``name``."""
+    _EVENTS[factory.name] = factory
+    return factory
+
+
+def event(name: str) -> Event:
+    """Return an event by name; unknown names are refused with the nearest known one."""
+    _load()
+    if name not in _EVENTS:
+        raise did_you_mean("event (decision.event)", name, _EVENTS)
+    return _EVENTS[name]()
+
+
+def event_names() -> tuple[str, ...]:
+    """Return the names of all known events, sorted."""
+    _load()
+    return tuple(sorted(_EVENTS))
+
+
+def _load() -> None:
+    import importlib
+    import pkgutil
+    from importlib.metadata import entry_points
+
+    import tradewind.decisions.events as room
+
+    for module in pkgutil.iter_modules(room.__path__):
+        importlib.import_module(f"{room.__name__}.{module.name}")
+    for point in entry_points(group="tradewind.events"):
+        point.load()
