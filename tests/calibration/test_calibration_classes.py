@@ -68,6 +68,26 @@ def test_outcomes_are_not_used_before_they_are_known(method: str) -> None:
     assert not np.array_equal(one[35:], two[35:])
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_forecasts_that_are_all_alike_move_to_what_happens_and_no_further(method: str) -> None:
+    # Forecasts of 54 to 58 % hold no information on the shape of a map: only its level may be learnt from them.
+    generator = np.random.default_rng(7)
+    p = generator.uniform(0.54, 0.58, (1500, 5))
+    happened = (generator.random(1500) < 0.62)[:, None].astype(float) * np.ones(5)
+    found = calibrate_event(p, happened, 5, method)  # type: ignore[arg-type]
+    assert found.min() > 0.4 and found.max() < 0.8
+    assert 0.57 < found[800:].mean() < 0.63
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_market_that_contradicts_its_forecasts_does_not_turn_their_order_round(method: str) -> None:
+    p, happened = market(8, rows=600)
+    found = calibrate_event(p, 1 - happened, 1, method, prior_dates=5.0)  # type: ignore[arg-type]
+    order = np.argsort(p[-1])
+    assert (np.diff(found[-1][order]) >= -1e-12).all()
+    assert np.ptp(found[-1]) < 0.2
+
+
 def test_missing_forecasts_stay_missing() -> None:
     p, happened = market(5, rows=30, columns=3)
     p[10, 1] = np.nan

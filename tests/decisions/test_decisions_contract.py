@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spine_kit import belief
+from tradewind.decisions.confidence import event_names
 from tradewind.decisions.signals import Action, Belief, decide, rule, rule_names
 from tradewind.errors import DataError, InputError
 
 RULES = rule_names()
-SHAPE = (6, 4)
-few = settings(max_examples=40)
+EVENTS = event_names()
+SHAPE = (6, 9)
+few = settings(max_examples=20)
 
 
 def random_belief(name: str, seed: int, **settings: object) -> Belief:
@@ -39,10 +41,13 @@ def test_an_unknown_rule_is_refused_with_the_nearest_name() -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("event", EVENTS)
 @few
 @given(seed=st.integers(0, 10_000), tier_stops=st.booleans(), floor=st.floats(0.001, 0.1))
-def test_every_signal_is_complete_and_in_range(name: str, seed: int, tier_stops: bool, floor: float) -> None:
-    believed = random_belief(name, seed, tier_stops=tier_stops, stop_minimum=floor)
+def test_every_signal_is_complete_and_in_range(
+    name: str, event: str, seed: int, tier_stops: bool, floor: float
+) -> None:
+    believed = random_belief(name, seed, tier_stops=tier_stops, stop_minimum=floor, event=event)
     signals = rule(name).decide(believed)
     shaped = (signals.action, signals.decided, signals.close, signals.horizon_bars, signals.confidence, signals.stop)
     assert all(a.shape == SHAPE for a in (*shaped, signals.target, signals.clause))
@@ -72,10 +77,11 @@ def test_nothing_is_said_where_there_is_no_forecast_no_bar_or_no_membership(name
 
 
 @pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("event", EVENTS)
 @few
-@given(seed=st.integers(0, 10_000), keep=st.integers(1, 5))
-def test_what_was_said_does_not_change_when_time_goes_on(name: str, seed: int, keep: int) -> None:
-    believed = random_belief(name, seed)
+@given(seed=st.integers(0, 10_000), keep=st.integers(2, 5))
+def test_what_was_said_does_not_change_when_time_goes_on(name: str, event: str, seed: int, keep: int) -> None:
+    believed = random_belief(name, seed, event=event)
     forecast = believed.forecast
     earlier = replace(
         believed,

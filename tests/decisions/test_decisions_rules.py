@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -186,3 +188,113 @@ def test_a_rule_that_needs_a_horizon_which_is_not_forecast_says_which() -> None:
     with pytest.raises(InputError, match="'nasdaq_tft' needs a forecast over 5 bars") as caught:
         decide(lacking)
     assert "[1, 20]" in caught.value.hint
+
+
+# -- nasdaq_tft in trading time ------------------------------------------------------------------------------
+
+
+def hourly(
+    *,
+    week: float = 0.0,
+    day: float = 0.0,
+    hours: float = 0.0,
+    rsi: float = 60.0,
+    timeframe: str = "1h",
+    **settings: object,
+) -> Belief:
+    """A belief on hourly bars: four hours are 4, a day is 7 and a week 35 of them."""
+    chosen = {"entry_threshold": 0.05, "confidence_min": 0.5, "horizon_bars": 35, **settings}
+    medians: dict[int, object] = {4: [hours], 7: [day], 35: [week]}
+    made = belief(medians, 0.05, columns={"rsi_14": [rsi]}, rule="nasdaq_tft", **chosen)
+    return replace(made, panel=replace(made.panel, timeframe=timeframe))
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "hours", "day", "week"),
+    [("5m", 48, 78, 390), ("30m", 8, 13, 65), ("1h", 4, 7, 35), ("1d", None, 1, 5), ("1w", None, None, 1)],
+)
+def test_four_hours_a_day_and_a_week_in_bars(timeframe: str, hours: int | None, day: int | None, week: int) -> None:
+    made = hourly(timeframe=timeframe)
+    assert [made.bars_in(h) for h in ("4h", "1d", "1w")] == [hours, day, week]
+
+
+def test_firm_rsi_and_strong_hours_are_a_day_trade_with_a_stop_of_two_percent() -> None:
+    signals = said(hourly(hours=np.log1p(0.021), day=0.021))
+    assert signals.action[0, 0] == BUY
+    assert signals.horizon_bars[0, 0] == 7
+    assert signals.stop[0, 0] == pytest.approx(0.02)
+    assert signals.target[0, 0] == pytest.approx(0.021)
+    assert "4-hour" in signals.clauses[int(signals.clause[0, 0])]
+    assert "sentiment conditions are off" in signals.clauses[int(signals.clause[0, 0])]
+
+
+@pytest.mark.parametrize(
+    ("rsi", "hours"), [(55.0, 0.03), (70.0, 0.03), (60.0, np.log1p(0.0199))], ids=["cool", "hot", "weak"]
+)
+def test_half_of_the_day_trade_clause_is_not_enough(rsi: float, hours: float) -> None:
+    assert actions(hourly(rsi=rsi, hours=hours, day=0.021)) == [HOLD]
+
+
+def test_the_day_trade_needs_its_confidence_over_the_day_that_it_may_last() -> None:
+    assert actions(hourly(hours=0.03, day=0.021, confidence_min=0.6)) == [BUY]
+    assert actions(hourly(hours=0.03, day=0.0, confidence_min=0.6)) == [HOLD]
+
+
+def test_the_day_trades_threshold_is_the_same_share_in_sigmas() -> None:
+    in_sigmas = {"threshold_unit": "sigma", "entry_threshold": 0.5, "day": 0.02}
+    assert actions(hourly(hours=0.0101, **in_sigmas)) == [BUY]  # type: ignore[arg-type]
+    assert actions(hourly(hours=0.0099, **in_sigmas)) == [HOLD]  # type: ignore[arg-type]
+
+
+def test_where_both_hold_the_longer_time_speaks() -> None:
+    assert actions(hourly(week=0.06, hours=0.03, day=0.03)) == [STRONG_BUY]
+    assert actions(hourly(week=-0.06, hours=0.03, day=0.03)) == [STRONG_SELL]
+
+
+def test_a_strategy_is_a_choice_of_clauses() -> None:
+    strong = {"week": 0.06, "hours": 0.03, "day": 0.03}
+    assert actions(hourly(**strong, strategy="day_trade")) == [BUY]  # type: ignore[arg-type]
+    assert actions(hourly(**strong, strategy="long_term")) == [STRONG_BUY]  # type: ignore[arg-type]
+    weak = {"rsi": 76.0, "day": -0.03}
+    assert actions(hourly(**weak, strategy="day_trade")) == [SELL]  # type: ignore[arg-type]
+    assert actions(hourly(**weak, strategy="long_term")) == [HOLD]  # type: ignore[arg-type]
+    assert actions(hourly(hours=0.03, day=0.03, strategy="long_term")) == [HOLD]
+    assert actions(hourly(week=0.06, rsi=50.0, strategy="day_trade")) == [HOLD]
+
+
+def test_day_trades_on_daily_bars_are_refused_with_what_to_do() -> None:
+    with pytest.raises(InputError, match="needs a forecast over 4h, less than a 1d bar") as caught:
+        decide(week(0.06, rsi=50, strategy="day_trade"))
+    assert "data.timeframe" in caught.value.hint and "long_term" in caught.value.hint
+
+
+def test_a_strategy_means_something_to_its_rule_only() -> None:
+    with pytest.raises(InputError, match="'day_trade' means nothing to the rule 'probability'"):
+        decide(belief({5: [0.1]}, strategy="day_trade"))
+
+
+def test_what_bars_cannot_give_is_said_and_in_what_the_rsi_is_counted() -> None:
+    daily, by_hour, weekly = (said(b).notes for b in (week(0.0, 50), hourly(), weekly_belief()))
+    assert "the day-trade clause is off: it needs a forecast over 4h, which 1d bars cannot give" in daily
+    assert not any("RSI" in note for note in daily)
+    assert not any("clause is off" in note for note in by_hour)
+    assert "RSI(14) is over 14 bars of 1h, not over 14 days" in by_hour
+    assert sum("clause is off" in note for note in weekly) == 2
+
+
+def weekly_belief() -> Belief:
+    made = belief({1: [0.06], 4: [0.06]}, 0.05, columns={"rsi_14": [50.0]}, rule="nasdaq_tft", entry_threshold=0.05)
+    return replace(made, panel=replace(made.panel, timeframe="1w"))
+
+
+def test_a_week_is_one_bar_of_weekly_bars() -> None:
+    signals = said(weekly_belief())
+    assert signals.action[0, 0] == STRONG_BUY
+    assert signals.horizon_bars[0, 0] == 4
+
+
+def test_hourly_bars_without_a_four_hour_forecast_say_which_is_missing() -> None:
+    made = hourly()
+    lacking = replace(made, forecast=replace(made.forecast, horizons=(3, 7, 35)))
+    with pytest.raises(InputError, match="needs a forecast over 4 bars"):
+        decide(lacking)

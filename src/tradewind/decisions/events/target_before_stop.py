@@ -13,7 +13,8 @@ from tradewind.market.panel import Panel
 CERTAIN = 0.5
 """Barriers less than this many sigmas apart are left within the horizon but for one path in 10^8."""
 IMAGES = 16
-STEEPEST = 8.0
+STEEPEST = 200.0
+"""Drifts beyond so many sigmas are as good as certain, and would overflow."""
 
 
 @register
@@ -67,7 +68,8 @@ def touch_probability(target: FloatArray, stop: FloatArray, drift: FloatArray) -
         c = np.abs(centre)
         passed = np.exp(nu * (target - c) + log_ndtr(nu - c)) + np.exp(nu * (target + c) + log_ndtr(-nu - c))
         total += np.sign(centre) * passed
-    return np.asarray(np.clip(np.where(target + stop < CERTAIN, _sooner_or_later(target, stop, nu), total), 0.0, 1.0))
+    met = _sooner_or_later(np.minimum(target, CERTAIN), np.minimum(stop, CERTAIN), nu)
+    return np.asarray(np.clip(np.where(target + stop < CERTAIN, met, total), 0.0, 1.0))
 
 
 def _sooner_or_later(target: FloatArray, stop: FloatArray, nu: FloatArray) -> FloatArray:
