@@ -14,7 +14,15 @@ from store_kit import RECORDED
 
 from tradewind.errors import DataError, InputError, RetryError
 from tradewind.market.store import schema
-from tradewind.market.store.records import Prediction, Records, Run, SignalRecord, new_run_id
+from tradewind.market.store.records import (
+    IndexSnapshot,
+    Prediction,
+    Records,
+    Run,
+    SectorFitRecord,
+    SignalRecord,
+    new_run_id,
+)
 
 RUN = Run(
     id="20240601T000000-sample-abc",
@@ -125,6 +133,42 @@ def test_signals_come_back(records: Records) -> None:
     assert records.signals("r") == [given]
 
 
+def test_snapshots_of_an_index_come_back_as_they_were_known_and_recorded(records: Records) -> None:
+    later = RECORDED + timedelta(days=7)
+    for moment, members in ((RECORDED, ["A", "B"]), (later, ["A", "C"])):
+        records.record_index_snapshot(IndexSnapshot("x", moment, moment, members, {"provider": "p"}))
+    records.record_index_snapshot(IndexSnapshot("x", later, later, ["changed afterwards"]))
+    assert [s.members for s in records.index_snapshots("x")] == [["A", "B"], ["A", "C"]]
+    assert [s.known_at for s in records.index_snapshots("x", recorded_until=RECORDED)] == [RECORDED]
+    assert records.index_snapshots("y") == []
+
+
+def test_sector_fits_come_back_by_the_bars_they_rest_on(records: Records) -> None:
+    old, new = (
+        SectorFitRecord("files-1", RECORDED - timedelta(days=d), RECORDED, {"Energy": {"beta": 1.0}}, {"bars": d})
+        for d in (9, 1)
+    )
+    for fit in (new, old):
+        records.record_sector_fit(fit)
+    assert records.sector_fits("files-1") == [old, new]
+    assert records.sector_fits("files-2") == []
+
+
+def test_records_of_the_first_version_are_brought_up_to_date_with_their_rows(records: Records) -> None:
+    records.record_run(RUN)
+    records.close()
+    with sqlite3.connect(file_of(records)) as raw:
+        for table in ("index_snapshots", "sector_fits"):
+            raw.execute(f"DROP TABLE {table}")
+        raw.execute("UPDATE alembic_version SET version_num = '0001'")
+    raw.close()
+    again = Records(records.database.url)
+    again.record_index_snapshot(IndexSnapshot("x", RECORDED, RECORDED, ["A"]))
+    assert again.get_run(RUN.id) == RUN
+    assert len(again.index_snapshots("x")) == 1
+    again.close()
+
+
 def test_the_engine_is_set_to_lose_nothing(records: Records) -> None:
     with records.database.reading() as connection:
         pragmas = [connection.exec_driver_sql(f"PRAGMA {p}").scalar() for p in ("journal_mode", "synchronous")]
@@ -215,4 +259,4 @@ def test_the_schema_can_be_built_on_postgresql() -> None:
     dialect = postgresql.dialect()
     statements = [str(sa.schema.CreateTable(t).compile(dialect=dialect)) for t in schema.metadata.sorted_tables]
     assert any("TIMESTAMP WITH TIME ZONE" in s for s in statements)
-    assert len(statements) == 6
+    assert len(statements) == 8

@@ -31,14 +31,12 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Fetch what the playbook needs into the lake; run it again to go on after an interruption."""
         with failures(json):
-            from dataclasses import asdict
-
             from tradewind.evaluation.data import synchronise
 
             workspace = open_workspace(playbook, source, set_)
             with progress_bar() as progress:
                 report = synchronise(workspace, progress, dry_run=dry_run)
-            content = asdict(report)
+            content = report.to_dict()
             if json:
                 emit({"playbook": playbook, **content})
                 return
@@ -48,6 +46,8 @@ def add_to(app: typer.Typer) -> None:
                 f"{report.source}: {word} {bars['added']:,} new and {bars['corrected']:,} corrected bars of "
                 f"{report.symbols} symbols ({bars['unchanged']:,} unchanged), {actions['added']:,} corporate actions"
             )
+            if report.members is not None:
+                typer.echo(f"  {report.members.to_text()}")
             for reason, count in report.excluded.items():
                 typer.echo(f"  {count:,} bars excluded: {reason}")
             for text in (*(f"no data for {s}" for s in report.without_data), *report.notes):

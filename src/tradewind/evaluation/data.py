@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tradewind.errors import DataError
 from tradewind.evaluation.corridor import Progress, silent
+from tradewind.evaluation.membership import DataPin, Members, members_of, refreshed
 from tradewind.evaluation.workspace import Workspace
-from tradewind.market.panel import BoolArray, Panel, TimeArray
+from tradewind.market.panel import Panel
 from tradewind.market.sources.base import Request, check_timeframe
-from tradewind.market.universe import ever_members, member_mask, read_membership, tradable
+from tradewind.market.universe import tradable
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from tradewind.market.quality import QualityReport
     from tradewind.market.store.lake import Pin
+    from tradewind.market.store.records import Job
     from tradewind.market.sync import SyncReport
 
 FIRST_DAY = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: A sync without an end asks up to this much before the moment that its job notes as its start, or less.
+_A_MOMENT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,19 @@ class Loaded:
 
     panel: Panel
     dropped: dict[str, str]
-    pin: Pin
+    pin: DataPin
     notes: tuple[str, ...]
 
 
-def wanted_symbols(workspace: Workspace) -> tuple[str, ...]:
-    """Return the plan's symbols: those it names, else all that its source can list, context series excluded."""
+def wanted_symbols(workspace: Workspace, members: Members | None = None) -> tuple[str, ...]:
+    """Return the plan's symbols: those it names, else all members, else all that its source can list.
+
+    Context series are excluded. ``members`` as by :func:`members_of` of this moment when None.
+    """
     plan = workspace.plan
     check_timeframe(workspace.source, plan.data.timeframe)
     listed = tradable(workspace.source.symbols(plan.data.timeframe))
-    symbols = tuple(plan.universe.symbols) or _ever_members(workspace) or listed
+    symbols = tuple(plan.universe.symbols) or _ever_members(workspace, members or members_of(workspace)) or listed
     if not symbols:
         raise DataError(
             f"the universe is empty: the playbook names no symbols and {workspace.source.name!r} cannot list any",
@@ -51,40 +55,25 @@ def wanted_symbols(workspace: Workspace) -> tuple[str, ...]:
     return symbols
 
 
-def _ever_members(workspace: Workspace) -> tuple[str, ...]:
-    """Return everybody who was a member at any time of the plan's period; empty without a membership file."""
-    plan, table = workspace.plan, _membership_table(workspace)
-    if table is None:
-        return ()
-    end = plan.data.end or workspace.clock.now()
-    return ever_members(table, (plan.data.start or FIRST_DAY).date(), end.date())
-
-
-def _membership_table(workspace: Workspace) -> pl.DataFrame | None:
-    """Return the membership intervals of the playbook's file, else of the source, None where nobody has any."""
-    path = workspace.plan.universe.membership_path
-    return workspace.source.membership() if path is None else read_membership(Path(path).expanduser())
-
-
-def _membership(workspace: Workspace) -> Callable[[TimeArray, tuple[str, ...]], BoolArray] | None:
-    table = _membership_table(workspace)
-    return None if table is None else lambda times, symbols: member_mask(table, symbols, times)
+def _ever_members(workspace: Workspace, members: Members) -> tuple[str, ...]:
+    """Return everybody who was a member at any time of the plan's period; empty where nothing says who."""
+    data = workspace.plan.data
+    return members.ever(data.start or FIRST_DAY, data.end or workspace.clock.now())
 
 
 def synchronise(workspace: Workspace, progress: Progress = silent, *, dry_run: bool = False) -> SyncReport:
-    """Bring the lake up to date with the plan's source; idempotent, and goes on after an interruption."""
+    """Bring index members and lake up to date with the plan's sources; idempotent, goes on after an interruption."""
     from tradewind.market.sync import sync
 
     plan = workspace.plan
-    served = set(workspace.source.symbols(plan.data.timeframe))
-    context = tuple(s for s in plan.data.context.values() if not served or s in served)
+    members, read = refreshed(workspace, dry_run=dry_run)
     request = Request(
-        symbols=(*wanted_symbols(workspace), *context),
+        symbols=(*wanted_symbols(workspace, members), *_served_context(workspace)),
         timeframe=plan.data.timeframe,
         start=plan.data.start or FIRST_DAY,
         end=plan.data.end or workspace.clock.now(),
     )
-    return sync(
+    report = sync(
         workspace.lake,
         workspace.records,
         workspace.source,
@@ -93,6 +82,12 @@ def synchronise(workspace: Workspace, progress: Progress = silent, *, dry_run: b
         clock=workspace.clock,
         dry_run=dry_run,
     )
+    return report if read is None else replace(report, members=read)
+
+
+def _served_context(workspace: Workspace) -> tuple[str, ...]:
+    data, served = workspace.plan.data, set(workspace.source.symbols(workspace.plan.data.timeframe))
+    return tuple(s for s in data.context.values() if not served or s in served)
 
 
 def load(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin | None = None) -> Loaded:
@@ -103,20 +98,22 @@ def load(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin | None
     from tradewind.market.load import load_panel
 
     plan = workspace.plan
-    pinned = pin or workspace.lake.pin()
+    members = members_of(workspace, as_of=as_of, pin=pin)
+    pinned = DataPin.of(pin or workspace.lake.pin(), members.pin())
     panel, report = load_panel(
         workspace.lake,
-        symbols=wanted_symbols(workspace),
+        symbols=wanted_symbols(workspace, members),
         timeframe=plan.data.timeframe,
         start=plan.data.start,
         end=plan.data.end,
         as_of=as_of,
         pin=pinned,
         context=dict(plan.data.context),
-        membership=_membership(workspace),
+        membership=members.mask,
         sectors=dict(workspace.source.sectors()),
         flags=_flags(workspace),
     )
+    panel, warnings = members.judged(panel)
     missing = [f"context series {name!r} has no data: what needs it is missing" for name in report.missing_context]
     dropped = [f"{symbol} was dropped: {reason}" for symbol, reason in report.dropped.items()]
     excluded = [f"{report.excluded:,} bars are unfit for use and left out"] if report.excluded else []
@@ -126,7 +123,9 @@ def load(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin | None
             f"the universe is empty: none of {len(panel.symbols)} symbols ever passes the filters of [universe]",
             hint="widen universe.tiers, universe.min_dollar_volume or the membership file",
         )
-    return Loaded(restricted, dict(report.dropped), pinned, (*missing, *dropped, *excluded, *_endings(panel)))
+    return Loaded(
+        restricted, dict(report.dropped), pinned, (*warnings, *missing, *dropped, *excluded, *_endings(panel))
+    )
 
 
 def _endings(panel: Panel, bars: int = 20) -> list[str]:
@@ -150,25 +149,85 @@ def _filled(panel: Panel, max_bars: int) -> Panel:
 def load_or_sync(
     workspace: Workspace, progress: Progress = silent, *, as_of: datetime | None = None, pin: Pin | None = None
 ) -> Loaded:
-    """Load the panel; a source that needs no network is synced first where something it serves was never stored."""
-    may_sync = workspace.source.offline and pin is None
-    if not (may_sync and _never_stored(workspace)):
+    """Load the panel; a source that needs no network is synced first where it was not yet asked for all of it.
+
+    Raises ``DataError`` where a source that needs the network was asked for less than the plan's period.
+    """
+    if pin is None and workspace.source.offline:
+        if lacking(workspace):
+            synchronise(workspace, progress)
         try:
-            return load(workspace, as_of=as_of, pin=pin)
+            return load(workspace, as_of=as_of)
         except DataError:
-            if not may_sync:
-                raise
-    synchronise(workspace, progress)
-    return load(workspace, as_of=as_of)
+            synchronise(workspace, progress)
+    elif pin is None and (less := _asked_for_less(workspace)):
+        raise DataError(less, hint="run `tradewind sync` for this playbook, or narrow data.start and data.end")
+    return load(workspace, as_of=as_of, pin=pin)
 
 
-def _never_stored(workspace: Workspace) -> bool:
-    """Return whether the lake lacks a symbol or a context series that the source serves."""
+def lacking(workspace: Workspace) -> tuple[str, ...]:
+    """Return the symbols and context series that the source serves and was never asked for over the plan's period."""
     plan = workspace.plan
+    if plan.universe.index and not workspace.records.index_snapshots(plan.universe.index):
+        return (plan.universe.index,)
     served = set(workspace.source.symbols(plan.data.timeframe))
     wanted = served & {*wanted_symbols(workspace), *plan.data.context.values()}
-    known, moment = workspace.lake.instruments(), plan.data.end or workspace.clock.now()
-    return any(known.id_of(symbol, moment) is None for symbol in wanted)
+    return _not_asked_for(workspace, wanted)
+
+
+def _not_asked_for(workspace: Workspace, wanted: set[str]) -> tuple[str, ...]:
+    start, end = workspace.plan.data.start or FIRST_DAY, workspace.plan.data.end
+    for job in _syncs(workspace):
+        if job.covers(start, end):
+            wanted = wanted - workspace.records.finished_items(job.job)
+    return tuple(sorted(wanted))
+
+
+def _asked_for_less(workspace: Workspace) -> str:
+    """Say for which of the symbols that were synced once the plan's period was not; empty when all is well."""
+    once = {item for job in _syncs(workspace) for item in workspace.records.finished_items(job.job)}
+    symbols = _not_asked_for(workspace, once & set(wanted_symbols(workspace))) if once else ()
+    if not symbols:
+        return ""
+    data = workspace.plan.data
+    period = f"{data.start or 'the beginning'} to {data.end or 'now'}"
+    return (
+        f"{len(symbols)} symbols ({', '.join(symbols[:5])}) were synced over less than the playbook's period, {period}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A finished sync: from when to when it asked, and whether that was up to its own present."""
+
+    job: Job
+    since: datetime
+    until: datetime
+
+    def covers(self, start: datetime, end: datetime | None) -> bool:
+        """Return whether it asked for all from ``start`` to ``end`` (None: whatever there is)."""
+        to_present = self.until >= self.job.started - _A_MOMENT
+        return self.since <= start and (to_present if end is None else end <= self.until)
+
+
+def _syncs(workspace: Workspace) -> list[_Asked]:
+    """Return the finished syncs of the plan's source and bar size into its lake."""
+    from tradewind.market.sync import source_tag
+
+    jobs = [j for j in workspace.records.jobs("sync") if j.status == "done"]
+    if not jobs:
+        return []
+    same = {
+        "source": source_tag(workspace.source),
+        "timeframe": workspace.plan.data.timeframe,
+        "lake": workspace.lake.identity(),
+    }
+    found = []
+    for job in jobs:
+        if all(job.detail.get(key) == value for key, value in same.items()):
+            start, end = (datetime.fromisoformat(job.detail[key]) for key in ("start", "end"))
+            found.append(_Asked(job, start, end))
+    return found
 
 
 def check_data(workspace: Workspace) -> QualityReport:

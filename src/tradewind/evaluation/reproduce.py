@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 from tradewind.evaluation import runs
 from tradewind.evaluation.backtest import TrackRecord, backtest, clean
 from tradewind.evaluation.corridor import Progress, silent
+from tradewind.evaluation.membership import DataPin
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.workspace import Workspace
-from tradewind.market.store.lake import Pin
 
 
 def repeat(home: Path, folder: Path, progress: Progress = silent) -> TrackRecord:
@@ -23,7 +24,7 @@ def repeat(home: Path, folder: Path, progress: Progress = silent) -> TrackRecord
         Workspace(plan, home),
         progress,
         as_of=None if as_of is None else datetime.fromisoformat(as_of),
-        pin=Pin.from_dict(manifest["pin"]),
+        pin=DataPin.from_dict(manifest["pin"]),
         trials_until=datetime.fromisoformat(manifest["started"]),
         counts=False,
     )
@@ -37,4 +38,11 @@ def reproduce(home: Path, folder: Path, progress: Progress = silent) -> dict[str
     found = runs.differences({k: v for k, v in before.items() if k != "run"}, clean(record.result))
     now = record.manifest.to_dict()
     changed = [key for key in ("data_version", "code", "environment") if now[key] != manifest[key]]
+    changed += ["membership"] * _other_members(manifest["pin"], now["pin"])
     return {"reproduced": folder.name, "equal": not found, "differences": found, "changed": changed, "run": record.run}
+
+
+def _other_members(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether the membership table or the index's snapshots say something else than they did."""
+    seen, present = before.get("universe"), now.get("universe")
+    return seen is not None and seen != present

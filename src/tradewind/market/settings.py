@@ -45,10 +45,21 @@ def _instant(value: object, of_day: time) -> object:
 class UniverseSection(Section):
     """Which instruments may be traded, as of when."""
 
-    symbols: tuple[str, ...] = Field((), description="symbols; empty: everything the source lists")
+    symbols: tuple[str, ...] = Field(
+        (), description="symbols; empty: all members of index or membership_path, else everything the source lists"
+    )
     hindsight: bool = Field(False, description="true where the symbols were picked knowing later years")
+    index: str = Field(
+        "", description="index whose members are traded, as they were read week by week (nasdaq100); empty: none"
+    )
+    index_refresh_days: float = Field(
+        7, gt=0, description="`tradewind sync` reads the members again once they are this old"
+    )
+    index_url: str | None = Field(None, description="where to read the members; empty: the index's usual place")
     membership_path: str | None = Field(
-        None, description="table of symbol, start and end: only members as of each date are traded"
+        None,
+        description="table of symbol, start and end: only members as of each date are traded; with index it speaks "
+        "for the time before the members were first read",
     )
     tiers: tuple[TierName, ...] = Field((), description="price tiers that may be traded (row A3); empty: all")
     min_dollar_volume: float = Field(

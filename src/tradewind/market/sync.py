@@ -19,6 +19,7 @@ import polars as pl
 from tradewind.clock import Clock
 from tradewind.errors import DataError
 from tradewind.market.bars import ACTION_SCHEMA, BAR_SCHEMA, SOURCE_ACTION_COLUMNS, SOURCE_BAR_COLUMNS
+from tradewind.market.index_members import Refresh
 from tradewind.market.instruments import Instruments
 from tradewind.market.sources.base import Delivery, Request, Source
 from tradewind.market.store.lake import Lake, Stored
@@ -52,6 +53,8 @@ class SyncReport:
         Symbols that an interrupted sync had finished already.
     notes
         What the source had to say.
+    members
+        What became of reading the members of the universe's index; None where it follows none.
     """
 
     source: str
@@ -64,16 +67,20 @@ class SyncReport:
     resumed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     dry_run: bool = False
+    members: Refresh | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""
-        return asdict(self)
+        members = None if self.members is None else self.members.to_dict()
+        return {**asdict(replace(self, members=None)), "members": members}
 
     def to_text(self) -> str:
         """Return the report for a reader."""
         head = f"{self.source}, {self.timeframe}, {self.symbols} symbols" + " (dry run: nothing stored)" * self.dry_run
         lines = [head, f"  bars     {_counts(self.bars)}", f"  actions  {_counts(self.actions)}"]
         lines += [f"  unfit    {count:,} rows: {reason}" for reason, count in self.excluded.items()]
+        if self.members is not None:
+            lines.append(f"  members  {self.members.to_text()}")
         if self.without_data:
             lines.append(f"  no data  {_some(self.without_data)}")
         if self.resumed:

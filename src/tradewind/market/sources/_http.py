@@ -39,10 +39,10 @@ class Transport(Protocol):
 class BrowserTransport:
     """GET the way a browser does (TLS fingerprint included), which is what some providers insist on."""
 
-    def __init__(self) -> None:
+    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
         from curl_cffi import requests
 
-        self._session: Any = requests.Session(impersonate="chrome")
+        self._session: Any = requests.Session(impersonate="chrome", headers=dict(headers or {}))
         self._failure = requests.exceptions.RequestException
 
     def get(self, url: str, params: Mapping[str, Any], timeout_s: float) -> Response:

@@ -1,4 +1,4 @@
-"""The records: runs, trials, jobs, predictions and signals, in a database that survives `kill -9`."""
+"""The records: what was run, predicted, read and fitted, in a database that survives `kill -9`."""
 
 from __future__ import annotations
 
@@ -98,6 +98,36 @@ class SignalRecord:
     confidence: float | None = None
     weight: float | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSnapshot:
+    """The members of an index as they were read once. Never changed, never deleted.
+
+    ``known_at`` is the moment from which they may be used, ``recorded_at`` the moment this store learnt them;
+    ``detail`` says where from (provider, the date that it stated).
+    """
+
+    index_name: str
+    known_at: datetime
+    recorded_at: datetime
+    members: Sequence[str]
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SectorFitRecord:
+    """Sector baselines estimated once. Never changed, never deleted.
+
+    ``lake`` names the bars they rest on, ``as_of`` the last of them; ``sectors`` maps each sector to its numbers,
+    which of them were estimated, from how many symbols and what share of the bars.
+    """
+
+    lake: str
+    as_of: datetime
+    recorded_at: datetime
+    sectors: Mapping[str, Any]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 def new_run_id(playbook: str, started: datetime) -> str:
@@ -284,6 +314,33 @@ class Records:
         query = sa.select(table).where(table.c.run == run).order_by(table.c.time, table.c.symbol, table.c.id)
         with self.database.reading() as connection:
             return [_as(SignalRecord, row) for row in connection.execute(query).mappings()]
+
+    # -- members of indices, baselines of sectors --------------------------------------------------------------
+
+    def record_index_snapshot(self, snapshot: IndexSnapshot) -> None:
+        """Store the members of an index as they were read; earlier snapshots stay."""
+        self._store(schema.index_snapshots, [asdict(snapshot)])
+
+    def index_snapshots(self, index: str, *, recorded_until: datetime | None = None) -> list[IndexSnapshot]:
+        """Return the snapshots of an index that this store had by then, in the order in which they were known."""
+        table = schema.index_snapshots
+        query = sa.select(table).where(table.c.index_name == index).order_by(table.c.known_at, table.c.id)
+        if recorded_until is not None:
+            query = query.where(table.c.recorded_at <= recorded_until)
+        with self.database.reading() as connection:
+            return [_as(IndexSnapshot, row) for row in connection.execute(query).mappings()]
+
+    def record_sector_fit(self, fit: SectorFitRecord) -> None:
+        """Store baselines of sectors; earlier ones stay."""
+        with self.database.writing() as connection:
+            connection.execute(sa.insert(schema.sector_fits).values(asdict(fit)))
+
+    def sector_fits(self, lake: str) -> list[SectorFitRecord]:
+        """Return the baselines fitted on one lake, by the last bar they rest on and then as they were made."""
+        table = schema.sector_fits
+        query = sa.select(table).where(table.c.lake == lake).order_by(table.c.as_of, table.c.id)
+        with self.database.reading() as connection:
+            return [_as(SectorFitRecord, row) for row in connection.execute(query).mappings()]
 
     # -- parts -----------------------------------------------------------------------------------------------
 

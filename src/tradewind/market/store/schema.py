@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 #: Every schema version this code can read, oldest first; one file each in `migrations/versions/`.
-VERSIONS: Final = ("0001",)
+VERSIONS: Final = ("0001", "0002")
 
 
 class Instant(TypeDecorator[datetime]):
@@ -141,4 +141,27 @@ signals: Final = Table(
     Column("weight", Float),
     _json("detail"),
     UniqueConstraint("run", "symbol", "time", "horizon_bars"),
+)
+
+index_snapshots: Final = Table(
+    "index_snapshots",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("index_name", String(40), nullable=False),
+    Column("known_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    _json("members"),
+    _json("detail"),
+    UniqueConstraint("index_name", "recorded_at"),
+)
+
+sector_fits: Final = Table(
+    "sector_fits",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("lake", String(120), nullable=False, index=True),
+    Column("as_of", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    _json("sectors"),
+    _json("provenance"),
 )

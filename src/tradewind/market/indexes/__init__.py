@@ -1,0 +1,1 @@
+"""Who is in an index today: one file per index."""
