@@ -215,7 +215,7 @@ def _constants(
     score = special.ndtri(p)
     gain = np.abs(score) * np.exp(-0.5 * score**2) / np.sqrt(2.0 * np.pi)
     mirror = np.array([_mirror(p, i) for i in range(len(p))], dtype=np.int64)
-    step = settings.control_step * h**-0.3
+    step = settings.control_step / np.sqrt(h)
     options = np.array(
         [
             settings.control_limit,

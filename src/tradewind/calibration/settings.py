@@ -23,16 +23,16 @@ class CalibrationSection(Section):
         ge=0,
         le=0.5,
         description="share of the coverage still owed that the next one-bar interval makes good; "
-        "falls with the horizon to the power 0.3",
+        "falls with the root of the horizon",
     )
     control_limit: float = Field(
         0.6, ge=0, le=2, description="largest change of the log width that repaying coverage may cause"
     )
     memory_step: float = Field(
-        0.001, ge=0, le=0.2, description="step of the slow tracker of each level, per bar (1 / memory in bars)"
+        0.0005, ge=0, le=0.2, description="step of the slow tracker of each level, per bar (1 / memory in bars)"
     )
     skew_step: float = Field(
-        0.0002, ge=0, le=0.1, description="step of the slow tracker of each side and of the median, per bar; 0 is off"
+        0.0, ge=0, le=0.1, description="step of the slow tracker of each side and of the median, per bar; 0 is off"
     )
     symbol_step: float = Field(
         0.003, ge=0, le=0.1, description="step of each symbol's own width, per independent outcome; 0 pools all symbols"

@@ -2,10 +2,10 @@
 
 The log of each symbol's volatility over the horizon is its own two-week volatility plus
 
-1. a linear part: how far its volatility stands from other symbols' at five half-lives, and where the market's
-   volatility is heading (heterogeneous autoregression, Corsi 2009, split in own and common parts), fitted by
-   Student-t likelihood. Common coefficients are held near a prior, because they are learnt from few separate
-   stretches of time however many symbols there are;
+1. a linear part: how far its volatility stands from other symbols' at five half-lives, what its gaps, its volume
+   and its peers add, where the market's volatility is heading (heterogeneous autoregression, Corsi 2009, split
+   in own and common parts) and which days lie ahead, fitted by Student-t likelihood. Common coefficients are
+   held near a prior, because they are learnt from few separate stretches of time however many symbols there are;
 2. a refinement by gradient-boosted trees of the differences *between symbols of one bar* only (earnings
    calendar, gaps, volume), kept when a purged validation says it helps.
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from tradewind.models.assembly import assemble, content_hash, draw, top_importance, training_id, usable
 from tradewind.models.base import Windows, register
+from tradewind.models.calendar_inputs import CALENDAR_NAMES, calendar_inputs
 from tradewind.models.event_clock import EventClock, event_evidence
 from tradewind.models.forecast import LEVELS, Forecast
 from tradewind.models.location import CrossSection
@@ -57,16 +58,20 @@ class _History:
     inputs: VolatilityInputs
     clock: EventClock
     member: NDArray[np.bool_]
+    calendar: dict[int, FloatArray]
 
     @classmethod
     def of(cls, windows: Windows) -> _History:
-        inputs = volatility_inputs(windows.panel)
-        evidence = event_evidence(inputs.surprise, inputs.activity)
-        return cls(inputs, EventClock.of(windows.panel.times, evidence), windows.panel.member)
+        panel = windows.panel
+        inputs = volatility_inputs(panel)
+        clock = EventClock.of(panel.times, event_evidence(inputs.surprise, inputs.activity))
+        ahead = {h: calendar_inputs(panel.times, panel.timeframe, h) for h in windows.labels.horizons}
+        return cls(inputs, clock, panel.member, ahead)
 
-    def design(self, rows: IntArray, columns: IntArray) -> FloatArray:
+    def design(self, rows: IntArray, columns: IntArray, horizon: int) -> FloatArray:
         relative = self.inputs.relative[rows, columns].astype(np.float64)
-        return np.concatenate([np.ones((len(rows), 1)), relative, self.inputs.market[rows]], axis=1)
+        common = (self.inputs.market[rows], self.calendar[horizon][rows])
+        return np.concatenate([np.ones((len(rows), 1)), relative, *common], axis=1)
 
     def details(self, rows: IntArray, columns: IntArray, horizon: int) -> NDArray[np.float32]:
         days, position = np.unique(rows, return_inverse=True)
@@ -77,6 +82,10 @@ class _History:
     def traits(self, rows: IntArray, columns: IntArray) -> NDArray[np.float32]:
         parts = (self.inputs.relative[rows, columns], self.inputs.detail[rows, columns])
         return np.concatenate(parts, axis=1)
+
+    @property
+    def design_names(self) -> tuple[str, ...]:
+        return ("level", *self.inputs.relative_names, *self.inputs.market_names, *CALENDAR_NAMES)
 
     @property
     def detail_names(self) -> tuple[str, ...]:
@@ -96,7 +105,7 @@ class _HorizonFit:
     def log_scale(self, history: _History, rows: IntArray, columns: IntArray) -> FloatArray:
         """Linear part, ``(n,)`` log volatility over the horizon; NaN where an input is missing."""
         anchor = history.inputs.anchor[rows, columns] + 0.5 * np.log(self.horizon)
-        return np.asarray(anchor + history.design(rows, columns) @ self.weights)
+        return np.asarray(anchor + history.design(rows, columns, self.horizon) @ self.weights)
 
     @property
     def drift(self) -> float:
@@ -166,7 +175,7 @@ class ScaleBlend:
                 pool.submit(self._fit_horizon, windows, history, *job) for job in enumerate(windows.labels.horizons)
             ]
             self.fits_ = [job.result() for job in jobs]
-        self.input_names_ = ("level", *history.inputs.relative_names, *history.inputs.market_names)
+        self.input_names_ = history.design_names
         self.detail_names_ = history.detail_names
         settings = [self.trees, self.leaves, self.learning_rate, self.minimum_leaf, self.maximum_samples, self.seed]
         learnt = [part for fit in self.fits_ for part in (fit.weights, fit.shape)]
@@ -203,13 +212,11 @@ class ScaleBlend:
         returns = windows.target(index)[chosen]
         freedom = freedom_at(horizon)
         bars = int(rows.max() - rows.min()) + 1
-        names = ("level", *history.inputs.relative_names, *history.inputs.market_names)
-        design = history.design(rows, columns)
+        design = history.design(rows, columns, horizon)
         anchor = history.inputs.anchor[rows, columns] + 0.5 * np.log(horizon)
-        penalty = penalties(
-            len(history.inputs.relative_names), len(history.inputs.market_names), horizon, len(chosen), bars
-        )
-        prior = prior_weights(names, horizon)
+        relative = len(history.inputs.relative_names)
+        penalty = penalties(relative, design.shape[1] - 1 - relative, horizon, len(chosen), bars)
+        prior = prior_weights(history.design_names, horizon)
         weights = fit_log_scale(design, np.abs(returns) * np.exp(-anchor), freedom, penalty, prior)
         ratio = returns * np.exp(-(anchor + design @ weights))
         trees = self._refine(history, rows, columns, horizon, np.abs(ratio))

@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tradewind.models.assembly import WARM_UP_BARS, bar_returns, last_known, log_prices
+from tradewind.models.peers import peer_means
 
 if TYPE_CHECKING:
     from tradewind.market.panel import Panel
@@ -135,11 +136,13 @@ def volatility_inputs(panel: Panel) -> VolatilityInputs:
     unit = np.exp(0.5 * np.log(decayed_means(returns**2, (_NAIVE_HALF_LIFE,))[0] + _FLOOR**2))
     push = decayed_means(np.clip(returns / unit, -6.0, 6.0), _RETURN_HALF_LIVES)
     relative["own_return_3"] = push[1] - cross_mean(push[1], panel.member)
-    market |= _market_returns(returns, panel.member)
-    market["implied"] = _implied(panel, market_anchor)
     surprise = _surprise(returns, panel.member)
     activity = _activity(panel)
-    detail = _detail(panel, returns, daily, own, unit, push, surprise, activity)
+    relative |= _gaps(panel, returns, anchor) | _trading(activity, panel.member) | _downside(returns, panel.member)
+    relative |= _peers(returns, own - anchor, panel.member)
+    market |= _market_returns(returns, panel.member)
+    market["implied"] = _implied(panel, market_anchor)
+    detail = _detail(returns, daily, own, unit, push, surprise, panel.member)
     return VolatilityInputs(
         anchor=anchor,
         relative=_stack(relative),
@@ -200,28 +203,59 @@ def _activity(panel: Panel) -> FloatArray:
     return np.asarray(departure - cross_mean(departure, panel.member))
 
 
+def _gaps(panel: Panel, returns: FloatArray, anchor: FloatArray) -> dict[str, FloatArray]:
+    """How much of a symbol's volatility is overnight: gaps are news."""
+    size = np.abs(log_prices(panel, "open") - (log_prices(panel) - returns))
+    parts = {f"gap_{h}": np.log(mean + _FLOOR) - anchor for h, mean in _means(size, (2, ANCHOR, 66))}
+    return {name: _known(part - cross_mean(part, panel.member)) for name, part in parts.items()}
+
+
+def _trading(activity: FloatArray, member: BoolArray) -> dict[str, FloatArray]:
+    """How much more than usual a symbol is traded."""
+    recent = decayed_means(activity, (3,))[0]
+    return {"activity_1": _known(activity), "activity_3": _known(recent - cross_mean(recent, member))}
+
+
+def _downside(returns: FloatArray, member: BoolArray) -> dict[str, FloatArray]:
+    """Log of a month's falls over its rises."""
+    falls, rises = (decayed_means(np.maximum(side * returns, 0.0), (22,))[0] for side in (-1.0, 1.0))
+    tilt = np.log(falls + _FLOOR) - np.log(rises + _FLOOR)
+    return {"downside": _known(tilt - cross_mean(tilt, member))}
+
+
+def _peers(returns: FloatArray, departure: FloatArray, member: BoolArray) -> dict[str, FloatArray]:
+    """How the volatility of those that move with a symbol stands to their two weeks: newest, week, quarter."""
+    excess = returns - cross_mean(returns, member)
+    usual = np.sqrt(decayed_means(excess**2, (22,))[0]) + _FLOOR
+    moves = np.where(member, _known(np.clip(excess / usual, -4.0, 4.0)), 0.0)
+    chosen = {"peers_2": 1, "peers_5": 2, "peers_66": 4}
+    values = np.stack([departure[k] - cross_mean(departure[k], member) for k in chosen.values()])
+    means = peer_means(moves, np.where(member, _known(values), 0.0))
+    return {name: mean - cross_mean(mean, member) for name, mean in zip(chosen, means, strict=True)}
+
+
+def _known(values: FloatArray) -> FloatArray:
+    """Return 0 where a value is missing: a difference from the others of which nothing is known."""
+    return np.where(np.isfinite(values), values, 0.0)
+
+
 def _detail(
-    panel: Panel,
     returns: FloatArray,
     daily: FloatArray,
     own: FloatArray,
     unit: FloatArray,
     push: FloatArray,
     surprise: FloatArray,
-    activity: FloatArray,
+    member: BoolArray,
 ) -> dict[str, FloatArray]:
-    log_close = log_prices(panel)
-    gap = np.abs(log_prices(panel, "open") - (log_close - returns))
     anchor = own[0]
-    parts = {f"gap_{h}": np.log(m + _FLOOR) - anchor for h, m in _means(gap, (2, 11, 66))}
-    parts |= {f"absolute_{h}": np.log(m + _FLOOR) - anchor for h, m in _means(np.abs(returns), (5, 22, 66, 250))}
+    parts = {f"absolute_{h}": np.log(m + _FLOOR) - anchor for h, m in _means(np.abs(returns), (5, 22, 66, 250))}
     parts |= {f"root_square_{h}": 0.5 * np.log(m + _FLOOR**2) - anchor for h, m in _means(returns**2, (2, 22, 250))}
     parts |= {"last": np.log(daily + _FLOOR) - anchor, "level": anchor}
     parts |= {f"return_{h}": push[k] for k, h in enumerate(_RETURN_HALF_LIVES)}
     parts |= {"surprise_0": surprise, "surprise_1": _lagged(surprise, 1), "surprise_2": _lagged(surprise, 2)}
-    parts |= {"activity_1": activity, "activity_3": decayed_means(activity, (3,))[0]}
     parts["turmoil"] = decayed_means(np.minimum(surprise, 8.0) ** 2, (66,))[0]
-    return {name: part - cross_mean(part, panel.member) for name, part in parts.items()}
+    return {name: part - cross_mean(part, member) for name, part in parts.items()}
 
 
 def _means(values: FloatArray, half_lives: Sequence[int]) -> list[tuple[int, FloatArray]]:
