@@ -1,0 +1,75 @@
+"""A playbook whose period or universe grew gets the bars it asks for, or hears what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spine_kit import system, workspace
+from tradewind.errors import DataError
+from tradewind.evaluation.data import Loaded, lacking, load, load_or_sync, synchronise
+from tradewind.market.sources.files import FilesSource
+
+
+@pytest.fixture
+def playbook(tmp_path: Path) -> Path:
+    return system(tmp_path)
+
+
+def days(loaded: Loaded) -> tuple[str, str]:
+    return str(loaded.panel.times[0])[:10], str(loaded.panel.times[-1])[:10]
+
+
+def test_a_period_that_grew_at_either_end_is_synced_again(playbook: Path) -> None:
+    home = playbook.parent / "home"
+    narrow = {"data__start": "2014-06-02", "data__end": "2014-12-31"}
+    assert days(load_or_sync(workspace(playbook, home, **narrow))) == ("2014-06-02", "2014-12-31")
+    earlier = {**narrow, "data__start": "2014-03-03"}
+    assert days(load_or_sync(workspace(playbook, home, **earlier))) == ("2014-03-03", "2014-12-31")
+    later = {**earlier, "data__end": "2015-02-27"}
+    assert days(load_or_sync(workspace(playbook, home, **later))) == ("2014-03-03", "2015-02-27")
+    assert days(load_or_sync(workspace(playbook, home))) == ("2014-01-02", "2015-09-01")
+
+
+def test_a_period_within_what_was_synced_is_not_synced_again(playbook: Path) -> None:
+    home = playbook.parent / "home"
+    load_or_sync(workspace(playbook, home))
+    for period in ({}, {"data__start": "2014-06-02"}, {"data__start": "2014-06-02", "data__end": "2014-12-31"}):
+        used = workspace(playbook, home, **period)
+        assert lacking(used) == ()
+        load_or_sync(used)
+        assert len(used.records.jobs("sync")) == 1
+
+
+def test_a_symbol_that_the_source_has_nothing_of_in_the_period_is_asked_for_once(playbook: Path) -> None:
+    table = playbook.parent / "prices.csv"
+    table.write_text(table.read_text() + "EEE,2010-01-04,10,11,9,10,1000000\n")
+    used = workspace(playbook, playbook.parent / "home", data__start="2014-01-02", data__end="2015-09-01")
+    assert lacking(used) == ("AAA", "BBB", "CCC", "DDD", "EEE")
+    load_or_sync(used)
+    assert lacking(used) == ()
+
+
+def test_a_pinned_run_syncs_nothing(playbook: Path) -> None:
+    home = playbook.parent / "home"
+    narrow = workspace(playbook, home, data__start="2014-06-02")
+    pin = load_or_sync(narrow).pin
+    assert days(load_or_sync(workspace(playbook, home), pin=pin))[0] == "2014-06-02"
+
+
+def test_a_source_that_needs_the_network_is_not_asked_without_a_word(
+    playbook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = playbook.parent / "home"
+    monkeypatch.setattr(FilesSource, "offline", False)
+    narrow = workspace(playbook, home, data__start="2014-06-02")
+    with pytest.raises(DataError, match="has a usable"):
+        load_or_sync(narrow)
+    synchronise(narrow)
+    assert days(load_or_sync(narrow))[0] == "2014-06-02"
+    with pytest.raises(DataError, match=r"4 symbols .* were synced over less than the playbook's period") as failure:
+        load_or_sync(workspace(playbook, home))
+    assert "tradewind sync" in failure.value.hint
+    synchronise(workspace(playbook, home))
+    assert days(load(workspace(playbook, home)))[0] == "2014-01-02"
