@@ -49,6 +49,7 @@ PARALLEL_FITS = 2
 _MINIMUM_SAMPLES = 100
 _REFINEMENT_SAMPLES = 20_000
 _REFINEMENT_SYMBOLS = 20
+_SIZE_ONLY = ("peers_", "downside")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +81,16 @@ class _History:
         return np.concatenate(parts, axis=1)
 
     def traits(self, rows: IntArray, columns: IntArray) -> NDArray[np.float32]:
-        parts = (self.inputs.relative[rows, columns], self.inputs.detail[rows, columns])
+        named = self.inputs.relative_names
+        kept = [i for i, name in enumerate(named) if name in self.trait_names]
+        parts = (self.inputs.relative[rows[:, None], columns[:, None], kept], self.inputs.detail[rows, columns])
         return np.concatenate(parts, axis=1)
+
+    @property
+    def trait_names(self) -> tuple[str, ...]:
+        """Names of what the expected return may depend on; how large the moves of others are says nothing about it."""
+        own = (name for name in self.inputs.relative_names if not name.startswith(_SIZE_ONLY))
+        return (*own, *self.inputs.detail_names)
 
     @property
     def design_names(self) -> tuple[str, ...]:
@@ -177,6 +186,7 @@ class ScaleBlend:
             self.fits_ = [job.result() for job in jobs]
         self.input_names_ = history.design_names
         self.detail_names_ = history.detail_names
+        self.trait_names_ = history.trait_names
         settings = [self.trees, self.leaves, self.learning_rate, self.minimum_leaf, self.maximum_samples, self.seed]
         learnt = [part for fit in self.fits_ for part in (fit.weights, fit.shape)]
         self.version_ = content_hash(self.name, settings, self.levels, training_id(windows), *learnt)
@@ -316,4 +326,4 @@ class ScaleBlend:
         if fit.location is None:
             return {}
         order = np.argsort(-np.abs(fit.location.effects), kind="stable")[:8]
-        return {self.detail_names_[i]: round(float(fit.location.effects[i]), 5) for i in order}
+        return {self.trait_names_[i]: round(float(fit.location.effects[i]), 5) for i in order}
