@@ -33,6 +33,7 @@ AIMS: dict[str, Any] = {
     "dm_p": 0.01,
     "coverage_80_within": 0.02,
     "coverage_by_year_within": 0.02,
+    "coverage_rolling_100_within": 0.025,
     "rank_ic": {"1": 0.015, "5": 0.025, "20": 0.035},
     "net_sharpe_ci_above": 0.0,
 }
@@ -82,11 +83,22 @@ def one_horizon(
         "dm_p": number(diebold_mariano(mine, naive, h).p_value, 6),
         "coverage_80": number(inside[shared].mean(), 4),
         "coverage_by_year": {str(y): number(inside[shared & (years == y)[:, None]].mean(), 4) for y in YEARS},
+        "coverage_rolling_100_off": number(rolling_deviation(inside, shared, forecast.levels), 4),
         "skill_by_year": {str(y): skill(mine, naive, years == y) for y in YEARS},
     }
     if trade:
         found |= direction(score, truth, h)
     return found
+
+
+def rolling_deviation(inside: np.ndarray, shared: np.ndarray, levels: tuple[float, ...]) -> float:
+    """Largest departure of the mean coverage of 100 bars in a row from what the interval promises."""
+    covered, count = np.where(shared, inside, False).sum(axis=1), shared.sum(axis=1)
+    daily = (covered / np.maximum(count, 1))[count > 0]
+    if len(daily) < 100:
+        return np.nan
+    promised = levels[-2] - levels[1]
+    return float(np.abs(np.convolve(daily, np.full(100, 0.01), "valid") - promised).max())
 
 
 def skill(mine: np.ndarray, naive: np.ndarray, rows: np.ndarray) -> float | None:
@@ -157,6 +169,7 @@ def reached(found: dict[str, Any], h: str) -> bool:
         found["pinball_skill"] >= AIMS["pinball_skill"][h]
         and found["dm_p"] < AIMS["dm_p"]
         and all(abs(c - 0.8) <= AIMS["coverage_80_within"] for c in covered)
+        and (found["coverage_rolling_100_off"] or 1.0) <= AIMS["coverage_rolling_100_within"]
         and (found["rank_ic"] or 0.0) >= AIMS["rank_ic"][h]
         and (found["net_sharpe_ci"] or [-1.0])[0] > 0
     )
