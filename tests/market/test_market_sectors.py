@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from tradewind.errors import DataError
 from tradewind.market.panel import Panel
-from tradewind.market.sectors import BASELINES, SECTORS, UNKNOWN, SectorFit, fit_profiles
+from tradewind.market.sectors import BASELINES, SECTORS, UNKNOWN, SectorFit, believed, fit_profiles, recent
+from tradewind.market.store.records import SectorFitRecord
 
 BARS = 3000
 BETAS = (0.5, 0.7, 2.0)
@@ -76,3 +78,43 @@ def test_too_little_history_and_other_bars_are_refused() -> None:
         fitted(planted().head(40))
     with pytest.raises(DataError, match="1h bars"):
         fitted(replace(planted(), timeframe="1h"))
+
+
+def kept(year: int, panel: Panel) -> SectorFitRecord:
+    moment = datetime(year, 1, 1, tzinfo=UTC)
+    return SectorFitRecord("lake", moment, moment, {name: fit.to_dict() for name, fit in fitted(panel).items()})
+
+
+def test_a_fit_says_what_share_of_the_bars_it_rests_on() -> None:
+    found = fitted(planted())
+    assert (found["Utilities"].bars, found["Energy"].bars) == (2 * (BARS - 1), BARS - 1)
+    assert sum(fit.share_of_bars for fit in found.values()) == pytest.approx(1.0)
+    assert found["Utilities"].share_of_bars == pytest.approx(2 / 3)
+
+
+def test_before_any_fit_the_priors_are_believed() -> None:
+    found = believed([kept(2015, planted())], datetime(2014, 12, 31, tzinfo=UTC))
+    assert {name: b.profile for name, b in found.items()} == dict(BASELINES)
+    assert {b.basis for b in found.values()} == {"prior"}
+
+
+def test_the_newest_fit_known_then_is_believed_where_it_saw_the_sector() -> None:
+    without_energy = replace(planted(), sectors=("Utilities", "Utilities", "Utilities"))
+    fits = [kept(2015, planted()), kept(2017, without_energy)]
+    then, now = believed(fits, datetime(2016, 1, 1, tzinfo=UTC)), believed(fits)
+    assert then["Utilities"].basis == "fitted on 2 symbols up to 2015-01-01"
+    assert now["Utilities"].basis == "fitted on 3 symbols up to 2017-01-01"
+    assert now["Energy"] == then["Energy"]
+    assert now["Energy"].profile == fitted(planted())["Energy"].profile
+    assert now["Financials"].basis == "prior"
+
+
+def test_a_symbols_own_numbers_are_of_its_last_bars_and_missing_where_few() -> None:
+    panel = planted()
+    own = recent(panel, 1)
+    returns = np.diff(np.log(panel.close[:, 1]))[-60:]
+    assert own["daily_volatility_pct"] == pytest.approx(100 * returns.std())
+    assert own["daily_volume_shares"] == 3e6
+    mask = panel.mask.copy()
+    mask[-40:, 1] = False
+    assert recent(replace(panel, mask=mask), 1) == dict.fromkeys(own)

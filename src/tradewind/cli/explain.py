@@ -36,10 +36,13 @@ def add_to(app: typer.Typer) -> None:
         """Follow one recommendation from raw bars to order, with every number on the way."""
         with failures(json):
             from tradewind.evaluation.explain import explain as explain_
+            from tradewind.evaluation.prediction_log import as_datetime
+            from tradewind.evaluation.sector_baselines import known
 
             workspace = open_workspace(playbook, source, set_)
             record, _ = run_backtest(workspace, instant(as_of), report=False, counts=False, verb="explain")
-            steps = explain_(record, symbol)
+            moment = as_datetime(record.world.panel.times[-1])
+            steps = explain_(record, symbol, known(workspace, moment))
             if json:
                 emit({**steps, "run": record.run})
                 return

@@ -6,7 +6,18 @@ from typing import Any
 
 import typer
 
-from tradewind.cli.common import JsonOption, PlaybookArgument, SetOption, SourceOption, emit, failures, open_workspace
+from tradewind.cli.common import (
+    AsOfOption,
+    JsonOption,
+    PlaybookArgument,
+    SetOption,
+    SourceOption,
+    emit,
+    failures,
+    instant,
+    open_workspace,
+    progress_bar,
+)
 
 app = typer.Typer(help="The GICS sectors and what is typical of each.", no_args_is_help=True)
 tiers = typer.Typer(help="The price tiers and their limits.", no_args_is_help=True)
@@ -34,21 +45,48 @@ def list_(json: JsonOption = False) -> None:
 
 @app.command(epilog="Example: tradewind sectors fit nasdaq-tft --source synthetic")
 def fit(
-    playbook: PlaybookArgument = "sample", source: SourceOption = None, set_: SetOption = None, json: JsonOption = False
+    playbook: PlaybookArgument = "sample",
+    source: SourceOption = None,
+    set_: SetOption = None,
+    as_of: AsOfOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """Re-estimate the baselines from the stored daily bars of a playbook; what cannot be estimated stays the prior."""
+    """Re-estimate the baselines from the stored daily bars of a playbook, and keep them with their origin."""
     with failures(json):
-        from tradewind.evaluation.data import load_or_sync
-        from tradewind.features import compute
-        from tradewind.market.sectors import fit_profiles
+        from tradewind.evaluation import sector_baselines
 
-        panel = load_or_sync(open_workspace(playbook, source, set_)).panel
-        fits = fit_profiles(panel, compute(panel, ["rsi_14"]).column("rsi_14").astype("float64"))
+        with progress_bar() as progress:
+            found = sector_baselines.fit(open_workspace(playbook, source, set_), progress, as_of=instant(as_of))
         rows = [
-            {"sector": f.sector, **f.profile.model_dump(), "symbols": f.symbols, "estimated": list(f.estimated)}
-            for f in fits
+            {"sector": name, **row["profile"], **{k: v for k, v in row.items() if k != "profile"}}
+            for name, row in found.sectors.items()
         ]
-        _show(rows, json, {"playbook": playbook, "from": str(panel.times[0])[:10], "to": str(panel.times[-1])[:10]})
+        head = {"playbook": playbook, "from": found.provenance["from"], "to": found.provenance["to"]}
+        _show(rows, json, {**head, "kept_as_of": found.as_of.isoformat()})
+
+
+@app.command(epilog="Example: tradewind sectors show sample --as-of 2010-06-30")
+def show(
+    playbook: PlaybookArgument = "sample",
+    source: SourceOption = None,
+    set_: SetOption = None,
+    as_of: AsOfOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the prior of each sector beside what was fitted on the playbook's data and was known then."""
+    with failures(json):
+        from tradewind.evaluation.sector_baselines import known
+        from tradewind.market.sectors import BASELINES
+
+        rows: list[dict[str, Any]] = []
+        for name, believed in known(open_workspace(playbook, source, set_), instant(as_of)).items():
+            rows.append({"sector": name, **BASELINES[name].model_dump(), "basis": "prior"})
+            if believed.as_of is not None:
+                numbers = {key: getattr(believed.profile, key) for key in believed.estimated}
+                rest = {"symbols": believed.symbols, "share_of_bars": believed.share_of_bars}
+                as_of_ = {"as_of": believed.as_of.isoformat(), "basis": believed.basis}
+                rows.append({"sector": name, **dict.fromkeys(_NUMBERS), **numbers, **rest, **as_of_})
+        _show(rows, json, {"playbook": playbook})
 
 
 @tiers.command("list", epilog="Example: tradewind tiers list --json")
@@ -74,11 +112,25 @@ def _show(rows: list[dict[str, Any]], json: bool, head: dict[str, Any]) -> None:
         emit({**head, "sectors": rows})
         return
     for key, value in head.items():
-        typer.echo(f"{key}: {value}")
+        typer.echo(f"{key.replace('_', ' ')}: {value}")
     typer.echo(f"{'sector':<24} {'vol %':>6} {'volume M':>9} {'news w.':>8} {'news/wk':>8} {'RSI':>5} {'beta':>6}")
     for row in rows:
         volatility, volume, weight, news, rsi, beta = (row[name] for name in _NUMBERS)
-        figures = f"{volatility:>6.2f} {volume / 1e6:>9.1f} {weight:>8.1f} {news:>8.0f} {rsi:>5.1f} {beta:>6.2f}"
-        symbols = row.get("symbols")
-        basis = "" if symbols is None else f"  from {symbols} symbols" if symbols else "  prior"
-        typer.echo(f"{row['sector']:<24} {figures}{basis}")
+        millions = None if volume is None else volume / 1e6
+        figures = " ".join(
+            f"{'–' if value is None else f'{value:.{places}f}':>{width}}"
+            for value, width, places in (
+                (volatility, 6, 2), (millions, 9, 1), (weight, 8, 1), (news, 8, 0), (rsi, 5, 1), (beta, 6, 2)
+            )
+        )  # fmt: skip
+        typer.echo(f"{row['sector']:<24} {figures}  {_basis(row)}".rstrip())
+
+
+def _basis(row: dict[str, Any]) -> str:
+    """Return what a row rests on; empty where that is said above."""
+    if "basis" in row:
+        return str(row["basis"])
+    if "symbols" not in row:
+        return ""
+    count = row["symbols"]
+    return f"from {count} symbol{'s' * (count > 1)}, {row['share_of_bars']:.0%} of the bars" if count else "prior"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,21 @@ import numpy as np
 from tradewind.errors import InputError
 from tradewind.evaluation.backtest import TrackRecord
 from tradewind.evaluation.recommend import recommendation
+from tradewind.market.sectors import Baseline, believed, recent
 
 BARS_SHOWN = 5
 
+SECTOR_BARS = 60
+"""Daily bars over which a symbol is compared with its sector."""
 
-def explain(record: TrackRecord, symbol: str) -> dict[str, Any]:
+SECTOR_NUMBERS = ("daily_volatility_pct", "daily_volume_shares")
+
+
+def explain(record: TrackRecord, symbol: str, baselines: Mapping[str, Baseline] | None = None) -> dict[str, Any]:
     """Return the steps for one symbol at the record's newest close, in the order of the corridor.
 
-    Raises ``InputError`` for a symbol that is not in the universe.
+    ``baselines`` is what is believed of the sectors at that close; the priors when None. Raises ``InputError`` for
+    a symbol that is not in the universe.
     """
     panel = record.world.panel
     if symbol not in panel.symbols:
@@ -26,6 +34,7 @@ def explain(record: TrackRecord, symbol: str) -> dict[str, Any]:
     return {
         "symbol": symbol,
         "as_of": said["as_of"],
+        "sector": _sector(record, column, baselines or believed()),
         "1_bars": _bars(record, row, column),
         "2_features": _features(record, row, column),
         "3_forecasts": _forecasts(record, row, column),
@@ -40,6 +49,19 @@ def explain(record: TrackRecord, symbol: str) -> dict[str, Any]:
             "flags": list(panel.flags),
         },
     }
+
+
+def _sector(record: TrackRecord, column: int, baselines: Mapping[str, Baseline]) -> dict[str, Any]:
+    """Return the symbol's volatility and volume beside what is typical of its sector."""
+    panel = record.world.panel
+    typical = baselines[panel.sectors[column]]
+    own = recent(panel, column, SECTOR_BARS) if panel.timeframe == "1d" else {}
+    beside = {name: _beside(own.get(name), getattr(typical.profile, name)) for name in SECTOR_NUMBERS}
+    return {"sector": typical.sector, "basis": typical.basis, "bars": SECTOR_BARS, **beside}
+
+
+def _beside(own: float | None, typical: float) -> dict[str, float | None]:
+    return {"symbol": own, "typical": typical, "ratio": None if own is None else own / typical}
 
 
 def _bars(record: TrackRecord, row: int, column: int) -> list[dict[str, Any]]:

@@ -1,11 +1,12 @@
-"""The eleven GICS sectors, and what is typical of each before any data is seen (row A2)."""
+"""The eleven GICS sectors, and what is typical of each: before any data is seen, and as fitted (row A2)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,9 @@ from tradewind.errors import DataError
 from tradewind.market.panel import Panel
 from tradewind.market.tables import column_of, read_table
 from tradewind.settings import Section
+
+if TYPE_CHECKING:
+    from tradewind.market.store.records import SectorFitRecord
 
 FloatArray = NDArray[np.float64]
 
@@ -118,12 +122,82 @@ class SectorFit:
         How many symbols it rests on; 0: the profile is the prior.
     estimated
         Names of the numbers that were estimated. News is not stored, so its two numbers are always the prior's.
+    bars
+        How many daily returns it rests on.
+    share_of_bars
+        Part of all daily returns of the fit.
     """
 
     sector: str
     profile: SectorProfile
     symbols: int
     estimated: tuple[str, ...]
+    bars: int = 0
+    share_of_bars: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fit for the records, without the sector's name."""
+        return {
+            "profile": self.profile.model_dump(),
+            "symbols": self.symbols,
+            "estimated": list(self.estimated),
+            "bars": self.bars,
+            "share_of_bars": round(self.share_of_bars, 6),
+        }
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What is believed to be typical of a sector at a moment: the newest estimate known then, else the prior.
+
+    Attributes
+    ----------
+    profile
+        The numbers believed; those that could not be estimated are the prior's.
+    estimated
+        Names of the numbers that were estimated; empty for a prior.
+    as_of
+        The last bar that the estimate rests on; None for a prior.
+    symbols, share_of_bars
+        How many symbols and what part of the fit's daily returns it rests on.
+    """
+
+    sector: str
+    profile: SectorProfile
+    estimated: tuple[str, ...] = ()
+    as_of: datetime | None = None
+    symbols: int = 0
+    share_of_bars: float = 0.0
+
+    @property
+    def basis(self) -> str:
+        """Where the numbers come from, in words."""
+        if self.as_of is None:
+            return "prior"
+        return f"fitted on {self.symbols} symbol{'s' * (self.symbols > 1)} up to {self.as_of:%Y-%m-%d}"
+
+
+def believed(fits: Iterable[SectorFitRecord] = (), moment: datetime | None = None) -> dict[str, Baseline]:
+    """Return what is believed of every sector at a moment, sectors in the usual order.
+
+    Parameters
+    ----------
+    fits
+        Stored fits of one lake, by the last bar they rest on.
+    moment
+        Fits that rest on later bars are not known yet; None: all are.
+    """
+    found = {name: Baseline(name, BASELINES[name]) for name in (*SECTORS, UNKNOWN)}
+    for fit in fits:
+        if moment is None or fit.as_of <= moment:
+            rows = {name: row for name, row in fit.sectors.items() if name in found and row["estimated"]}
+            found |= {name: _stored(name, row, fit.as_of) for name, row in rows.items()}
+    return found
+
+
+def _stored(sector: str, row: Mapping[str, Any], as_of: datetime) -> Baseline:
+    profile = SectorProfile.model_validate(row["profile"])
+    return Baseline(sector, profile, tuple(row["estimated"]), as_of, row["symbols"], row["share_of_bars"])
 
 
 def fit_profiles(panel: Panel, rsi: FloatArray, *, least_bars: int = 60) -> tuple[SectorFit, ...]:
@@ -141,19 +215,37 @@ def fit_profiles(panel: Panel, rsi: FloatArray, *, least_bars: int = 60) -> tupl
     if panel.timeframe != "1d":
         raise DataError(f"the panel has {panel.timeframe} bars", hint="sector baselines are of daily bars")
     by_symbol = _typical(panel, rsi)
-    enough = np.isfinite(_returns(panel)).sum(axis=0) >= least_bars
+    bars = np.isfinite(_returns(panel)).sum(axis=0)
+    enough = bars >= least_bars
     if not enough.any():
         raise DataError(f"no symbol has {least_bars} daily returns", hint="sync more history first")
-    sectors = np.array(panel.sectors)
-    return tuple(_fit(name, by_symbol, enough & (sectors == name)) for name in (*SECTORS, UNKNOWN))
+    sectors, bars = np.array(panel.sectors), np.where(enough, bars, 0)
+    return tuple(_fit(name, by_symbol, enough & (sectors == name), bars) for name in (*SECTORS, UNKNOWN))
 
 
-def _fit(sector: str, by_symbol: Mapping[str, FloatArray], columns: NDArray[np.bool_]) -> SectorFit:
+def _fit(
+    sector: str, by_symbol: Mapping[str, FloatArray], columns: NDArray[np.bool_], bars: NDArray[np.int64]
+) -> SectorFit:
     prior = BASELINES[sector]
     known = {name: values[columns] for name, values in by_symbol.items()}
     found = {name: float(np.nanmedian(v)) for name, v in known.items() if np.isfinite(v).any()}
     profile = SectorProfile.model_validate({**prior.model_dump(), **found})
-    return SectorFit(sector, profile, int(columns.sum()), tuple(found))
+    own = int(bars[columns].sum())
+    return SectorFit(sector, profile, int(columns.sum()), tuple(found), own, own / int(bars.sum()))
+
+
+def recent(panel: Panel, column: int, bars: int = 60) -> dict[str, float | None]:
+    """Return a symbol's own volatility (%) and shares a day over its last bars, as the baselines count them.
+
+    None where it has less than half of these bars.
+    """
+    returns = _returns(panel)[-bars:, column]
+    shares = np.where(panel.mask, panel.volume, np.nan)[-bars:, column]
+    known, traded = returns[np.isfinite(returns)], shares[np.isfinite(shares)]
+    return {
+        "daily_volatility_pct": 100 * float(known.std()) if 2 * known.size >= bars else None,
+        "daily_volume_shares": float(np.median(traded)) if 2 * traded.size >= bars else None,
+    }
 
 
 def _typical(panel: Panel, rsi: FloatArray) -> dict[str, FloatArray]:
