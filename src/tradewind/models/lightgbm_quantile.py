@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,48 +18,24 @@ from tradewind.models.assembly import (
     usable,
 )
 from tradewind.models.base import Windows, register
-from tradewind.models.forecast import LEVELS, Forecast
+from tradewind.models.boosting import BoostedTrees
+from tradewind.models.forecast import Forecast
 from tradewind.models.naive import naive_scale
 
 
 @register
-class LightgbmQuantile:
+@dataclass(eq=False, kw_only=True)
+class LightgbmQuantile(BoostedTrees):
     """One boosted model per level and horizon (pinball objective) on returns in units of EWMA volatility.
 
     Parameters
     ----------
-    trees, leaves, learning_rate, minimum_leaf
-        Size of each model; strongly regularised, because daily returns are mostly noise.
-    maximum_samples
-        Training samples drawn (seeded) when there are more.
-    levels, decay, threads, seed
-        Quantile levels, decay of the scaling volatility, threads of one fit (one: on a busy machine two wait for each
-        other), seed of every draw.
+    decay
+        Of the scaling volatility, per bar.
     """
 
     name: ClassVar[str] = "lightgbm_quantile"
-
-    def __init__(
-        self,
-        trees: int = 80,
-        leaves: int = 15,
-        learning_rate: float = 0.05,
-        minimum_leaf: int = 400,
-        maximum_samples: int = 150_000,
-        levels: Sequence[float] = LEVELS,
-        decay: float = 0.94,
-        threads: int = 1,
-        seed: int = 0,
-    ) -> None:
-        self.trees = trees
-        self.leaves = leaves
-        self.learning_rate = learning_rate
-        self.minimum_leaf = minimum_leaf
-        self.maximum_samples = maximum_samples
-        self.levels = tuple(levels)
-        self.decay = decay
-        self.threads = threads
-        self.seed = seed
+    decay: float = 0.94
 
     def fit(self, windows: Windows) -> Self:
         """Fit every level of every horizon."""
@@ -99,27 +75,12 @@ class LightgbmQuantile:
         ratio = windows.target(index)[chosen] / scale[chosen, index]
         values = windows.features.values[windows.rows[chosen], windows.columns[chosen]]
         data = lightgbm.Dataset(values, np.clip(ratio, -8, 8), params=self._parameters(), free_raw_data=False)
-        return [
-            lightgbm.train({**self._parameters(), "objective": "quantile", "alpha": level}, data, self.trees)
-            for level in self.levels
-        ]
+        return [lightgbm.train({**self._parameters(), "alpha": level}, data, self.trees) for level in self.levels]
 
     def _parameters(self) -> dict[str, Any]:
-        return {
-            "num_leaves": self.leaves,
-            "learning_rate": self.learning_rate,
-            "min_data_in_leaf": self.minimum_leaf,
-            "feature_fraction": 0.6,
-            "bagging_fraction": 0.7,
-            "bagging_freq": 1,
-            "lambda_l2": 10.0,
-            "max_bin": 63,
-            "num_threads": self.threads,
-            "deterministic": True,
-            "force_row_wise": True,
-            "seed": self.seed,
-            "verbose": -1,
-        }
+        return self.booster_parameters(
+            objective="quantile", feature_fraction=0.6, bagging_fraction=0.7, bagging_freq=1, lambda_l2=10.0
+        )
 
     def _importance(self) -> dict[str, float]:
         gains = [b.feature_importance(importance_type="gain") for row in self.boosters_ for b in row]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from tradewind.models.assembly import assemble, content_hash, draw, settings_of, top_importance, training_id, usable
 from tradewind.models.base import Windows, register
-from tradewind.models.forecast import LEVELS, Forecast
+from tradewind.models.boosting import BoostedTrees
+from tradewind.models.forecast import Forecast
 from tradewind.models.naive import fit_student_t, naive_scale, student_t_quantiles
 
 FloatArray = NDArray[np.float64]
@@ -27,40 +27,22 @@ class _HorizonFit:
 
 
 @register
-class LightgbmRank:
+@dataclass(eq=False, kw_only=True)
+class LightgbmRank(BoostedTrees):
     """Regression on the normal score of each symbol's rank among the returns of its bar.
 
     Parameters
     ----------
-    trees, leaves, learning_rate, minimum_leaf
-        Size of the ranker.
     trust
         Information coefficient the ranker is believed to have: scales the score to an expected return.
     """
 
     name: ClassVar[str] = "lightgbm_rank"
-
-    def __init__(
-        self,
-        trees: int = 100,
-        leaves: int = 15,
-        learning_rate: float = 0.03,
-        minimum_leaf: int = 500,
-        maximum_samples: int = 200_000,
-        trust: float = 0.02,
-        levels: Sequence[float] = LEVELS,
-        threads: int = 1,
-        seed: int = 0,
-    ) -> None:
-        self.trees = trees
-        self.leaves = leaves
-        self.learning_rate = learning_rate
-        self.minimum_leaf = minimum_leaf
-        self.maximum_samples = maximum_samples
-        self.trust = trust
-        self.levels = tuple(levels)
-        self.threads = threads
-        self.seed = seed
+    trees: int = 100
+    learning_rate: float = 0.03
+    minimum_leaf: int = 500
+    maximum_samples: int = 200_000
+    trust: float = 0.02
 
     def fit(self, windows: Windows) -> Self:
         """Fit a ranker and a Student-t width per horizon."""
@@ -107,22 +89,9 @@ class LightgbmRank:
         return _HorizonFit(booster, believed, student_t_quantiles(freedom, width, self.levels))
 
     def _parameters(self) -> dict[str, Any]:
-        return {
-            "objective": "regression",
-            "num_leaves": self.leaves,
-            "learning_rate": self.learning_rate,
-            "min_data_in_leaf": self.minimum_leaf,
-            "feature_fraction": 0.5,
-            "bagging_fraction": 0.5,
-            "bagging_freq": 1,
-            "lambda_l2": 50.0,
-            "max_bin": 63,
-            "num_threads": self.threads,
-            "deterministic": True,
-            "force_row_wise": True,
-            "seed": self.seed,
-            "verbose": -1,
-        }
+        return self.booster_parameters(
+            objective="regression", feature_fraction=0.5, bagging_fraction=0.5, bagging_freq=1, lambda_l2=50.0
+        )
 
     def _importance(self) -> dict[str, float]:
         gains = sum((f.booster.feature_importance("gain") for f in self.fits_), np.zeros(len(self.features_)))

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tradewind.models.base import register
-from tradewind.models.forecast import LEVELS
 from tradewind.models.location_scale import LocationScale
 
 
 @register
+@dataclass(eq=False, kw_only=True)
 class Ridge(LocationScale):
-    """Linear in the standardised features, with a heavy quadratic penalty."""
+    """Linear in the standardised features, with a heavy quadratic penalty.
+
+    Parameters
+    ----------
+    penalty
+        Price of the squared coefficients against the squared errors of all samples.
+    """
 
     name: ClassVar[str] = "ridge"
-
-    def __init__(
-        self,
-        penalty: float = 2_000.0,
-        maximum_samples: int = 200_000,
-        levels: Sequence[float] = LEVELS,
-        threads: int = 2,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(maximum_samples, levels, threads, seed)
-        self.penalty = penalty
+    maximum_samples: int = 200_000
+    penalty: float = 2_000.0
 
     def regressor(self) -> Any:
         """Return scikit-learn's ridge."""

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tradewind.models.base import register
-from tradewind.models.forecast import LEVELS
 from tradewind.models.location_scale import LocationScale
 
 
 @register
+@dataclass(eq=False, kw_only=True)
 class Xgboost(LocationScale):
-    """Shallow boosted trees (Chen & Guestrin 2016), strongly regularised."""
+    """Shallow boosted trees (Chen & Guestrin 2016), strongly regularised.
+
+    Parameters
+    ----------
+    trees, depth, learning_rate
+        Number of trees per target, their depth, and how much of each is believed.
+    """
 
     name: ClassVar[str] = "xgboost"
-
-    def __init__(
-        self,
-        trees: int = 100,
-        depth: int = 4,
-        learning_rate: float = 0.05,
-        maximum_samples: int = 150_000,
-        levels: Sequence[float] = LEVELS,
-        threads: int = 1,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(maximum_samples, levels, threads, seed)
-        self.trees = trees
-        self.depth = depth
-        self.learning_rate = learning_rate
+    maximum_samples: int = 150_000
+    threads: int = 1
+    trees: int = 100
+    depth: int = 4
+    learning_rate: float = 0.05
 
     def regressor(self) -> Any:
-        """Return XGBoost's regressor."""
+        """Return XGBoost's regressor: it grows trees of their own for every target."""
         from xgboost import XGBRegressor
 
         return XGBRegressor(
