@@ -177,6 +177,11 @@ def calibrate(
     outcomes = _outcomes(forecast, labels, first_row)
     if settings.method == "none":
         return forecast, coverage_report(forecast, outcomes, settings.coverage)
+    if settings.method != "adaptive":
+        raise InputError(
+            f"the calibration {settings.method!r} needs the training rows of each fold, not the forecasts alone",
+            hint="use tradewind.calibration.blocked.conformal",
+        )
     calibrator = ConformalCalibrator(settings, forecast.horizons, forecast.levels)
     block = Block(forecast.quantiles, became_known(outcomes, forecast.horizons))
     _, quantiles = calibrator.step(calibrator.initial_state(len(forecast.symbols)), block)

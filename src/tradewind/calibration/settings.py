@@ -12,8 +12,13 @@ from tradewind.settings import Section
 class CalibrationSection(Section):
     """How forecasts are made to cover what they promise."""
 
-    method: Literal["adaptive", "none"] = Field(
-        "adaptive", description="adaptive: panel-wide online conformal with delayed feedback; none: as forecast"
+    method: Literal["adaptive", "split", "cross", "jackknife_plus", "none"] = Field(
+        "adaptive",
+        description="adaptive: panel-wide online conformal with delayed feedback; split, cross, jackknife_plus: "
+        "conformal from purged blocks of each fold's training rows; none: as forecast",
+    )
+    folds: int = Field(
+        5, ge=2, le=50, description="blocks of the training rows for split (the last one), cross and jackknife_plus"
     )
     coverage: float = Field(
         0.8, gt=0.2, lt=0.99, description="coverage of the interval that is steered hardest; the nearest one forecast"

@@ -106,7 +106,9 @@ def backtest(
     world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes)
     progress("features", 1, 1)
     forecasts = _forecasts(workspace, world, progress)
-    calibrated, coverage = corridor.calibrated(world, forecasts[workspace.plan.models.use])
+    calibrated, coverage = corridor.calibrated(
+        world, forecasts[workspace.plan.models.use], FoldCache(workspace.home / "folds"), progress
+    )
     belief, signals, targets = corridor.act(world, calibrated)
     decision = Decision(world, belief, signals, targets)
     start = corridor.first_forecast_row(calibrated)

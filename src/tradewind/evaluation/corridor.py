@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.calibration.adaptive import calibrate
+from tradewind.calibration.blocked import Method, Training, conformal, is_blocked
 from tradewind.decisions.signals import Belief, Signals, check, decide, rule
 from tradewind.errors import DataError, InputError
 from tradewind.evaluation.fold_cache import FoldCache
@@ -142,13 +143,27 @@ def forecast_out_of_sample(world: World, name: str, cache: FoldCache, progress: 
 
 def forecast_fold(world: World, name: str, fold: Fold) -> Forecast:
     """Fit one model on a fold's training rows and forecast its test rows."""
-    plan = world.plan
+    return _learn(world, name, fold, fold.train)(fold.test)
+
+
+def _learn(world: World, name: str, fold: Fold, rows: NDArray[np.int64]) -> Callable[[NDArray[np.int64]], Forecast]:
+    """Fit a model on some of a fold's training rows; return how to ask it for the forecasts of other rows."""
+    plan, part = world.plan, replace(fold, train=rows)
     parameters = {"seed": plan.models.seed, **plan.models.parameters.get(name, {})}
-    scaled = replace(world, features=_scaled(world, fold))
+    scaled = replace(world, features=_scaled(world, part))
     seen = scaled.head(int(fold.test[0]))
-    model = create(name, **parameters).fit(training_windows(seen, fold, plan.evaluation.train_stride_bars))
-    shown = scaled.head(int(fold.test[-1]) + 1)
-    return model.predict(windows(shown, fold.test))
+    if len(rows) < len(fold.train):
+        seen = replace(seen, labels=_only(seen.labels, rows))
+    model = create(name, **parameters).fit(training_windows(seen, part, plan.evaluation.train_stride_bars))
+    return lambda asked: model.predict(windows(scaled.head(int(asked[-1]) + 1), asked))
+
+
+def _only(labels: Labels, rows: NDArray[np.int64]) -> Labels:
+    """Return the labels of these rows; those of the others are not known."""
+    kept = np.isin(np.arange(len(labels.returns)), rows)[:, None, None]
+    classes = None if labels.classes is None else np.where(kept, labels.classes, np.int8(0))
+    returns, weight = np.where(kept, labels.returns, np.nan), np.where(kept, labels.weight, 0.0)
+    return replace(labels, returns=returns, weight=weight, classes=classes)
 
 
 def _scaled(world: World, fold: Fold) -> Features:
@@ -178,10 +193,43 @@ def windows(world: World, rows: NDArray[np.int64]) -> Windows:
     return Windows(world.panel, world.features, world.labels, rows[at].astype(np.int64), columns.astype(np.int64))
 
 
-def calibrated(world: World, forecast: Forecast) -> tuple[Forecast, CoverageReport]:
-    """Calibrate a forecast online and put it on the grid that decisions are made on."""
-    adjusted, report = calibrate(forecast, world.labels, world.plan.calibration)
+def calibrated(
+    world: World, forecast: Forecast, cache: FoldCache | None = None, progress: Progress = silent
+) -> tuple[Forecast, CoverageReport]:
+    """Calibrate the traded model's forecast and put it on the grid that decisions are made on."""
+    settings = world.plan.calibration
+    if is_blocked(settings.method):
+        forecast = _conformal_out_of_sample(world, forecast, settings.method, cache or FoldCache(None), progress)
+        settings = settings.model_copy(update={"method": "none"})
+    adjusted, report = calibrate(forecast, world.labels, settings)
     return adjusted.rounded(), report
+
+
+def _conformal_out_of_sample(
+    world: World, forecast: Forecast, method: Method, cache: FoldCache, progress: Progress
+) -> Forecast:
+    """Calibrate fold by fold, each from blocks of its own training rows."""
+    name, settings = world.plan.models.use, world.plan.calibration
+    folds = [fold for fold in folds_of(world) if forecast.available[fold.test].any()]
+    parts: list[tuple[int, Forecast]] = []
+    for number, fold in enumerate(folds):
+        make = partial(_conformal_fold, world, name, fold, method, forecast.part(fold.test))
+        besides = {"calibration": method, "blocks": settings.folds, "coverage": settings.coverage}
+        parts.append((int(fold.test[0]), cache.get(world, name, fold, make, **besides)))
+        progress(f"{name} {method}", number + 1, len(folds))
+    return join(world, parts)
+
+
+def _conformal_fold(world: World, name: str, fold: Fold, method: Method, forecast: Forecast) -> Forecast:
+    settings = world.plan.calibration
+    training = Training(
+        learn=partial(_learn, world, name, fold),
+        rows=fold.train,
+        outcomes=world.labels.head(int(fold.test[0])).returns,
+        longest_horizon_bars=max(world.labels.horizons),
+        embargo_bars=world.plan.labels.embargo_bars,
+    )
+    return conformal(method, training, forecast, fold.test, folds=settings.folds, coverage=settings.coverage)
 
 
 def act(world: World, forecast: Forecast) -> tuple[Belief, Signals, Targets]:

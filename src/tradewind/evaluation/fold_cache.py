@@ -37,11 +37,16 @@ class FoldCache:
 
     folder: Path | None
 
-    def get(self, world: World, model: str, fold: Fold, make: Callable[[], Forecast]) -> Forecast:
-        """Return the stored forecast of a fold, or make and store it."""
+    def get(
+        self, world: World, model: str, fold: Fold, make: Callable[[], Forecast], **besides: str | float
+    ) -> Forecast:
+        """Return the stored forecast of a fold, or make and store it.
+
+        ``besides`` is what it depends on that other forecasts of the fold do not.
+        """
         if self.folder is None:
             return make()
-        path = self.folder / f"{key_of(world, model, fold)}.npz"
+        path = self.folder / f"{key_of(world, model, fold, **besides)}.npz"
         stored = _read(path) if path.is_file() else None
         if stored is not None:
             return stored
@@ -52,7 +57,7 @@ class FoldCache:
         return forecast
 
 
-def key_of(world: World, model: str, fold: Fold) -> str:
+def key_of(world: World, model: str, fold: Fold, **besides: str | float) -> str:
     """Return the hash of everything that a fold's forecast depends on."""
     plan = world.plan
     settings = {
@@ -67,6 +72,7 @@ def key_of(world: World, model: str, fold: Fold) -> str:
         "test": [int(fold.test[0]), int(fold.test[-1])],
         "code": code_version(),
         "libraries": libraries(),
+        **besides,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(panel_digest(world.panel.head(int(fold.test[-1]) + 1)).encode())

@@ -15,6 +15,8 @@ from tradewind.evaluation.workspace import Workspace
 def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime | None = None) -> dict[str, Any]:
     """Fit every model on every walk-forward fold; folds that are stored already are not fitted again.
 
+    So are the models that the traded one's calibration needs beside it.
+
     Returns by model: folds, forecasts made, version of the last fold's fit and what it says of itself.
     """
     loaded = load_or_sync(workspace, progress, as_of=as_of)
@@ -24,6 +26,8 @@ def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime 
     models: dict[str, Any] = {}
     for name in workspace.plan.models.all:
         forecast = corridor.forecast_out_of_sample(world, name, cache, progress)
+        if name == workspace.plan.models.use:
+            corridor.calibrated(world, forecast, cache, progress)
         models[name] = {
             "folds": len(folds),
             "forecasts": int(forecast.available.sum()),

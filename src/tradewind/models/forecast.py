@@ -66,6 +66,12 @@ class Forecast:
         """True where there is a forecast, ``(T, N, H)``."""
         return np.asarray(np.isfinite(self.quantiles).all(axis=-1))
 
+    def part(self, rows: NDArray[np.int64]) -> Forecast:
+        """Return the forecasts of some bars, by their number on the time axis."""
+        chances = None if self.probabilities is None else self.probabilities[rows]
+        quantiles, score = self.quantiles[rows], self.score[rows]
+        return replace(self, times=self.times[rows], quantiles=quantiles, score=score, probabilities=chances)
+
     def rounded(self) -> Forecast:
         """Return the forecast on the fixed grid that decisions are made on."""
         return replace(
