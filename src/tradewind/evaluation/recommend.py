@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tradewind.decisions.signals import Action, Belief, Signals
 from tradewind.decisions.style import style_of
@@ -27,6 +29,11 @@ class Decision:
     belief: Belief
     signals: Signals
     targets: Targets
+
+    @cached_property
+    def sigma(self) -> dict[int, NDArray[np.float64]]:
+        """Forecast standard deviation ``(T, N)`` by horizon in bars."""
+        return {bars: self.belief.sigma(bars) for bars in self.belief.forecast.horizons}
 
     def recommendations(self, row: int = -1) -> list[dict[str, Any]]:
         """Return one recommendation per symbol of the universe, the surest actions first, HOLD included."""
@@ -92,13 +99,13 @@ def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]
     settings = belief.settings
     bars = int(signals.horizon_bars[row, column])
     said = [signals.clauses[int(signals.clause[row, column])].format(**settings.model_dump())]
-    sigma, median = float(belief.sigma(bars)[row, column]), float(belief.median(bars)[row, column])
+    sigma, median = float(decision.sigma[bars][row, column]), float(belief.median(bars)[row, column])
     words = signals.odds.event.words[int(signals.action[row, column] < 0)]
     said.append(
         f"P({words} in {bars} bars) = {signals.confidence[row, column]:.1%} (costs {belief.round_trip_cost:.2%}); "
         f"median {math.expm1(median):+.2%}, one sigma {sigma:.2%}"
     )
-    said.append(_volatility_words(world, belief, row, column))
+    said.append(_volatility_words(decision, row, column))
     wait = -row % settings.every_bars
     if wait:
         said.append(f"the playbook changes positions every {settings.every_bars} bars: next in {wait}")
@@ -108,15 +115,15 @@ def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]
     return said
 
 
-def _volatility_words(world: World, belief: Belief, row: int, column: int) -> str:
+def _volatility_words(decision: Decision, row: int, column: int) -> str:
     """Say whether the name is calmer or wilder than its own usual, from its past forecasts alone."""
-    sigma = belief.sigma(belief.settings.horizon_bars)[: row + 1, column]
+    sigma = decision.sigma[decision.belief.settings.horizon_bars][: row + 1, column]
     past = sigma[np.isfinite(sigma)]
     if past.size < 60 or not math.isfinite(float(sigma[-1])):
         return "too few forecasts yet to say whether this volatility is usual"
     share = float(np.mean(past <= sigma[-1]))
     word = "calm" if share < 0.25 else "wild" if share > 0.75 else "usual"
-    return f"expected volatility is {word} for {world.panel.symbols[column]}: above {share:.0%} of its past forecasts"
+    return f"expected volatility is {word} for {decision.world.panel.symbols[column]}: above {share:.0%} of its past forecasts"
 
 
 def _shares(world: World, weight: float, close: float) -> float | None:
