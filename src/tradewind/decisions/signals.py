@@ -202,7 +202,7 @@ def check(settings: DecisionSection, timeframe: str) -> None:
     if shortest and minutes_of(shortest) < TIMEFRAMES[timeframe]:
         raise InputError(
             f"decision.strategy = {settings.strategy!r} needs a forecast over {shortest}, less than a {timeframe} bar",
-            hint=f"set data.timeframe to {shortest} bars or shorter ones that the source has (e.g. 1h), with "
+            hint=f"set data.timeframe to bars of {shortest} or less that the source has (e.g. 1h), with "
             f'"{shortest}" among labels.horizons, or set decision.strategy = "long_term"',
         )
 
