@@ -93,7 +93,7 @@ def intervals(forecast: Forecast, row: int, column: int, close: float) -> dict[s
 
 def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]:
     """Return the reasons in words: the rule's clause with the numbers it saw, the spread and the binding limit."""
-    world, belief, signals = decision.world, decision.belief, decision.signals
+    belief, signals = decision.belief, decision.signals
     if not known:
         return ["no forecast: the symbol has no usable bar at this close, or too little history"]
     settings = belief.settings
@@ -123,7 +123,8 @@ def _volatility_words(decision: Decision, row: int, column: int) -> str:
         return "too few forecasts yet to say whether this volatility is usual"
     share = float(np.mean(past <= sigma[-1]))
     word = "calm" if share < 0.25 else "wild" if share > 0.75 else "usual"
-    return f"expected volatility is {word} for {decision.world.panel.symbols[column]}: above {share:.0%} of its past forecasts"
+    symbol = decision.world.panel.symbols[column]
+    return f"expected volatility is {word} for {symbol}: above {share:.0%} of its past forecasts"
 
 
 def _shares(world: World, weight: float, close: float) -> float | None:
