@@ -17,16 +17,16 @@ from tradewind.decisions.signals import Belief, rule
 from tradewind.evaluation import corridor
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import load_or_sync
-from tradewind.evaluation.fold_cache import panel_digest
+from tradewind.evaluation.fold_cache import FoldCache, panel_digest
 from tradewind.evaluation.workspace import Workspace
-from tradewind.features import compute
+from tradewind.features.table import Features
 from tradewind.labels.splits import Fold
 from tradewind.market.panel import Panel
 from tradewind.models.forecast import GRID, Forecast
 from tradewind.portfolio.sizing import size
 
 MOMENTS = 2
-TOLERANCE = {"forecasts": 1e-9, "calibration": 1.01 * GRID}
+TOLERANCE = {"forecast features": 1.01 * GRID, "forecasts": 1e-9, "calibration": 1.01 * GRID}
 """Matrix products differ in their last bits with the shape of the batch; the grid is there so that decisions do not."""
 
 PlaybookAudit = CorridorAudit
@@ -68,13 +68,25 @@ class _Walk:
         return [f for f in corridor.folds_of(self.world) if len(f.test) >= 3][-1]
 
     def cheap_subjects(self) -> list[Subject]:
-        plan, world = self.workspace.plan, self.world
+        plan = self.workspace.plan
         return [
             Subject("universe", lambda panel: plan.universe.restrict(panel).member.astype(np.int8)),
             Subject("adjustment", lambda panel: panel.factor),
-            Subject("features", lambda panel: compute(panel, world.features.names)),
+            Subject("features", lambda panel: corridor.computed_features(plan, panel)),
+            *self.forecast_subjects(),
             Subject("labels", lambda panel: corridor.labels_of(plan, panel)[0]),
         ]
+
+    def forecast_subjects(self) -> list[Subject]:
+        """Return the forecasts among the features, if there are any, made anew for each panel and never stored."""
+        plan, part = self.workspace.plan, "forecast features"
+        if not plan.features.forecasts:
+            return []
+
+        def made(panel: Panel) -> Features:
+            return corridor.forecast_features(corridor.base_world(plan, panel), FoldCache(None))
+
+        return [Subject(part, made, TOLERANCE[part])]
 
     def chain_subjects(self) -> list[Subject]:
         first = int(self.fold.test[0])
@@ -116,7 +128,10 @@ class _Walk:
         world = self.world
         labels, rows = world.labels, np.arange(len(world.panel))
         learnt = np.where(np.isfinite(labels.returns), labels.end, rows[:, None, None]).max(axis=(1, 2))
-        folds = [(fold.train, fold.test) for fold in corridor.folds_of(world)]
+        walks = corridor.folds_of(world)
+        if world.plan.features.forecasts:
+            walks = [*walks, *corridor.forecast_folds(world)]
+        folds = [(fold.train, fold.test) for fold in walks]
         found = audit_splits(folds, learnt, world.panel.times)
         fills = self.walk(world.panel)["book"].fills
         record = FillRecord(

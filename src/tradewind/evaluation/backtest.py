@@ -103,12 +103,11 @@ def backtest(
     """
     started, clock = workspace.clock.now(), time.perf_counter()
     loaded = load_or_sync(workspace, progress, as_of=as_of, pin=pin)
-    world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes)
+    cache = FoldCache(workspace.home / "folds")
+    world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes, cache, progress)
     progress("features", 1, 1)
-    forecasts = _forecasts(workspace, world, progress)
-    calibrated, coverage = corridor.calibrated(
-        world, forecasts[workspace.plan.models.use], FoldCache(workspace.home / "folds"), progress
-    )
+    forecasts = _forecasts(world, cache, progress)
+    calibrated, coverage = corridor.calibrated(world, forecasts[workspace.plan.models.use], cache, progress)
     belief, signals, targets = corridor.act(world, calibrated)
     decision = Decision(world, belief, signals, targets)
     start = corridor.first_forecast_row(calibrated)
@@ -211,9 +210,8 @@ def _write_table(table: Any, path: Path) -> None:
             table.write_parquet(path)
 
 
-def _forecasts(workspace: Workspace, world: World, progress: Progress) -> dict[str, Forecast]:
-    cache = FoldCache(workspace.home / "folds")
-    names = dict.fromkeys((*workspace.plan.models.all, NAIVE))
+def _forecasts(world: World, cache: FoldCache, progress: Progress) -> dict[str, Forecast]:
+    names = dict.fromkeys((*world.plan.models.all, NAIVE))
     return {name: corridor.forecast_out_of_sample(world, name, cache, progress) for name in names}
 
 

@@ -5,9 +5,9 @@ Back-test, recommendation, explanation and audit all call these; a live loop cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,7 @@ from tradewind.labels.horizons import resolve
 from tradewind.labels.splits import Fold, walk_forward
 from tradewind.labels.targets import Labels
 from tradewind.market.panel import Panel
+from tradewind.models.as_features import absent, as_features
 from tradewind.models.base import Windows, create
 from tradewind.models.forecast import Forecast
 from tradewind.portfolio.sizing import Targets, size
@@ -68,15 +69,74 @@ class World:
         )
 
 
-def build_world(plan: Plan, panel: Panel, notes: tuple[str, ...] = ()) -> World:
-    """Compute features and labels for a panel."""
+def build_world(
+    plan: Plan,
+    panel: Panel,
+    notes: tuple[str, ...] = (),
+    cache: FoldCache | None = None,
+    progress: Progress = silent,
+) -> World:
+    """Compute features and labels for a panel, then the forecasts that are features too (kept in ``cache``)."""
+    world = base_world(plan, panel, notes)
+    if not plan.features.forecasts:
+        return world
+    made = forecast_features(world, cache or FoldCache(None), progress)
+    said = _about(plan.features.forecasts, made)
+    return replace(world, features=world.features.joined(made), notes=(*world.notes, said))
+
+
+def base_world(plan: Plan, panel: Panel, notes: tuple[str, ...] = ()) -> World:
+    """Compute features and labels for a panel: what the models see whose forecasts are features."""
     check(plan.decision, panel.timeframe)
-    names = select(plan.features.include, plan.features.exclude)
-    needed = [n for n in rule(plan.decision.rule).needs if n not in names]
-    features = compute(panel, [*names, *needed])
     labels, said = labels_of(plan, panel)
     lacking = missing_notes(panel, plan.features.include, plan.features.exclude)
-    return World(plan, panel, features, labels, (*lacking, *notes, *said, *_uncounted_costs(plan)))
+    notes = (*lacking, *notes, *said, *_uncounted_costs(plan))
+    return World(plan, panel, computed_features(plan, panel), labels, notes)
+
+
+def computed_features(plan: Plan, panel: Panel) -> Features:
+    """Compute the features of the registry that the plan asks for or its rule needs."""
+    names = select(plan.features.include, plan.features.exclude)
+    needed = [n for n in rule(plan.decision.rule).needs if n not in names]
+    return compute(panel, [*names, *needed])
+
+
+def forecast_features(world: World, cache: FoldCache, progress: Progress = silent) -> Features:
+    """Return the forecasts that the plan takes as features, ``(T, N, 2 H)`` for each model.
+
+    At every bar they come from a model fitted on bars whose labels were resolved before it, in the training part of
+    an evaluation fold as in its test block: a walk-forward of their own makes them. Their models see the computed
+    features alone. NaN before the first fold, and everywhere in a history without one.
+    """
+    folds = forecast_folds(world)
+    parts = []
+    for name in world.plan.features.forecasts:
+        create(name)  # an unknown one is refused, however short the history
+        if folds:
+            named = partial(_as_feature, progress)
+            parts.append(as_features(name, forecast_out_of_sample(world, name, cache, named, folds)))
+        else:
+            parts.append(absent(name, world.panel.times, world.panel.symbols, world.labels.horizons))
+    return reduce(Features.joined, parts)
+
+
+def forecast_folds(world: World) -> list[Fold]:
+    """Return the walk-forward of the forecasts that are features; empty where history is too short for any."""
+    try:
+        return folds_of(world, world.plan.features.forecast_min_train_bars)
+    except DataError:
+        return []
+
+
+def _as_feature(progress: Progress, name: str, done: int, total: int) -> None:
+    progress(f"{name} as a feature", done, total)
+
+
+def _about(models: tuple[str, ...], made: Features) -> str:
+    """Say what the forecasts among the features are and from when on there are any."""
+    rows = np.flatnonzero(np.isfinite(made.values).any(axis=(1, 2)))
+    since = f"from {str(made.times[rows[0]])[:10]} on, missing before" if rows.size else "none: history is too short"
+    return f"out-of-fold forecasts of {', '.join(models)} are features ({len(made.names)} columns): {since}"
 
 
 def labels_of(plan: Plan, panel: Panel) -> tuple[Labels, tuple[str, ...]]:
@@ -110,14 +170,17 @@ def _uncounted_costs(plan: Plan) -> tuple[str, ...]:
     return (*said, late) if costs.entry == "next_close" else said
 
 
-def folds_of(world: World) -> list[Fold]:
-    """Return the purged and embargoed walk-forward of the plan; raises ``DataError`` when history is too short."""
+def folds_of(world: World, min_train_bars: int | None = None) -> list[Fold]:
+    """Return the purged and embargoed walk-forward of the plan; raises ``DataError`` when history is too short.
+
+    ``min_train_bars`` stands in for the plan's.
+    """
     settings = world.plan.evaluation
     try:
         return list(
             walk_forward(
                 len(world.panel),
-                min_train_bars=settings.min_train_bars,
+                min_train_bars=min_train_bars or settings.min_train_bars,
                 test_bars=settings.refit_bars,
                 longest_horizon_bars=max(world.labels.horizons),
                 embargo_bars=world.plan.labels.embargo_bars,
@@ -130,9 +193,11 @@ def folds_of(world: World) -> list[Fold]:
         ) from None
 
 
-def forecast_out_of_sample(world: World, name: str, cache: FoldCache, progress: Progress = silent) -> Forecast:
-    """Fit and forecast fold by fold; every forecast comes from a model that had not seen its bar."""
-    folds = folds_of(world)
+def forecast_out_of_sample(
+    world: World, name: str, cache: FoldCache, progress: Progress = silent, folds: Sequence[Fold] | None = None
+) -> Forecast:
+    """Fit and forecast fold by fold (the plan's); every forecast comes from a model that had not seen its bar."""
+    folds = folds_of(world) if folds is None else folds
     parts: list[tuple[int, Forecast]] = []
     for number, fold in enumerate(folds):
         made = cache.get(world, name, fold, partial(forecast_fold, world, name, fold))

@@ -65,6 +65,7 @@ def key_of(world: World, model: str, fold: Fold, **besides: str | float) -> str:
         "labels": plan.labels.model_dump(mode="json"),
         "scaling": plan.features.model_dump(mode="json"),
         "parameters": plan.models.parameters.get(model, {}),
+        "forecast features": _bases_of(world),
         "seed": plan.models.seed,
         "stride": plan.evaluation.train_stride_bars,
         "model": model,
@@ -77,6 +78,14 @@ def key_of(world: World, model: str, fold: Fold, **besides: str | float) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(panel_digest(world.panel.head(int(fold.test[-1]) + 1)).encode())
     return digest.hexdigest()[:32]
+
+
+def _bases_of(world: World) -> dict[str, object]:
+    """Return what the forecasts among the features depend on that nothing else of a fold says."""
+    plan = world.plan
+    parameters = {name: plan.models.parameters.get(name, {}) for name in plan.features.forecasts}
+    settings = plan.evaluation
+    return {"parameters": parameters, "refit": [settings.refit_bars, settings.window]} if parameters else {}
 
 
 def panel_digest(panel: Panel) -> str:

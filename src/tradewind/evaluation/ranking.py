@@ -27,13 +27,13 @@ def rank_probabilities(
     buckets have a forecast.
     """
     loaded = load_or_sync(workspace, progress, as_of=as_of)
-    world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes)
+    cache = FoldCache(workspace.home / "folds")
+    world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes, cache, progress)
     if horizon not in world.labels.horizons:
         raise InputError(
             f"horizon {horizon} is not forecast by this playbook",
             hint=f"choose one of {list(world.labels.horizons)}, or add it to labels.horizons_bars",
         )
-    cache = FoldCache(workspace.home / "folds")
     forecast = corridor.forecast_out_of_sample(world, workspace.plan.models.use, cache, progress)
     calibrated, _ = corridor.calibrated(world, forecast, cache, progress)
     return {

@@ -20,8 +20,8 @@ def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime 
     Returns by model: folds, forecasts made, version of the last fold's fit and what it says of itself.
     """
     loaded = load_or_sync(workspace, progress, as_of=as_of)
-    world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes)
     cache = FoldCache(workspace.home / "folds")
+    world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes, cache, progress)
     folds = corridor.folds_of(world)
     models: dict[str, Any] = {}
     for name in workspace.plan.models.all:

@@ -43,6 +43,13 @@ class Features:
             raise InputError(f"no feature {name!r} in this table", hint=f"it has {', '.join(self.names[:12])} …")
         return self.values[:, :, self.names.index(name)]
 
+    def joined(self, other: Features) -> Features:
+        """Return both tables side by side; raises ``DataError`` unless they speak of the same bars and symbols."""
+        if self.symbols != other.symbols or not np.array_equal(self.times, other.times):
+            raise DataError("feature tables of different bars or symbols cannot be joined")
+        values = np.concatenate([self.values, other.values], axis=-1)
+        return replace(self, names=(*self.names, *other.names), values=values)
+
     def head(self, stop: int) -> Features:
         """Return the first ``stop`` bars (a view)."""
         return replace(self, times=self.times[:stop], values=self.values[:stop])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -94,6 +95,7 @@ def create(name: str, **parameters: Any) -> Model:
     return _REGISTRY[name](**parameters)
 
 
+@cache
 def _load() -> None:
     """Import the shipped model files, and those of third parties (entry points ``tradewind.models``)."""
     import importlib
