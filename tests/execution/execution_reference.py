@@ -17,7 +17,7 @@ class Position:
     shares: float
     entry: float
     best: float
-    first_bar: int
+    clock_from: int
     stop: float = math.nan
     take: float = math.nan
     trail: float = math.nan
@@ -74,7 +74,7 @@ class Reference:
                     position.best = better(position.best, self.price(t, i, extreme))
             for i in sorted(self.positions):
                 position = self.positions[i]
-                if self.panel.mask[t, i] and not position.leaving and t - position.first_bar + 1 >= position.bars:
+                if self.panel.mask[t, i] and not position.leaving and t - position.clock_from + 1 >= position.bars:
                     self.leave(t, i, self.price(t, i, "close"), "time", closing=True)
             if auction == "close":
                 self.reach(t, "close")
@@ -135,6 +135,10 @@ class Reference:
             if i in self.positions:
                 self.positions[i].leaving = ""
             target = self.lots(weight * worth / self.marks[i])
+            if held * target > 0 and self.plan.max_bars is not None and not math.isnan(self.plan.max_bars[row, i]):
+                position = self.positions[i]
+                position.bars = float(self.plan.max_bars[row, i])
+                position.clock_from = t + (self.rules.entry == "next_close")
             change = abs(target - held)
             if change == 0 or (held * target > 0 and change * self.marks[i] < self.rules.rebalance_band * worth):
                 continue
@@ -218,6 +222,8 @@ class Reference:
             for name in ("stop", "take", "trail", "bars"):
                 if not math.isnan(getattr(wish, name)):
                     setattr(position, name, getattr(wish, name))
+            if not math.isnan(wish.bars):
+                position.clock_from = t + (auction == "close")
 
     def volume_left(self, t: int, i: int) -> float:
         volume = self.price(t, i, "volume")

@@ -291,6 +291,23 @@ CASES = [
     ),
     Case(
         "R17",
+        "said again, the clock starts again though nothing is traded",
+        [UP, UP, UP, (101, 103, 100, 102), UP],
+        {0: 0.5, 1: 0.5},
+        [(1, 5, 100, "signal"), (3, -5, 102, "time")],
+        {"max_bars": 2},
+    ),
+    Case(
+        "R17",
+        "said again at the close, the clock starts at the next bar",
+        [UP, UP, UP, (100, 103, 99, 102), UP],
+        {0: 0.5, 1: 0.5},
+        [(1, 5, 100, "signal"), (3, -5, 102, "time")],
+        {"max_bars": 1},
+        {"entry": "next_close"},
+    ),
+    Case(
+        "R17",
         "the stop is faster than the clock",
         [UP, UP, (99, 100, 94, 97)],
         {0: 0.5},

@@ -454,6 +454,13 @@ def _accrue(s: FloatArray, log: FloatArray, years: float) -> None:
 
 
 @compiled
+def _renew_time(state: FloatArray, s: FloatArray, i: int, max_bars: float, phase: float) -> None:
+    """Give the position so many closes from this bar on, from the next one where it comes into force at a close."""
+    if max_bars == max_bars:
+        state[DUE, i] = s[ROW] + (1.0 if phase == AT_CLOSE else 0.0) + max_bars - 1.0
+
+
+@compiled
 def _decide(state: FloatArray, s: FloatArray, wish: FloatArray, i: int, decided: float) -> None:
     """Turn a target weight into a target number of shares, at the last close and its equity."""
     weight = wish[W_WEIGHT, i]
@@ -469,6 +476,8 @@ def _decide(state: FloatArray, s: FloatArray, wish: FloatArray, i: int, decided:
     equity = max(s[EQUITY], 0.0)
     target = _whole_lots(weight * equity / 100.0 / price, s[P_GRID])
     state[EXITING, i] = 0.0
+    if held * target > 0.0:
+        _renew_time(state, s, i, wish[W_MAX_BARS, i], AT_CLOSE if s[P_AT_CLOSE] != 0.0 else AT_OPEN)
     change = abs(target - held)
     if change == 0.0 or (held * target > 0.0 and change * price * 100.0 < s[P_BAND] * equity):
         return
@@ -665,13 +674,12 @@ def _before_the_open(
 
 
 @compiled
-def _take_over_bracket(state: FloatArray, i: int) -> None:
+def _take_over_bracket(state: FloatArray, s: FloatArray, i: int, phase: float) -> None:
     """Give the position the bracket of the order that just filled; what the order left open stays."""
     for ours, theirs in ((STOP, T_STOP), (TAKE, T_TAKE), (TRAIL, T_TRAIL)):
         if state[theirs, i] == state[theirs, i]:
             state[ours, i] = state[theirs, i]
-    if state[T_MAX_BARS, i] == state[T_MAX_BARS, i]:
-        state[DUE, i] = state[BORN, i] + state[T_MAX_BARS, i] - 1.0
+    _renew_time(state, s, i, state[T_MAX_BARS, i], phase)
 
 
 @compiled
@@ -697,7 +705,7 @@ def _towards_target(
         return
     done = _trade(state, s, log, i, wanted, price, volume, SIGNAL, 0.0, phase, NOBODY, state[T_ROW, i])
     if done != 0.0 and state[SHARES, i] != 0.0:
-        _take_over_bracket(state, i)
+        _take_over_bracket(state, s, i, phase)
 
 
 @compiled
