@@ -65,7 +65,7 @@ class Playbook:
     @property
     def lineage(self) -> str:
         """The family of variants that this playbook's trials are counted in."""
-        return str(self.values.get("playbook", {}).get("lineage", self.name))
+        return str(self.values.get("playbook", {}).get("lineage") or self.name)
 
     @property
     def content_hash(self) -> str:

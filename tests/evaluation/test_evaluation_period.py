@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from spine_kit import system, workspace
+from spine_kit import PLAYBOOK, system, workspace
 from tradewind.errors import DataError
 from tradewind.evaluation.data import Loaded, lacking, load, load_or_sync, synchronise
+from tradewind.evaluation.plan import Plan
+from tradewind.evaluation.runs import playbook_of, playbook_record
 from tradewind.market.sources.files import FilesSource
 
 
@@ -73,3 +76,11 @@ def test_a_source_that_needs_the_network_is_not_asked_without_a_word(
     assert "tradewind sync" in failure.value.hint
     synchronise(workspace(playbook, home))
     assert days(load(workspace(playbook, home)))[0] == "2014-01-02"
+
+
+def test_a_date_without_quotes_is_kept_with_a_run_and_means_the_same_there(tmp_path: Path) -> None:
+    path = system(tmp_path, playbook=PLAYBOOK.replace("context = {}", "context = {}\nstart = 2014-06-02"))
+    used = workspace(path, tmp_path / "home")
+    kept = playbook_of(json.loads(json.dumps(playbook_record(used.plan.playbook))))
+    assert Plan.of(kept).data.start == used.plan.data.start
+    assert kept.content_hash == used.plan.playbook.content_hash

@@ -164,14 +164,6 @@ def test_the_universe_section_narrows_membership_by_tier_and_liquidity():
     assert UniverseSection().restrict(panel).member.all()
 
 
-def test_the_universe_section_reads_a_membership_file(tmp_path):
-    (tmp_path / "members.csv").write_text("ticker,start_date,end_date\nA,2020-01-10,2020-02-10\n")
-    section = UniverseSection(membership_path=str(tmp_path / "members.csv"))
-    closes = np.array(["2020-01-09T21:00", "2020-01-10T21:00"], dtype="datetime64[us]")
-    assert section.membership()(closes, ("A", "B")).tolist() == [[False, False], [True, False]]
-    assert UniverseSection().membership() is None
-
-
 # --- sectors
 
 

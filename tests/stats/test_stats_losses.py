@@ -53,24 +53,12 @@ def test_level_weights_share_out_the_whole_of_probability() -> None:
     assert losses.level_weights(LEVELS).sum() == pytest.approx(1.0)
 
 
-def test_interval_score_is_the_scaled_sum_of_the_two_pinball_losses() -> None:
-    y, low = np.random.default_rng(2).normal(size=(2, 100))
-    high = low + 1.3
-    tails = losses.pinball(y, np.stack([low, high], axis=-1), [0.1, 0.9]).sum(axis=-1)
-    assert losses.interval_score(y, low, high, 0.8) == pytest.approx(tails * 2 / 0.2)
-
-
-def test_brier_and_log_score_equal_scikit_learn() -> None:
-    from sklearn.metrics import brier_score_loss, log_loss
+def test_the_brier_score_equals_scikit_learns() -> None:
+    from sklearn.metrics import brier_score_loss
 
     generator = np.random.default_rng(3)
     y, p = generator.integers(0, 2, 300), generator.uniform(0.01, 0.99, 300)
     assert losses.brier(y, p).mean() == pytest.approx(brier_score_loss(y, p))
-    assert losses.log_score(y, p).mean() == pytest.approx(log_loss(y, p))
-
-
-def test_a_certain_mistake_has_a_finite_log_score() -> None:
-    assert np.isfinite(losses.log_score(1.0, 0.0))
 
 
 def test_uniform_quintiles_score_016_as_in_the_m6_competition() -> None:
@@ -90,8 +78,3 @@ def test_ranked_probability_score_of_certainty() -> None:
 def test_levels_that_do_not_rise_inside_the_unit_interval_are_refused(levels: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="levels"):
         losses.pinball(0.0, np.zeros(len(levels)), levels)
-
-
-def test_an_impossible_coverage_is_refused() -> None:
-    with pytest.raises(InputError, match="coverage"):
-        losses.interval_score(0.0, -1.0, 1.0, 1.0)

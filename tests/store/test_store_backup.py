@@ -28,7 +28,8 @@ def lived_in(tmp_path: Path) -> Home:
     store(lake, source_bars("AAPL", [1.0, 2.5, 3.0]), at=RECORDED + timedelta(days=1))
     records = Records(home.records_url)
     records.record_trial("a", "1", run="r", seen=RECORDED)
-    (home.run_folder("r") / "report.html").write_text("<p>…</p>")
+    (home.runs / "r").mkdir()
+    (home.runs / "r" / "report.html").write_text("<p>…</p>")
     (home.cache / "big").write_text("can be computed again")
     records.close()
     return home

@@ -272,7 +272,7 @@ def _own_trial(manifest: runs.Manifest, returns: FloatArray, world: World, start
 def _trials(workspace: Workspace, own: _OwnTrial, until: datetime | None, *, counts: bool) -> Trials:
     """Return the trials of the lineage in the order they were first seen; this one is counted if it is a trial."""
     folder = workspace.home / "trials"
-    records, lineage = workspace.records, workspace.plan.head.lineage or workspace.plan.playbook.name
+    records, lineage = workspace.records, workspace.plan.playbook.lineage
     if counts:
         if runs.read_array(folder / f"{own.key}-{own.bars}.npy") is None:
             runs.write_array(folder / f"{own.key}-{own.bars}.npy", own.returns)

@@ -25,7 +25,7 @@ def log_run(record: TrackRecord, records: Records, *, verb: str, result_path: st
             id=manifest.run,
             verb=verb,
             playbook=plan.playbook.name,
-            lineage=plan.head.lineage or plan.playbook.name,
+            lineage=plan.playbook.lineage,
             playbook_hash=plan.playbook.content_hash,
             data_version=manifest.data_version,
             code_version=manifest.code,

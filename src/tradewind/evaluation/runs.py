@@ -70,10 +70,15 @@ def playbook_record(playbook: Playbook) -> dict[str, Any]:
         "name": playbook.name,
         "path": str(playbook.path.name),
         "source": playbook.source,
-        "values": playbook.values,
-        "source_options": dict(playbook.source_options),
+        "values": _written(playbook.values),
+        "source_options": _written(playbook.source_options),
         "hash": playbook.content_hash,
     }
+
+
+def _written(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as JSON writes them: a date of a TOML file becomes its text."""
+    return dict(json.loads(json.dumps(values, default=str)))
 
 
 def playbook_of(record: Mapping[str, Any]) -> Playbook:

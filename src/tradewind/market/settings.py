@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
 from tradewind.settings import Section
 
 if TYPE_CHECKING:
     from tradewind.market.panel import Panel
-
-TimeArray = NDArray[np.datetime64]
-BoolArray = NDArray[np.bool_]
-Membership = Callable[[TimeArray, tuple[str, ...]], BoolArray]
 
 TierName = Literal["penny", "low", "mid", "high", "mega"]
 Timeframe = Literal["1m", "5m", "15m", "30m", "1h", "1d", "1w"]
@@ -66,15 +59,6 @@ class UniverseSection(Section):
         0, ge=0, description="lowest median of daily dollar volume over the last dollar_volume_bars"
     )
     dollar_volume_bars: int = Field(20, ge=2, description="bars over which dollar volume is taken")
-
-    def membership(self) -> Membership | None:
-        """Return who belonged at each bar by the membership file; None where there is no file."""
-        if self.membership_path is None:
-            return None
-        from tradewind.market.universe import member_mask, read_membership
-
-        table = read_membership(Path(self.membership_path).expanduser())
-        return lambda times, symbols: member_mask(table, symbols, times)
 
     def restrict(self, panel: Panel) -> Panel:
         """Return the panel with ``member`` narrowed to the allowed price tiers and to liquid names.

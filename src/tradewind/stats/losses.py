@@ -54,29 +54,9 @@ def level_weights(levels: Sequence[float]) -> FloatArray:
     return np.diff(edges)
 
 
-def interval_score(outcome: ArrayLike, lower: ArrayLike, upper: ArrayLike, coverage: float) -> FloatArray:
-    """Return the interval (Winkler) score of central intervals that promise ``coverage`` in (0, 1).
-
-    Width plus ``2 / (1 - coverage)`` times the distance by which the outcome missed (Gneiting & Raftery 2007,
-    eq. 43).
-    """
-    if not 0.0 < coverage < 1.0:
-        raise InputError(f"coverage is {coverage}, it must lie in (0, 1)")
-    y, low, high = (np.asarray(v, dtype=np.float64) for v in (outcome, lower, upper))
-    miss = np.maximum(low - y, 0.0) + np.maximum(y - high, 0.0)
-    return np.asarray(high - low + 2.0 / (1.0 - coverage) * miss)
-
-
 def brier(happened: ArrayLike, probability: ArrayLike) -> FloatArray:
     """Return the squared error of the probability of an event; ``happened`` is 0, 1 or NaN (Brier 1950)."""
     return np.asarray((np.asarray(probability, dtype=np.float64) - np.asarray(happened, dtype=np.float64)) ** 2)
-
-
-def log_score(happened: ArrayLike, probability: ArrayLike, floor: float = 1e-12) -> FloatArray:
-    """Return minus the log of the probability given to what happened, in nats, bounded by ``-log(floor)``."""
-    y = np.asarray(happened, dtype=np.float64)
-    p = np.clip(np.asarray(probability, dtype=np.float64), floor, 1.0 - floor)
-    return np.asarray(-(y * np.log(p) + (1.0 - y) * np.log1p(-p)))
 
 
 def ranked_probability_score(bucket: ArrayLike, probabilities: ArrayLike) -> FloatArray:

@@ -92,12 +92,6 @@ class Home:
         """Folder of what can be computed again."""
         return self.root / "cache"
 
-    def run_folder(self, run: str) -> Path:
-        """Return the folder of one run, created."""
-        with storage_failures(self.runs):
-            (self.runs / run).mkdir(parents=True, exist_ok=True)
-        return self.runs / run
-
     def free_bytes(self) -> int:
         """Return how many bytes are free on the disk of this home."""
         return shutil.disk_usage(self.root).free

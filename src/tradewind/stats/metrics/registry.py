@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -22,11 +21,6 @@ class Metric:
     value: float
     n: int
     formula: str
-
-    def as_dict(self) -> dict[str, object]:
-        """Return a JSON-ready form; an undefined value is None."""
-        value = self.value if math.isfinite(self.value) else None
-        return {"name": self.name, "value": value, "n": self.n, "formula": self.formula}
 
 
 @dataclass(frozen=True, slots=True)
