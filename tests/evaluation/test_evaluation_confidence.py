@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -111,8 +110,16 @@ def spoken(record: TrackRecord) -> dict[str, int]:
     return {words.partition(" (")[0]: int(n) for words, n in zip(signals.clauses, numbers, strict=True)}
 
 
-def held(record: TrackRecord) -> Any:
-    return record.simulations["base"].trades["bars_held"].to_numpy()
+def bars_since_last_said(record: TrackRecord) -> list[int]:
+    """For every trade: bars from the last decision that named its side to its exit."""
+    world, signals = record.decision.world, record.decision.signals
+    trades, bought = record.simulations["base"].trades, (signals.action > 0) & signals.decided
+    due = np.flatnonzero(world.plan.decision.due(len(world.panel)))
+    columns = [world.panel.symbols.index(s) for s in trades["symbol"]]
+    return [
+        int(e - due[(due < e) & bought[due, c]].max())
+        for c, e in zip(columns, trades["exit_row"].to_list(), strict=True)
+    ]
 
 
 def test_an_hourly_hybrid_speaks_through_every_clause(by_strategy: Mapping[str, TrackRecord]) -> None:
@@ -130,7 +137,7 @@ def test_day_trades_last_a_day_and_say_so(by_strategy: Mapping[str, TrackRecord]
     assert set(np.unique(signals.horizon_bars)) == {7}
     assert not (np.abs(signals.action) == Action.STRONG_BUY).any()
     assert np.all(signals.stop[signals.action == Action.BUY] == 0.02)
-    assert held(record).max() <= 7
+    assert max(bars_since_last_said(record)) <= 7
     assert {r["style"] for r in record.result["recommendations"]} == {"day trade"}
     assert record.result["reliability"]["horizon_bars"] == 7
 
@@ -139,7 +146,7 @@ def test_the_long_term_book_takes_only_the_clauses_for_weeks(by_strategy: Mappin
     record = by_strategy["long_term"]
     said = {Action(int(a)) for a in np.unique(record.decision.signals.action)}
     assert said <= {Action.STRONG_BUY, Action.HOLD, Action.STRONG_SELL}
-    assert held(record).max() > 7
+    assert record.simulations["base"].trades["bars_held"].max() > 7
     assert "the day-trade clause is off: decision.strategy = 'long_term'" in record.result["notes"]
 
 

@@ -80,9 +80,10 @@ def summarise(world: World, simulation: Simulation, start: int, trials: Trials) 
     low, high = sharpe_interval(returns, per_year, settings)
     hold, index = buy_and_hold(world, start), index_returns(world, start)
     pbo, pbo_reason = backtest_overfitting(trials.returns, len(returns))
-    closed = simulation.trades
-    profits = closed["pnl"].to_numpy() if len(closed) else np.array([])
-    held = closed["bars_held"].to_numpy() if len(closed) else np.array([])
+    pnl, held = (
+        np.concatenate([table[name].to_numpy() for table in (simulation.trades, simulation.open_trades)])
+        for name in ("pnl", "bars_held")
+    )
     exposure = position_weights(world, simulation)[start:]
     drifted = weights_before(world, simulation)[start:]
     return {
@@ -104,9 +105,10 @@ def summarise(world: World, simulation: Simulation, start: int, trials: Trials) 
         "calmar": performance.calmar(returns, periods_per_year=per_year).value,
         "max_drawdown": performance.max_drawdown(returns).value,
         "max_drawdown_bars": performance.max_drawdown_bars(returns).value,
-        "win_rate": trades.win_rate(profits).value,
-        "profit_factor": trades.profit_factor(profits).value,
-        "trades": len(closed),
+        "win_rate": trades.win_rate(pnl).value,
+        "profit_factor": trades.profit_factor(pnl).value,
+        "trades": len(pnl),
+        "open_trades": simulation.open_trades.height,
         "average_holding_bars": trades.average_holding(held).value,
         "turnover": weights.turnover(exposure, drifted=drifted, periods_per_year=per_year).value,
         "exposure": weights.exposure(exposure).value,

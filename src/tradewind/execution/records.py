@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tradewind.execution import kernel as k
+from tradewind.execution.book import Book
 
 FloatArray = NDArray[np.float64]
 TimeArray = NDArray[np.datetime64]
@@ -94,7 +95,29 @@ def trades_table(records: Records, times: TimeArray, symbols: tuple[str, ...], f
     ``pnl`` is net: gross profit less costs, plus dividends, plus (negative) borrow, in currency; ``return``
     relates it to the value bought in. ``bars_held`` counts the closes lived through.
     """
-    t = records.trades
+    return _round_trips(records.trades, times, symbols, first_row)
+
+
+def open_trades_table(book: Book, times: TimeArray, symbols: tuple[str, ...], first_row: int = 0) -> pl.DataFrame:
+    """Return what is still held as :func:`trades_table` would if it were sold at the last close without cost.
+
+    ``exit_reason`` is ``open``; ``exit_time`` is the book's last close.
+    """
+    state = book.state
+    held = np.flatnonzero(state[k.SHARES])
+    shares, trips = np.abs(state[k.SHARES, held]), np.zeros((len(held), k.LOG_FIELDS))
+    trips[:, k.L_COLUMN], trips[:, k.L_ROW] = held, book.row
+    trips[:, k.R_SIDE] = np.sign(state[k.SHARES, held])
+    kept = ((k.R_IN_ROW, k.IN_ROW), (k.R_QUANTITY, k.IN_QUANTITY), (k.R_IN_VALUE, k.IN_VALUE), (k.R_COSTS, k.COSTS))
+    for ours, theirs in (*kept, (k.R_DIVIDENDS, k.DIVIDENDS), (k.R_BORROW, k.BORROW)):
+        trips[:, ours] = state[theirs, held]
+    trips[:, k.R_OUT_QUANTITY] = state[k.OUT_QUANTITY, held] + shares
+    trips[:, k.R_OUT_VALUE] = state[k.OUT_VALUE, held] + np.rint(shares * state[k.MARK, held] * 100)
+    trips[:, k.R_AGE] = book.row - state[k.BORN, held] + 1
+    return _round_trips(trips, times, symbols, first_row).with_columns(exit_reason=pl.lit("open"))
+
+
+def _round_trips(t: FloatArray, times: TimeArray, symbols: tuple[str, ...], first_row: int) -> pl.DataFrame:
     side = t[:, k.R_SIDE]
     gross = side * (t[:, k.R_OUT_VALUE] - t[:, k.R_IN_VALUE])
     net = gross - t[:, k.R_COSTS] + t[:, k.R_DIVIDENDS] + t[:, k.R_BORROW]

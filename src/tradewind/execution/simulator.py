@@ -21,6 +21,7 @@ from tradewind.execution.records import (
     fills_table,
     ledger_digest,
     ledger_table,
+    open_trades_table,
     trades_table,
 )
 from tradewind.execution.settings import AccountSection, ExecutionSection
@@ -122,6 +123,11 @@ class Simulation:
     def trades(self) -> pl.DataFrame:
         """One row a finished round trip; see :func:`tradewind.execution.records.trades_table`."""
         return trades_table(self.records, self.times, self.symbols, self.first_row)
+
+    @cached_property
+    def open_trades(self) -> pl.DataFrame:
+        """What is still held, valued; see :func:`tradewind.execution.records.open_trades_table`."""
+        return open_trades_table(self.book, self.times, self.symbols, self.first_row)
 
     @cached_property
     def ledger(self) -> pl.DataFrame:

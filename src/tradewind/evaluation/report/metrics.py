@@ -72,7 +72,10 @@ FIGURES: dict[str, Figure] = {
         decimal(2),
         registered="sharpe",
     ),
-    "trades": Figure("Round trips", count, sample=TRADES, formula="trades from flat to flat that were closed"),
+    "trades": Figure(
+        "Trades", count, sample=TRADES, formula="positions from flat to flat, those open at the end at their last close"
+    ),
+    "open_trades": Figure("Open at the end", count, formula="positions still held, valued at their last close"),
     "win_rate": Figure("Win rate", percent(1), sample=TRADES),
     "profit_factor": Figure("Profit factor", decimal(2), sample=TRADES),
     "average_holding_bars": Figure("Average holding, bars", decimal(1), sample=TRADES, registered="average_holding"),
