@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,3 +90,14 @@ def test_what_no_source_delivers_says_why() -> None:
     assert all("not available: no source of scored news is connected" in line for line in lines[:-1])
     assert "[critical]" in lines[0]
     assert lines[-1] == "4 features in 1 families"
+
+
+def test_a_playbook_lists_what_its_models_see_and_forecasts_are_last(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        '[playbook]\nformat = 1\n[features]\ninclude = ["rsi_14"]\nforecasts = ["har"]\n[labels]\nhorizons_bars = [5]\n'
+    )
+    found = json.loads(CliRunner().invoke(app, ["features", "list", "--playbook", str(mine), "--json"]).stdout)
+    assert [row["name"] for row in found["features"]] == ["rsi_14", "forecast_har_5_score", "forecast_har_5_sigma"]
+    assert {row["unit"] for row in found["features"][1:]} == {"log return"}
+    assert found["families"] == ["forecasts", "momentum"]

@@ -54,8 +54,8 @@ def test_each_column_says_what_it_is_and_in_which_unit() -> None:
     specs = specs_of(("har", "ridge"), (1, 5))
     assert tuple(spec.name for spec in specs) == COLUMNS
     assert {spec.unit for spec in specs} == {"log return"}
-    assert all("out-of-fold" in spec.description and spec.source for spec in specs)
-    assert "over 5 bars" in specs[2].description
+    assert all("earlier bars" in spec.description and spec.source for spec in specs)
+    assert "5-bar" in specs[2].description
 
 
 def test_they_are_missing_before_the_first_fold_and_there_from_then_on(world: World) -> None:

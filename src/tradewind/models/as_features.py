@@ -15,8 +15,8 @@ FAMILY = "forecasts"
 _SOURCE = "Wolpert (1992), stacked generalisation; here by walk-forward, so that time is kept"
 #: The two parts of a forecast that are features, in this order, and what they are.
 _PARTS = {
-    "score": "expected log return over {horizon} bars, as {model} forecasts it from the bars before",
-    "sigma": "standard deviation of the log return over {horizon} bars, read off the middle 80 % of {model}'s forecast",
+    "score": "expected {horizon}-bar log return by {model}, fitted on earlier bars",
+    "sigma": "standard deviation of the {horizon}-bar log return by {model} (middle 80 %), fitted on earlier bars",
 }
 
 
@@ -27,7 +27,7 @@ def specs_of(models: Iterable[str], horizons: Sequence[int]) -> tuple[FeatureSpe
             f"forecast_{model}_{horizon}_{part}",
             FAMILY,
             "log return",
-            f"{words.format(model=model, horizon=horizon)}; out-of-fold",
+            words.format(model=model, horizon=horizon),
             expression=None,
             source=_SOURCE,
         )
