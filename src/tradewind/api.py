@@ -1,4 +1,7 @@
-"""The verbs of the command line as functions: the same objects, the same numbers."""
+"""The verbs of the command line as functions: the same objects, the same numbers.
+
+Where a workspace is asked for, a shipped name or a TOML file does as well: it is opened as it stands.
+"""
 
 from __future__ import annotations
 
@@ -44,18 +47,23 @@ def open_playbook(
     return Workspace(plan, Path(home or os.environ.get("TRADEWIND_HOME", ".tradewind")))
 
 
-def sync(workspace: Workspace) -> SyncReport:
+def _opened(playbook: Workspace | str | Path) -> Workspace:
+    return open_playbook(playbook) if isinstance(playbook, (str, Path)) else playbook
+
+
+def sync(workspace: Workspace | str | Path) -> SyncReport:
     """Bring the lake up to date with the playbook's source; idempotent and resumable."""
     from tradewind.evaluation.data import synchronise
 
-    return synchronise(workspace)
+    return synchronise(_opened(workspace))
 
 
-def backtest(workspace: Workspace, *, as_of: datetime | None = None) -> TrackRecord:
+def backtest(workspace: Workspace | str | Path, *, as_of: datetime | None = None) -> TrackRecord:
     """Walk forward over history, trade the out-of-sample forecasts and judge the result; the run is stored."""
     from tradewind.evaluation.backtest import backtest as run
     from tradewind.evaluation.backtest import save
 
+    workspace = _opened(workspace)
     record = run(workspace, as_of=as_of)
     save(record, workspace)
     return record
@@ -76,16 +84,16 @@ def explain(record: TrackRecord, symbol: str) -> dict[str, Any]:
 
 
 def ranks(
-    workspace: Workspace, horizon: int = 20, buckets: int = 5, *, as_of: datetime | None = None
+    workspace: Workspace | str | Path, horizon: int = 20, buckets: int = 5, *, as_of: datetime | None = None
 ) -> dict[str, Any]:
     """Return each symbol's probability of ending in each bucket of the universe's returns."""
     from tradewind.evaluation.ranking import rank_probabilities
 
-    return rank_probabilities(workspace, horizon, buckets, as_of=as_of)
+    return rank_probabilities(_opened(workspace), horizon, buckets, as_of=as_of)
 
 
-def audit(workspace: Workspace) -> PlaybookAudit:
+def audit(workspace: Workspace | str | Path) -> PlaybookAudit:
     """Prove, by recomputing on other futures, that nothing in the playbook knows more than it may."""
     from tradewind.audit.playbook import audit_playbook
 
-    return audit_playbook(workspace)
+    return audit_playbook(_opened(workspace))
