@@ -83,13 +83,13 @@ class LocationScale:
     maximum_samples
         Training samples drawn (seeded) when there are more.
     levels, threads, seed
-        Quantile levels, threads of a fit, seed of every draw.
+        Quantile levels, threads of a fit (one: on a busy machine two wait for each other), seed of every draw.
     """
 
     name: ClassVar[str] = ""
     maximum_samples: int = 40_000
     levels: Sequence[float] = LEVELS
-    threads: int = 2
+    threads: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -34,9 +34,12 @@ class Voting(LocationScale):
     ----------
     weights
         Share of each member, normalised to one; at least three members. Default: 0.35, 0.35, 0.20 and 0.10.
+    threads
+        Members fitted at a time, each on one thread.
     """
 
     name: ClassVar[str] = "voting"
+    threads: int = 2
     weights: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:

@@ -22,7 +22,6 @@ class Xgboost(LocationScale):
 
     name: ClassVar[str] = "xgboost"
     maximum_samples: int = 150_000
-    threads: int = 1
     trees: int = 100
     depth: int = 4
     learning_rate: float = 0.05
