@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,24 @@ def test_a_calibrated_forecast_is_the_same_with_and_without_a_future(quick: Quic
     assert part.available[-1].all()
     np.testing.assert_allclose(part.quantiles, whole.quantiles[:350], atol=1.01e-6)
     assert not np.allclose(whole.quantiles, raw(world).quantiles, equal_nan=True, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_blocks_and_folds_that_open_without_a_member_keep_their_place(quick: QuickRun, method: str) -> None:
+    world = under(quick, calibration__method=method)
+    fold = corridor.folds_of(world)[-1]
+    block = np.array_split(fold.train, 5)[-1]
+    member = world.panel.member.copy()
+    empty = [int(block[0]), int(fold.test[0]), int(fold.test[0]) + 1]
+    member[empty] = False
+    gone = corridor.build_world(world.plan, replace(world.panel, member=member))
+    quantiles = corridor.calibrated(gone, raw(gone))[0].quantiles
+    assert not np.isfinite(quantiles[empty[1:]]).any()
+    assert np.isfinite(quantiles[empty[-1] + 1 :]).all()
+    whole = corridor.calibrated(world, raw(world))[0].quantiles
+    rest = slice(empty[-1] + 1, None)
+    width = whole[rest, ..., -1:] - whole[rest, ..., :1]
+    assert np.abs((quantiles[rest] - whole[rest]) / width).max() < 0.05
 
 
 @pytest.fixture

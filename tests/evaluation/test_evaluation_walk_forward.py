@@ -70,6 +70,27 @@ def test_there_is_no_forecast_before_the_first_fold_and_one_for_every_bar_after_
     assert forecast.available[start:].all()
 
 
+def without_members(panel: Panel, rows: slice) -> Panel:
+    member = panel.member.copy()
+    member[rows] = False
+    return replace(panel, member=member)
+
+
+@pytest.mark.parametrize("empty", [2, 5, None], ids=["its first bars", "a quarter of it", "all of it"])
+def test_bars_without_a_member_leave_the_forecasts_of_the_others_where_they_are(
+    world: World, empty: int | None
+) -> None:
+    fold = corridor.folds_of(world)[-1]
+    first = int(fold.test[0])
+    stop = len(world.panel) if empty is None else first + empty
+    other = rebuilt(world, without_members(world.panel, slice(first, stop)))
+    whole = corridor.forecast_out_of_sample(world, "naive_normal", NOWHERE)
+    part = corridor.forecast_out_of_sample(other, "naive_normal", NOWHERE)
+    assert not part.available[first:stop].any()
+    whole.quantiles[first:stop] = np.nan
+    np.testing.assert_allclose(part.quantiles, whole.quantiles, rtol=1e-12)
+
+
 def test_training_labels_are_resolved_before_the_test_block_opens(world: World) -> None:
     for fold in corridor.folds_of(world):
         seen = world.head(int(fold.test[0]))

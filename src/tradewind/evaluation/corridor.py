@@ -219,8 +219,17 @@ def _learn(world: World, name: str, fold: Fold, rows: NDArray[np.int64]) -> Call
     seen = scaled.head(int(fold.test[0]))
     if len(rows) < len(fold.train):
         seen = replace(seen, labels=_only(seen.labels, rows))
-    model = create(name, **parameters).fit(training_windows(seen, part, plan.evaluation.train_stride_bars))
-    return lambda asked: model.predict(windows(scaled.head(int(asked[-1]) + 1), asked))
+    shown = training_windows(seen, part, plan.evaluation.train_stride_bars)
+    model = create(name, **parameters).fit(shown)
+
+    def ask(asked: NDArray[np.int64]) -> Forecast:
+        """Return one row for each asked, NaN where nobody belongs to the universe."""
+        wanted = windows(scaled.head(int(asked[-1]) + 1), asked)
+        if not wanted.rows.size:  # what a model was shown it can forecast; none of it is of these rows
+            wanted = replace(shown, rows=shown.rows[-1:], columns=shown.columns[-1:])
+        return model.predict(wanted).at(world.panel.times[asked])
+
+    return ask
 
 
 def _only(labels: Labels, rows: NDArray[np.int64]) -> Labels:
@@ -276,6 +285,8 @@ def _conformal_out_of_sample(
     """Calibrate fold by fold, each from blocks of its own training rows."""
     name, settings = world.plan.models.use, world.plan.calibration
     folds = [fold for fold in folds_of(world) if forecast.available[fold.test].any()]
+    if not folds:
+        return forecast
     parts: list[tuple[int, Forecast]] = []
     for number, fold in enumerate(folds):
         make = partial(_conformal_fold, world, name, fold, method, forecast.part(fold.test))

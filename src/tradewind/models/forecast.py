@@ -72,6 +72,20 @@ class Forecast:
         quantiles, score = self.quantiles[rows], self.score[rows]
         return replace(self, times=self.times[rows], quantiles=quantiles, score=score, probabilities=chances)
 
+    def at(self, times: NDArray[np.datetime64]) -> Forecast:
+        """Return the forecasts made at these closes (rising), whichever there are of them; NaN for the others."""
+        row = np.minimum(np.searchsorted(self.times, times), len(self.times) - 1)
+        made = self.times[row] == times
+        if made.all():
+            return self if len(made) == len(self.times) else self.part(row)
+
+        def known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.where(made.reshape(-1, *[1] * (values.ndim - 1)), values[row], np.nan)
+
+        chances = None if self.probabilities is None else known(self.probabilities)
+        quantiles, score = known(self.quantiles), known(self.score)
+        return replace(self, times=times, quantiles=quantiles, score=score, probabilities=chances)
+
     def rounded(self) -> Forecast:
         """Return the forecast on the fixed grid that decisions are made on."""
         return replace(
