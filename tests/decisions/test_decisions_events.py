@@ -278,6 +278,21 @@ def test_the_best_of_five_is_the_top_fifth_and_the_worst_is_a_shorts() -> None:
     assert short[0].tolist() == [0, 1, 0, 0, 0]
 
 
+@few
+@given(st.integers(5, 24), st.integers(0, 1000))
+def test_the_fifth_of_a_short_is_that_of_a_long_when_all_returns_are_turned_round(count: int, seed: int) -> None:
+    moves = np.random.default_rng(seed).normal(0, 0.02, count)
+    up, down = (
+        belief({1: np.zeros((2, count))}, close=100 * np.exp(np.outer([0, side], moves)), event="top_fifth")
+        for side in (1, -1)
+    )
+    event_, trade = event("top_fifth"), forecast_trade(up, 1)
+    risen, fallen = event_.outcome(up, trade), event_.outcome(down, trade)
+    np.testing.assert_array_equal(risen.long, fallen.short)
+    np.testing.assert_array_equal(risen.short, fallen.long)
+    assert count // 5 <= risen.long[0].sum() == risen.short[0].sum() <= -(-count // 5)
+
+
 def test_fewer_than_five_symbols_have_no_fifth() -> None:
     with pytest.raises(InputError, match="needs 5 symbols with a forecast at one close; there are 4") as caught:
         of(belief({5: np.zeros((3, 4))}, event="top_fifth"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tradewind.errors import InputError
 
@@ -92,7 +92,7 @@ def bucket_probabilities(
         raise InputError(f"correlation has shape {correlation.shape}, expected {(count, count)}")
     factor = np.linalg.cholesky(_positive(correlation))
     generator = np.random.default_rng(seed)
-    place = np.minimum(np.arange(count) * buckets // count, buckets - 1)
+    place = bucket_of(np.arange(count), count, buckets)
     tally = np.zeros((count, buckets))
     half = max(draws // 2, 1)
     for first in range(0, half, _CHUNK):
@@ -102,6 +102,15 @@ def bucket_probabilities(
             for bucket in range(buckets):
                 tally[:, bucket] += np.bincount(order[:, place == bucket].ravel(), minlength=count)
     return tally / tally.sum(axis=1, keepdims=True)
+
+
+def bucket_of(rank: NDArray[np.int64], count: ArrayLike, buckets: int) -> NDArray[np.int64]:
+    """Return which of so many buckets the middle of each rank (0: the lowest of ``count``) lies in, lowest first.
+
+    Sizes differ by one at most, and turning the ranks round turns the buckets round, but for a rank that lies between
+    two buckets of an even number, which counts for the upper one.
+    """
+    return np.asarray((2 * rank + 1) * buckets // (2 * np.asarray(count)))
 
 
 def _marginals(normal: FloatArray, quantiles: FloatArray, levels: Sequence[float]) -> FloatArray:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tradewind.decisions.confidence import FloatArray, Sides, Trade, ahead, register
 from tradewind.decisions.signals import Belief
 from tradewind.errors import InputError
-from tradewind.models.ranks import bucket_probabilities, correlation_of
+from tradewind.models.ranks import bucket_of, bucket_probabilities, correlation_of
 
 GROUPS = 5
 DRAWS = 2048
@@ -71,5 +71,5 @@ def _groups(values: FloatArray) -> NDArray[np.int64]:
     order = np.argsort(values, axis=1, kind="stable")  # NaN comes last
     rank = np.empty(values.shape, dtype=np.int64)
     np.put_along_axis(rank, order, np.broadcast_to(np.arange(values.shape[1]), values.shape), axis=1)
-    group = np.minimum(rank * GROUPS // np.maximum(count, 1), GROUPS - 1)
+    group = bucket_of(rank, np.maximum(count, 1), GROUPS)
     return np.where(np.isfinite(values) & (count >= GROUPS), group, -1)
