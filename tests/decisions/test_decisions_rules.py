@@ -33,6 +33,13 @@ def test_probability_buys_what_probably_profits_sells_what_probably_falls_and_ho
     assert actions(belief({5: [0.004, -0.004, 0.0]}, confidence_min=0.55)) == [BUY, SELL, HOLD]
 
 
+def test_where_both_sides_are_probable_enough_the_surer_one_is_taken() -> None:
+    medians = [0.01, 0.001, 0.0, -0.001, -0.01]
+    signals = said(belief({5: medians}, cost=0.0, confidence_min=0.2, confidence_exit=0.1))
+    assert np.sign(signals.action[0]).tolist() == [1, 1, 1, -1, -1]
+    assert np.all(signals.confidence[0] >= 0.5)
+
+
 def test_confidence_is_the_probability_of_profit_after_costs_on_the_side_that_is_taken() -> None:
     # The 25 % quantile of the forecast lies exactly on the costs, so that the trade profits three times in four.
     sigma = 0.02

@@ -23,10 +23,11 @@ class Probability:
     strategies: ClassVar[Mapping[str, str]] = {"hybrid": ""}
 
     def decide(self, belief: Belief) -> Signals:
-        """Say BUY (SELL) where the event of a long (short) has at least ``confidence_min``."""
+        """Say BUY (SELL) where the event of a long (short) has at least ``confidence_min``; of two the surer one."""
         view = View.of(belief)
         long, short = view.odds.calibrated
         buy, sell = view.sure
+        buy &= ~(sell & (short > long))
         sell &= ~buy
         strong = np.where(buy, long, short) >= belief.settings.confidence_min + STRONG_MARGIN
         up, down = view.odds.event.words
