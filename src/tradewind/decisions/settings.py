@@ -36,6 +36,18 @@ class DecisionSection(Section):
     confidence_exit: float = Field(0.47, ge=0, le=1, description="below this probability a position is closed")
     entry_threshold: float = Field(0.01, ge=0, le=1, description="least forecast median, as a return or in sigmas")
     threshold_unit: Literal["return", "sigma"] = Field("return", description="unit of the move thresholds")
+    interval_width_max: float | None = Field(
+        None,
+        gt=0,
+        le=10,
+        description="open nothing where the 80 % interval is wider, fraction of the price; none: no limit",
+    )
+    interval_width_usual_max: float | None = Field(
+        None,
+        gt=0,
+        le=10,
+        description="open nothing where that interval is so many times as wide as usual for the symbol",
+    )
     stop_sigma: float = Field(
         2.0, gt=0, le=10, description="stop distance in forecast standard deviations of the horizon"
     )

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tradewind.decisions import width
 from tradewind.decisions.confidence import Odds, Sides, Trade, event
 from tradewind.decisions.settings import DecisionSection
 from tradewind.errors import DataError, InputError, did_you_mean
@@ -211,16 +212,28 @@ def decide(belief: Belief) -> Signals:
     """Apply the playbook's rule; a rule that never opens a position is an error that names the threshold."""
     check(belief.settings, belief.panel.timeframe)
     chosen = rule(belief.settings.rule)
-    signals = chosen.decide(belief)
+    wished = chosen.decide(belief)
+    narrow = width.narrow_enough(belief, wished)
+    signals = width.hold_where_wide(wished, narrow)
     if signals.decided.any() and not (signals.action != Action.HOLD).any():
-        passed = ", ".join(f"{name} on {share:.1%}" for name, share in chosen.thresholds(belief).items())
+        shares = dict(chosen.thresholds(belief))
+        if width.limited(belief.settings):
+            shares["interval_width"] = float(narrow[signals.decided].mean())
+        passed = ", ".join(f"{name} on {share:.1%}" for name, share in shares.items())
         raise DataError(
             f"the rule {chosen.name!r} never fired in {int(signals.decided.sum()):,} decisions; passed: {passed}",
-            hint="lower the threshold that is never passed, e.g. "
-            f"--set decision.confidence_min={_within_reach(signals, belief.settings):.2f} "
-            f"(the event is {signals.event!r})",
+            hint=_how_to_fire(wished, belief.settings),
         )
     return signals
+
+
+def _how_to_fire(wished: Signals, settings: DecisionSection) -> str:
+    if (wished.action != Action.HOLD).any():
+        return "no interval was narrow enough: raise decision.interval_width_max or decision.interval_width_usual_max"
+    return (
+        "lower the threshold that is never passed, e.g. "
+        f"--set decision.confidence_min={_within_reach(wished, settings):.2f} (the event is {wished.event!r})"
+    )
 
 
 def _within_reach(signals: Signals, settings: DecisionSection) -> float:
