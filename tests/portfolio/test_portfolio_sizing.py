@@ -87,11 +87,13 @@ def test_a_fraction_of_kelly_caps_the_weight_and_is_named() -> None:
     assert bound_by(targets) == ["kelly"]
 
 
-def test_conviction_scales_the_weight_from_nothing_at_one_half_to_all_at_fifty_five_percent() -> None:
-    believed = belief({5: [0.01] * 4})
-    signals = signalled(believed, [1] * 4, stop=0.1, confidence=[0.5, 0.525, 0.55, 0.9])
+@pytest.mark.parametrize("least", [0.2, 0.52])
+def test_conviction_gives_half_the_weight_at_the_least_confidence_and_all_of_it_five_points_above(least: float) -> None:
+    believed = belief({5: [0.01] * 5}, confidence_min=least)
+    confidence = [least + points / 100 for points in (-5, 0, 2.5, 5, 30)]
+    signals = signalled(believed, [1] * 5, stop=0.1, confidence=confidence)
     targets = size(believed, signals, SizingSection(conviction="confidence"), FREE)
-    assert targets.weight[0] == pytest.approx([0.0, 0.1, 0.2, 0.2])
+    assert targets.weight[0] == pytest.approx([0.0, 0.1, 0.15, 0.2, 0.2])
 
 
 # -- sides ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ class SizingSection(Section):
         None, gt=0, le=1, description="cap at this fraction of the Kelly weight; none: no cap"
     )
     conviction: Literal["none", "confidence"] = Field(
-        "none", description="scale the weight by the confidence's distance to 1/2"
+        "none",
+        description="confidence: half of the weight at decision.confidence_min, all of it from 0.05 above",
     )
 
 

@@ -13,6 +13,9 @@ from tradewind.portfolio.settings import LimitsSection, SizingSection
 
 Array = NDArray[np.float64]
 
+CONVICTION_SPAN = 0.05
+"""Confidence above ``confidence_min`` at which a signal gets all of its weight."""
+
 
 @dataclass(frozen=True, eq=False)
 class Targets:
@@ -63,7 +66,7 @@ def size(
     bound = np.argmin(np.where(np.isfinite(stacked), stacked, 0.0), axis=0).astype(np.int16)
     magnitude = np.maximum(np.min(np.where(np.isfinite(stacked), stacked, 0.0), axis=0), 0.0)
     if sizing.conviction == "confidence":
-        magnitude = magnitude * np.clip(2 * (signals.confidence - 0.5) / 0.1, 0.0, 1.0)
+        magnitude = magnitude * conviction(signals.confidence, belief.settings.confidence_min)
     side = np.sign(signals.action).astype(np.float64)
     opens = (side > 0) | ((side < 0) & short_allowed)
     wanted = np.where(opens, side * magnitude, 0.0)
@@ -88,6 +91,15 @@ def _leaves(belief: Belief, signals: Signals, wanted: Array) -> NDArray[np.bool_
             opened = signals.decided[t] & (row != 0)
             held = np.where(opened, np.sign(row), np.where(signals.decided[t] & leaves[t], 0.0, held))
     return leaves
+
+
+def conviction(confidence: Array, least: float) -> Array:
+    """Return the share of its weight that a signal gets: half at the least confidence, all from 0.05 above it.
+
+    None from 0.05 below it, where only clauses that ask for no confidence speak. What is much depends on the event,
+    and ``confidence_min`` is where the playbook says it: 0.3 is much for a place in the best fifth.
+    """
+    return np.asarray(np.clip(0.5 + (confidence - least) / (2 * CONVICTION_SPAN), 0.0, 1.0))
 
 
 def kelly(belief: Belief, signals: Signals) -> Array:
