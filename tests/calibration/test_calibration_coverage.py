@@ -77,3 +77,28 @@ def test_pit_of_honest_forecasts_is_flat_and_of_narrow_ones_a_bowl() -> None:
         assert len(edges) == 11
         assert bool(share[0] > 0.15) is bowl
         assert bowl or share == pytest.approx(np.full(10, 0.1), abs=1e-3)
+
+
+def test_a_date_is_wild_by_what_had_been_forecast_before_it() -> None:
+    rng = np.random.default_rng(3)
+    width = np.exp(np.cumsum(rng.standard_normal((300, 1)) * 0.1, axis=0)) * np.exp(0.2 * rng.standard_normal((300, 4)))
+    width[7] = np.nan
+    place = c.volatility_rank(width)
+    level = np.log(width).mean(axis=1)
+    by_hand = [np.mean(level[:t][np.isfinite(level[:t])] < level[t]) for t in range(61, 300)]
+    assert np.isnan(place[:61]).all()
+    np.testing.assert_allclose(place[61:], by_hand)
+    later = width.copy()
+    later[200:] *= 50
+    np.testing.assert_array_equal(c.volatility_rank(later)[:200], place[:200])
+
+
+def test_coverage_is_told_apart_by_volatility() -> None:
+    bars, levels = 400, (0.1, 0.5, 0.9)
+    sigma = np.where(np.arange(bars) % 2 == 0, 1.0, 3.0)[:, None, None]
+    quantiles = np.broadcast_to(sigma[..., None] * np.array([-1.28, 0.0, 1.28]), (bars, 1, 1, 3)).copy()
+    times = np.datetime64("2010-01-01", "us") + np.arange(bars) * np.timedelta64(1, "D")
+    outcomes = np.where(sigma > 2, 100.0, 0.0)  # never inside on wild dates, always on calm ones
+    found = c.coverage_report(Forecast(times, ("A",), (1,), levels, quantiles, quantiles[..., 1]), outcomes)[1]
+    assert found.by_volatility == {"calm": 1.0, "usual": 0.0}
+    assert found.to_dict()["by_volatility"] == {"calm": 1.0, "usual": 0.0}

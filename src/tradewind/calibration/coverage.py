@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ class HorizonCoverage:
         ``(T,)`` share of that date's symbols inside, NaN on dates without an outcome.
     by_year, by_symbol
         Realised coverage of each calendar year and of each symbol.
+    by_volatility
+        Realised coverage of the dates whose forecasts were narrow for what had been forecast before (``calm``), wide
+        (``wild``) or neither (``usual``); the first 60 dates are in none.
     rolling_deviation, worst_rolling_deviation
         Mean and largest distance between nominal and the mean of ``by_date`` over 100 consecutive dates with an
         outcome; NaN with fewer.
@@ -47,6 +51,7 @@ class HorizonCoverage:
     by_date: FloatArray
     by_year: Mapping[int, float]
     by_symbol: Mapping[str, float]
+    by_volatility: Mapping[str, float]
     rolling_deviation: float
     worst_rolling_deviation: float
     reliability: tuple[tuple[float, float], ...]
@@ -58,6 +63,7 @@ class HorizonCoverage:
             "realised": _number(self.realised),
             "n": self.n,
             "by_year": {str(year): _number(value) for year, value in self.by_year.items()},
+            "by_volatility": {name: _number(value) for name, value in self.by_volatility.items()},
             "rolling_100_deviation": _number(self.rolling_deviation),
             "rolling_100_worst": _number(self.worst_rolling_deviation),
             "reliability": [{"level": level, "realised": _number(share)} for level, share in self.reliability],
@@ -142,6 +148,23 @@ def rolling_deviation(by_date: FloatArray, nominal: float, dates: int = ROLLING_
     return np.asarray(np.abs((summed[dates:] - summed[:-dates]) / dates - nominal))
 
 
+def volatility_rank(width: FloatArray, warm_up: int = 60) -> FloatArray:
+    """Return which share of the dates before had a smaller average log width, ``(T,)``.
+
+    Known at each date: only widths ``(T, N)`` forecast by then are compared. NaN on the first ``warm_up`` dates and
+    where nothing was forecast.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = _means(np.where(width > 0, np.log(width), np.nan), axis=1)
+    place, seen = np.full(len(level), np.nan), list[float]()
+    for t, value in enumerate(level):
+        if math.isfinite(value):
+            if len(seen) >= warm_up:
+                place[t] = bisect.bisect_left(seen, value) / len(seen)
+            bisect.insort(seen, value)
+    return place
+
+
 def reliability_table(quantiles: FloatArray, outcomes: FloatArray, levels: Sequence[float]) -> FloatArray:
     """Return, for every level, the share of outcomes at or below its quantile, ``(Q,)``."""
     known = np.isfinite(quantiles).all(axis=-1) & np.isfinite(outcomes)
@@ -173,6 +196,8 @@ def _horizon(
     nominal = float(levels[pair[1]] - levels[pair[0]])
     by_date, by_symbol = coverage_by_date(hit), _means(hit, axis=0)
     rolling = rolling_deviation(by_date, nominal)
+    place = volatility_rank(quantiles[..., pair[1]] - quantiles[..., pair[0]])
+    terciles = {"calm": place < 1 / 3, "usual": (place >= 1 / 3) & (place <= 2 / 3), "wild": place > 2 / 3}
     realised = reliability_table(quantiles, outcomes, levels)
     return HorizonCoverage(
         horizon=forecast.horizons[index],
@@ -182,6 +207,7 @@ def _horizon(
         by_date=by_date,
         by_year={int(year): _mean(hit[years == year]) for year in np.unique(years) if _any(hit[years == year])},
         by_symbol={s: float(v) for s, v in zip(forecast.symbols, by_symbol, strict=True) if math.isfinite(v)},
+        by_volatility={name: _mean(hit[dates]) for name, dates in terciles.items() if _any(hit[dates])},
         rolling_deviation=_mean(rolling),
         worst_rolling_deviation=float(rolling.max()) if rolling.size else math.nan,
         reliability=tuple((float(level), float(share)) for level, share in zip(levels, realised, strict=True)),

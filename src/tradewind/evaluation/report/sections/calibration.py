@@ -43,10 +43,19 @@ def coverage(record: TrackRecord) -> Markup:
         ("rolling", f"last {ROLLING_DATES} dates"),
     )
     caption = "Share of outcomes that fell inside the interval. Too high is too cautious, too low too bold."
+    caption += "".join(_by_volatility(h) for h in record.coverage.horizons)
     csv = download("coverage_by_year", ["horizon_bars", "year", "promised", "realised"], rows)
     return figure(
         "Coverage over the years", key, node("div", *charts, class_="thirds"), csv, caption=caption, class_="wide"
     )
+
+
+def _by_volatility(found: HorizonCoverage) -> str:
+    """Return the coverage while forecasts were narrow, as usual, or wide for what had been forecast before."""
+    if not found.by_volatility:
+        return ""
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in found.by_volatility.items())
+    return f" Over {bars(found.horizon)}, by how wide the forecasts were: {shares}."
 
 
 def reliability(table: Mapping[str, Any]) -> Markup:
