@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from tradewind.evaluation.fold_cache import FoldCache, key_of
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.training import train
 from tradewind.market.panel import Panel
+from tradewind.models import base
 from tradewind.playbook import load as load_playbook
 
 NOWHERE = FoldCache(None)
@@ -152,6 +154,29 @@ def test_other_prices_another_membership_and_another_model_are_other_keys(world:
     assert keys(world)[-1] != keys(rebuilt(world, others[0]))[-1]
     assert all(keys(world)[0] != keys(rebuilt(world, panel))[0] for panel in others[1:])
     assert keys(world) != keys(world, "naive_normal")
+
+
+WRITTEN_ELSEWHERE = """
+from tradewind.models.naive import NaiveNormal
+
+class Mine(NaiveNormal):
+    name = "written_elsewhere"
+"""
+
+
+def test_a_model_of_somebody_else_has_another_key_once_its_file_changes(
+    quick: QuickRun, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "somebody_elses_model.py"
+    path.write_text(WRITTEN_ELSEWHERE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    mine = importlib.import_module(path.stem).Mine
+    monkeypatch.setitem(base._REGISTRY, mine.name, mine)
+    stacked = with_settings(world, quick.playbook, features__forecasts=[mine.name])
+    before = keys(world, mine.name), keys(world), keys(stacked)
+    path.write_text(WRITTEN_ELSEWHERE + "# another thought\n")
+    after = keys(world, mine.name), keys(world), keys(stacked)
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, True, False]
 
 
 def test_a_stored_fold_is_read_and_not_made_again(world: World, tmp_path: Path) -> None:

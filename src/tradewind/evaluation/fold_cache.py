@@ -1,8 +1,8 @@
 """Forecasts of finished folds, kept by the content of everything they depend on.
 
 A walk-forward that was interrupted goes on where it stopped, and a second look at an identical fold costs nothing.
-A key covers the bars seen, the settings, the model, the code and its libraries, so a stored forecast can only be the
-one that would be computed again.
+A key covers the bars seen, the settings, the model, the code with its libraries and plug-ins, so a stored forecast can
+only be the one that would be computed again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from tradewind.evaluation.runs import environment
 from tradewind.labels.splits import Fold
 from tradewind.market.panel import Panel
 from tradewind.market.store.failures import storage_failures
+from tradewind.models.base import source_file
 from tradewind.models.forecast import Forecast
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def key_of(world: World, model: str, fold: Fold, **besides: str | float) -> str:
         "test": [int(fold.test[0]), int(fold.test[-1])],
         "code": code_version(),
         "libraries": libraries(),
+        "plug-ins": plug_ins(),
+        "models": {name: source_digest(name) for name in (model, *plan.features.forecasts)},
         **besides,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
@@ -113,6 +116,18 @@ def code_version() -> str:
 def libraries() -> dict[str, str]:
     """Return the versions that a model's numbers may depend on."""
     return environment()
+
+
+def plug_ins() -> list[str]:
+    """Return the distributions that bring features or models of others, with their versions, sorted."""
+    points = (p for group in ("tradewind.features", "tradewind.models") for p in entry_points(group=group))
+    return sorted({f"{p.dist.name} {p.dist.version}" for p in points if p.dist is not None})
+
+
+def source_digest(model: str) -> str:
+    """Return a hash of the file that a model was written in, for those that :func:`code_version` does not cover."""
+    path = source_file(model)
+    return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def _write(path: Path, forecast: Forecast) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -64,7 +65,7 @@ class Model(Protocol):
 
 
 _REGISTRY: dict[str, Callable[..., Model]] = {}
-__all__ = ["LEVELS", "Model", "Windows", "create", "names", "register"]
+__all__ = ["LEVELS", "Model", "Windows", "create", "names", "register", "source_file"]
 
 
 def register(factory: Any) -> Any:
@@ -85,14 +86,32 @@ def create(name: str, **parameters: Any) -> Model:
 
     from tradewind.errors import did_you_mean
 
-    _load()
-    if name not in _REGISTRY:
-        raise did_you_mean("model", name, _REGISTRY)
-    known = inspect.signature(_REGISTRY[name]).parameters
+    make = _factory(name)
+    known = inspect.signature(make).parameters
     for parameter in parameters:
         if parameter not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             raise did_you_mean(f"parameter of the model {name!r}:", parameter, known)
-    return _REGISTRY[name](**parameters)
+    return make(**parameters)
+
+
+def source_file(name: str) -> Path | None:
+    """Return the file that a model was written in; None where it was typed into an interpreter."""
+    import inspect
+
+    try:
+        found = inspect.getsourcefile(inspect.unwrap(_factory(name)))
+    except TypeError:
+        return None
+    return Path(found) if found and Path(found).is_file() else None
+
+
+def _factory(name: str) -> Callable[..., Model]:
+    from tradewind.errors import did_you_mean
+
+    _load()
+    if name not in _REGISTRY:
+        raise did_you_mean("model", name, _REGISTRY)
+    return _REGISTRY[name]
 
 
 @cache
