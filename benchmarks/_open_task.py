@@ -161,5 +161,9 @@ def _training(seen: Task) -> Windows:
     return replace(whole, rows=whole.rows[known], columns=whole.columns[known])
 
 
-def outcomes_of(task: Task, years: range) -> np.ndarray:
-    return task.labels.returns[np.isin(year_of(task.panel), list(years))]
+def outcomes_of(task: Task, years: range, wait: int = 0) -> np.ndarray:
+    """Returns over each horizon from the deciding close, or from the close `wait` bars later: what can be traded."""
+    returns = task.labels.returns
+    late = np.full_like(returns, np.nan)
+    late[: len(returns) - wait] = returns[wait:]
+    return late[np.isin(year_of(task.panel), list(years))]

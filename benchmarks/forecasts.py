@@ -1,7 +1,8 @@
 """Forecast quality of every model on the open daily panel: walk-forward 2012–2016, refitted each January.
 
 Resumable: each model and year is kept in `.bench/forecasts` until a file of the models room changes. `FORECAST_MODELS`
-(comma-separated names) restricts the run. Every ratio-like figure has its naive baseline in the same run.
+(comma-separated names) restricts the run. Quantiles are judged by the return from the deciding close; IC, rank IC and the
+net Sharpe by the return from the close after it, because nobody trades at the price that he decides on. Every ratio-like figure has its naive baseline in the same run.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def run() -> dict[str, Any]:
     wanted = [n for n in os.environ.get("FORECAST_MODELS", ",".join(MODELS)).split(",") if n]
     needs_features = any(n not in ("naive_normal", "naive_t", "har", "scale_blend", "garch_t") for n in wanted)
     task = task_of.load(with_features=needs_features)
-    outcomes = task_of.outcomes_of(task, YEARS)
+    outcomes, tradable = task_of.outcomes_of(task, YEARS), task_of.outcomes_of(task, YEARS, wait=1)
     years = task_of.year_of(task.panel)
     years = years[np.isin(years, list(YEARS))]
     baseline, _ = task_of.walk(task, BASELINE, YEARS)
@@ -53,30 +54,38 @@ def run() -> dict[str, Any]:
         forecast, seconds = task_of.walk(task, name, YEARS)
         first = int(np.searchsorted(task.panel.times, forecast.times[0]))
         calibrated, _ = calibrate(forecast, task.labels, CalibrationSection(), first)
-        figures[name] = scores(calibrated, baseline, outcomes, years) | {"cpu_hours": round(seconds / 3600, 4)}
-        figures[name]["raw"] = scores(forecast, baseline, outcomes, years, trade=False)
+        figures[name] = scores(calibrated, baseline, outcomes, years, tradable) | {
+            "cpu_hours": round(seconds / 3600, 4)
+        }
+        figures[name]["raw"] = scores(forecast, baseline, outcomes, years)
     figures["panel"] = {"symbols": len(task.panel.symbols), "flags": list(task.panel.flags), "years": [2012, 2016]}
     return {"name": "forecasts", "ratios": {}, "figures": figures, "aims": AIMS, "met": met(figures.get(FLAGSHIP))}
 
 
 def scores(
-    forecast: Forecast, baseline: Forecast, outcomes: np.ndarray, years: np.ndarray, trade: bool = True
+    forecast: Forecast,
+    baseline: Forecast,
+    outcomes: np.ndarray,
+    years: np.ndarray,
+    tradable: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    return {
-        str(h): one_horizon(forecast, baseline, outcomes[:, :, i], years, i, h, trade)
-        for i, h in enumerate(forecast.horizons)
-    }
+    """Scores by horizon; with returns from the close after the decision also what the direction is worth."""
+    found = {}
+    for i, h in enumerate(forecast.horizons):
+        found[str(h)] = one_horizon(forecast, baseline, outcomes[:, :, i], years, i, h)
+        if tradable is not None:
+            found[str(h)] |= direction(forecast.score[:, :, i], tradable[:, :, i], h)
+    return found
 
 
 def one_horizon(
-    forecast: Forecast, baseline: Forecast, outcome: np.ndarray, years: np.ndarray, index: int, h: int, trade: bool
+    forecast: Forecast, baseline: Forecast, outcome: np.ndarray, years: np.ndarray, index: int, h: int
 ) -> dict[str, Any]:
     shared = forecast.available[:, :, index] & baseline.available[:, :, index] & np.isfinite(outcome)
     truth = np.where(shared, outcome, np.nan)
     mine, naive = (pinball(truth, f.quantiles[:, :, index], f.levels).mean(-1) for f in (forecast, baseline))
     inside = (truth >= forecast.quantiles[:, :, index, 1]) & (truth <= forecast.quantiles[:, :, index, -2])
-    score = np.where(shared, forecast.score[:, :, index], np.nan)
-    found: dict[str, Any] = {
+    return {
         "pinball": number(np.nanmean(mine), 7),
         "crps": number(np.nanmean(crps(truth, forecast.quantiles[:, :, index], forecast.levels)), 7),
         "pinball_skill": number(100 * (1 - np.nansum(mine) / np.nansum(naive)), 3),
@@ -86,9 +95,6 @@ def one_horizon(
         "coverage_rolling_100_off": number(rolling_deviation(inside, shared, forecast.levels), 4),
         "skill_by_year": {str(y): skill(mine, naive, years == y) for y in YEARS},
     }
-    if trade:
-        found |= direction(score, truth, h)
-    return found
 
 
 def rolling_deviation(inside: np.ndarray, shared: np.ndarray, levels: tuple[float, ...]) -> float:
