@@ -127,9 +127,19 @@ def _marginals(normal: FloatArray, quantiles: FloatArray, levels: Sequence[float
 
 def _positive(correlation: FloatArray) -> FloatArray:
     """Lift negative eigenvalues and restore the unit diagonal."""
-    values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)
-    if values[0] > 1e-8:
+    even = (correlation + correlation.T) / 2
+    if _all_eigenvalues_above(1e-8, even):
         return correlation
+    values, vectors = np.linalg.eigh(even)
     lifted = (vectors * np.maximum(values, 1e-6)) @ vectors.T
     spread = np.sqrt(np.diag(lifted))
     return np.asarray(lifted / np.outer(spread, spread))
+
+
+def _all_eigenvalues_above(least: float, symmetric: FloatArray) -> bool:
+    """Return whether the matrix less so much of the identity has a Cholesky factor, which is the fast way to ask."""
+    try:
+        np.linalg.cholesky(symmetric - least * np.eye(len(symmetric)))
+    except np.linalg.LinAlgError:
+        return False
+    return True
