@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -78,9 +79,17 @@ def test_a_source_that_needs_the_network_is_not_asked_without_a_word(
     assert days(load(workspace(playbook, home)))[0] == "2014-01-02"
 
 
-def test_a_date_without_quotes_is_kept_with_a_run_and_means_the_same_there(tmp_path: Path) -> None:
-    path = system(tmp_path, playbook=PLAYBOOK.replace("context = {}", "context = {}\nstart = 2014-06-02"))
-    used = workspace(path, tmp_path / "home")
+@pytest.mark.parametrize("way", ["file", "flag"])
+@pytest.mark.parametrize("quote", ["", '"'], ids=["bare", "quoted"])
+def test_a_date_may_have_quotes_or_not_and_is_kept_with_its_run(tmp_path: Path, way: str, quote: str) -> None:
+    said, flags = f"{quote}2014-06-02{quote}", {}
+    text = PLAYBOOK.replace("context = {}", f"context = {{}}\nstart = {said}" if way == "file" else "context = {}")
+    if way == "flag":
+        flags = {"data__start": said}
+    used = workspace(system(tmp_path, playbook=text), tmp_path / "home", **flags)
+    assert used.plan.data.start == datetime(2014, 6, 2, tzinfo=UTC)
     kept = playbook_of(json.loads(json.dumps(playbook_record(used.plan.playbook))))
     assert Plan.of(kept).data.start == used.plan.data.start
     assert kept.content_hash == used.plan.playbook.content_hash
+    plain = workspace(system(tmp_path, playbook=PLAYBOOK), tmp_path / "home", data__start="2014-06-02")
+    assert plain.plan.playbook.content_hash == kept.content_hash, "one trial, however it is written"
