@@ -111,6 +111,15 @@ def test_a_rule_that_never_fires_is_an_error_that_names_its_threshold(name: str)
     assert "--set decision." in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["expected_move", "nasdaq_tft"])
+def test_medians_that_are_too_small_are_not_blamed_on_confidence(name: str) -> None:
+    flat = {1: [[0.0]] * 8, 5: [[0.0]] * 8, 20: [[0.0]] * 8}
+    with pytest.raises(DataError, match="never fired in 8 decisions") as caught:
+        decide(belief(flat, columns={"rsi_14": 50.0}, rule=name, confidence_min=0.1, entry_threshold=0.04))
+    assert "decision.entry_threshold=0.02" in caught.value.hint
+    assert "confidence_min" not in caught.value.hint
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_no_forecast_at_all_is_not_a_rule_that_never_fires(name: str) -> None:
     nothing = np.full(SHAPE, np.nan)

@@ -222,14 +222,21 @@ def decide(belief: Belief) -> Signals:
         passed = ", ".join(f"{name} on {share:.1%}" for name, share in shares.items())
         raise DataError(
             f"the rule {chosen.name!r} never fired in {int(signals.decided.sum()):,} decisions; passed: {passed}",
-            hint=_how_to_fire(wished, belief.settings),
+            hint=_how_to_fire(wished, belief.settings, shares),
         )
     return signals
 
 
-def _how_to_fire(wished: Signals, settings: DecisionSection) -> str:
+def _how_to_fire(wished: Signals, settings: DecisionSection, shares: Mapping[str, float]) -> str:
     if (wished.action != Action.HOLD).any():
         return "no interval was narrow enough: raise decision.interval_width_max or decision.interval_width_usual_max"
+    rarest = min(shares, key=lambda name: shares[name])
+    if "median" in rarest or "entry_threshold" in rarest:
+        return (
+            "hardly any forecast median is large enough: ask for less, e.g. "
+            f"--set decision.entry_threshold={settings.entry_threshold / 2:g}, or set models.use to a model that "
+            "expects returns (naive ones expect none)"
+        )
     return (
         "lower the threshold that is never passed, e.g. "
         f"--set decision.confidence_min={_within_reach(wished, settings):.2f} (the event is {wished.event!r})"
