@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from tradewind.models.assembly import assemble, content_hash, draw, top_importance, training_id, usable
 from tradewind.models.base import Windows, register
+from tradewind.models.boosting import repeatable
 from tradewind.models.calendar_inputs import CALENDAR_NAMES, calendar_inputs
 from tradewind.models.event_clock import EventClock, event_evidence
 from tradewind.models.forecast import LEVELS, Forecast
@@ -150,6 +151,8 @@ class ScaleBlend:
         Size of the refinement; validation may stop it earlier, down to none.
     maximum_samples
         Samples drawn (seeded) for the linear part; a third of them for the trees.
+    ranked
+        Whether symbols of a bar get different expected returns, in units of their volatility.
     levels, threads, seed
         Quantile levels, threads of one fit (one: on a busy machine two wait for each other), seed of every draw.
     """
@@ -163,6 +166,7 @@ class ScaleBlend:
         learning_rate: float = 0.05,
         minimum_leaf: int = 800,
         maximum_samples: int = 360_000,
+        ranked: bool = True,
         levels: Sequence[float] = LEVELS,
         threads: int = 1,
         seed: int = 0,
@@ -172,6 +176,7 @@ class ScaleBlend:
         self.learning_rate = learning_rate
         self.minimum_leaf = minimum_leaf
         self.maximum_samples = maximum_samples
+        self.ranked = ranked
         self.levels = tuple(levels)
         self.threads = threads
         self.seed = seed
@@ -187,7 +192,8 @@ class ScaleBlend:
         self.input_names_ = history.design_names
         self.detail_names_ = history.detail_names
         self.trait_names_ = history.trait_names
-        settings = [self.trees, self.leaves, self.learning_rate, self.minimum_leaf, self.maximum_samples, self.seed]
+        size = [self.trees, self.leaves, self.learning_rate, self.minimum_leaf, self.maximum_samples]
+        settings = [*size, self.ranked, self.seed]
         learnt = [part for fit in self.fits_ for part in (fit.weights, fit.shape)]
         self.version_ = content_hash(self.name, settings, self.levels, training_id(windows), *learnt)
         return self
@@ -236,6 +242,8 @@ class ScaleBlend:
             ratio = ratio * np.exp(-linear.refinement(history, days, self.threads)[position, columns])
         facts = len(chosen) / (5.0 * horizon)
         shape = shape_quantiles(ratio, freedom, self.levels, horizon=horizon, facts=facts, bars=bars)
+        if not self.ranked:
+            return _HorizonFit(horizon, weights, shape, trees)
         day = np.unique(rows, return_inverse=True)[1]
         location = CrossSection.fit(history.traits(rows, columns), ratio, day, facts)
         return _HorizonFit(horizon, weights, shape, trees, location)
@@ -284,6 +292,7 @@ class ScaleBlend:
             return "student_t", float(np.mean(level + (freedom + 1) / 2 * np.log1p(ratio))), False
 
         parameters = {
+            **repeatable(self.threads, self.seed),
             "objective": objective,
             "num_leaves": self.leaves,
             "learning_rate": self.learning_rate,
@@ -292,12 +301,6 @@ class ScaleBlend:
             "bagging_fraction": 0.5,
             "bagging_freq": 1,
             "lambda_l2": 20.0,
-            "max_bin": 63,
-            "num_threads": self.threads,
-            "deterministic": True,
-            "force_row_wise": True,
-            "seed": self.seed,
-            "verbose": -1,
         }
         data = lightgbm.Dataset(details, size, params=parameters)
         if judge is None:
