@@ -1,8 +1,9 @@
 """Forecast quality of every model on the open daily panel: walk-forward 2012–2016, refitted each January.
 
 Resumable: each model and year is kept in `.bench/forecasts` until a file of the models room changes. `FORECAST_MODELS`
-(comma-separated names) restricts the run. Quantiles are judged by the return from the deciding close; IC, rank IC and the
-net Sharpe by the return from the close after it, because nobody trades at the price that he decides on. Every ratio-like figure has its naive baseline in the same run.
+(comma-separated names) restricts the run. Quantiles are judged by the return from the deciding close; IC, rank IC and
+the net Sharpe by the return from the close after it, because nobody trades at the price that he decides on. Every
+ratio-like figure has its naive baseline in the same run.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from tradewind.stats.losses import crps, pinball
 
 YEARS = range(2012, 2017)
 BASELINE = "naive_normal"
-FLAGSHIP = "scale_blend"
+FLAGSHIP = "blend_rank"
 MODELS = (
-    "naive_normal", "naive_t", "har", "scale_blend", "garch_t", "ridge", "lightgbm_quantile", "lightgbm_rank",
-    "random_forest", "xgboost", "voting",
+    "naive_normal", "naive_t", "har", "scale_blend", "blend_rank", "garch_t", "ridge", "lightgbm_quantile",
+    "lightgbm_rank", "random_forest", "xgboost", "voting",
 )  # fmt: skip
 ROUND_TRIP = 10e-4
 AIMS: dict[str, Any] = {

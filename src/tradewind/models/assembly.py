@@ -81,6 +81,16 @@ def content_hash(*parts: Any) -> str:
     return digest.hexdigest()
 
 
+def feature_names(windows: Windows, model: str) -> tuple[str, ...]:
+    """Return the names of the features that a model learns from; raises ``DataError`` when there are none."""
+    if not windows.features.names:
+        raise DataError(
+            f"the model {model!r} learns from features, and the playbook selects none",
+            hint='set features.include, e.g. ["core"], or use a model that needs none: scale_blend, har, garch_t',
+        )
+    return windows.features.names
+
+
 def training_id(windows: Windows) -> list[Any]:
     """Return what identifies a training set: the data, its end and which samples."""
     last = str(windows.panel.times[-1])

@@ -12,6 +12,7 @@ from tradewind.models.assembly import (
     assemble,
     content_hash,
     draw,
+    feature_names,
     settings_of,
     top_importance,
     training_id,
@@ -40,7 +41,7 @@ class LightgbmQuantile(BoostedTrees):
     def fit(self, windows: Windows) -> Self:
         """Fit every level of every horizon."""
         scale = naive_scale(windows, self.decay)
-        self.features_ = windows.features.names
+        self.features_ = feature_names(windows, self.name)
         self.boosters_ = [self._fit_horizon(windows, scale, index) for index in range(len(windows.labels.horizons))]
         self.version_ = content_hash(self.name, settings_of(self), training_id(windows))
         return self

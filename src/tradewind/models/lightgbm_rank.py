@@ -8,7 +8,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tradewind.models.assembly import assemble, content_hash, draw, settings_of, top_importance, training_id, usable
+from tradewind.models.assembly import (
+    assemble,
+    content_hash,
+    draw,
+    feature_names,
+    settings_of,
+    top_importance,
+    training_id,
+    usable,
+)
 from tradewind.models.base import Windows, register
 from tradewind.models.boosting import BoostedTrees
 from tradewind.models.forecast import Forecast
@@ -47,7 +56,7 @@ class LightgbmRank(BoostedTrees):
     def fit(self, windows: Windows) -> Self:
         """Fit a ranker and a Student-t width per horizon."""
         scale = naive_scale(windows, 0.94)
-        self.features_ = windows.features.names
+        self.features_ = feature_names(windows, self.name)
         self.fits_ = [self._fit_horizon(windows, scale, i) for i in range(len(windows.labels.horizons))]
         shapes = [fit.shape for fit in self.fits_]
         self.version_ = content_hash(self.name, settings_of(self), training_id(windows), *shapes)

@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.errors import DataError
-from tradewind.models.assembly import assemble, content_hash, draw, settings_of, top_importance, training_id, usable
+from tradewind.models.assembly import (
+    assemble,
+    content_hash,
+    draw,
+    feature_names,
+    settings_of,
+    top_importance,
+    training_id,
+    usable,
+)
 from tradewind.models.base import Windows
 from tradewind.models.forecast import LEVELS, Forecast
 from tradewind.models.naive import naive_scale
@@ -108,7 +117,7 @@ class LocationScale:
         ratio = np.clip(windows.labels.returns[rows, columns] / scale[chosen], -6.0, 6.0)
         early, late = _early_and_late(rows, max(windows.labels.horizons))
         matrix = windows.features.values[rows, columns]
-        self.features_ = windows.features.names
+        self.features_ = feature_names(windows, self.name)
         self.standardiser_ = Standardiser.of(matrix[early])
         size = np.log(np.abs(ratio[early]) + _LEAST_SIZE)
         targets = np.concatenate([ratio[early], size], axis=1)
