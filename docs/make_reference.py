@@ -43,6 +43,8 @@ def _section(title: str, model: Any) -> str:
 
 
 def _default(model: Any, key: str) -> str:
+    if model.model_fields[key].is_required():
+        return "none: say it"
     value = model.model_fields[key].get_default(call_default_factory=True)
     return "–" if value in (None, (), {}, "") else f"`{value}`".replace("|", "\\|")
 

@@ -191,20 +191,25 @@ def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PlaybookError(f"cannot read {path}: {error}") from None
+        raise PlaybookError(f"cannot read {path}: {error}", hint="a playbook is a TOML file in UTF-8") from None
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise PlaybookError(f"{path}: not valid TOML: {error}") from None
+        raise PlaybookError(
+            f"{path}: not valid TOML: {error}",
+            hint="look at this line and the one above: a bracket or quote that is not closed, a key given twice?",
+        ) from None
 
 
 def _refuse_newer(path: Path, raw: Mapping[str, Any]) -> None:
     head = raw.get("playbook", {})
     version = head.get("format", FORMAT) if isinstance(head, Mapping) else FORMAT
-    if not isinstance(version, int) or version > FORMAT:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise PlaybookError(f"{path}: playbook.format = {version!r} is no format", hint=f"write format = {FORMAT}")
+    if version > FORMAT:
         raise PlaybookError(
             f"{path}: playbook format {version!r} is newer than this version understands ({FORMAT})",
             hint="upgrade with `pip install --upgrade tradewind`",

@@ -29,8 +29,9 @@ def test_a_misspelt_column_gets_the_nearest_name() -> None:
 
 
 def test_a_price_that_is_not_in_the_table_is_refused() -> None:
-    with pytest.raises(DataError, match="'Close' cannot be examined"):
+    with pytest.raises(InputError, match="unknown column 'Close'") as caught:
         audit_frame(TABLE, time="date", price="Close")
+    assert "close" in caught.value.hint
 
 
 def test_repeated_times_name_the_first_and_the_column_that_tells_them_apart() -> None:

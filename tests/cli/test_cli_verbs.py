@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from spine_kit import SYMBOLS, QuickRun
 from tradewind.cli import common
+from tradewind.cli.check import _text
 from tradewind.cli.main import app
 from tradewind.evaluation import runs
 
@@ -104,6 +105,9 @@ def test_the_command_itself_starts_and_says_its_version() -> None:
 def test_backtest_prints_its_result_and_writes_what_it_is_told_to(call: Call, quick: QuickRun, tmp_path: Path) -> None:
     words = ("backtest", quick.playbook, "--json", "--forecasts", "f.csv", "--weights", "w.parquet")
     found = one_object(call(*words))
+    assert not re.search(
+        r"\d\.\d{7}", (tmp_path / "f.csv").read_text()
+    )  # forecasts have six decimals, and show no more
     assert (tmp_path / "f.csv").stat().st_size and (tmp_path / "w.parquet").stat().st_size
     assert Path(found["run"]["report"]).read_text().startswith("<!")
     again = one_object(call(*words))
@@ -132,7 +136,7 @@ def test_explain_prints_the_steps(call: Call, quick: QuickRun) -> None:
 def test_ranks_prints_what_the_issue_says(call: Call, quick: QuickRun) -> None:
     found = one_object(call("ranks", quick.playbook, "--horizon", 5, "--buckets", 2, "--json"))
     assert set(found) == {"as_of", "horizon", "symbols"}
-    assert {s: round(sum(p), 4) for s, p in found["symbols"].items()} == dict.fromkeys(SYMBOLS, 1.0)
+    assert {s: round(sum(p), 12) for s, p in found["symbols"].items()} == dict.fromkeys(SYMBOLS, 1.0)
 
 
 def test_sync_is_idempotent_and_a_dry_run_stores_nothing(call: Call, quick: QuickRun) -> None:
@@ -259,6 +263,7 @@ def test_config_show_gives_every_value_with_its_origin_and_hides_secrets(
         (("recommend", "PLAYBOOK"), "Recommendations as of 2015-09-01"),
         (("backtest", "PLAYBOOK", "--no-report"), "Verdict"),
         (("explain", "AAA", "--playbook", "PLAYBOOK"), "7 order"),
+        (("explain", "DDD", "--playbook", "PLAYBOOK"), "rsi_14"),
         (("ranks", "PLAYBOOK", "--horizon", "5", "--buckets", "2"), "bucket 1 is the lowest"),
         (("sync", "PLAYBOOK"), "stored 0 new"),
         (("train", "PLAYBOOK"), "3 folds"),
@@ -302,6 +307,8 @@ def test_without_json_a_verb_speaks_to_people(call: Call, quick: QuickRun, words
         (("backtest", "PLAYBOOK", "--as-of", "2014-03-01"), 3, "min_train_bars"),
         (("backtest", "PLAYBOOK", "--set", "decision.confidence_min=0.99"), 3, "never fired"),
         (("explain", "ZZZ", "--playbook", "PLAYBOOK"), 2, "it has AAA"),
+        (("explain", "aaa", "--playbook", "PLAYBOOK"), 2, "did you mean AAA?"),
+        (("backup", "no/folder/b.tar"), 2, "there is no folder no/folder"),
         (("ranks", "PLAYBOOK", "--horizon", "9"), 2, "[1, 5]"),
         (("ranks", "PLAYBOOK", "--horizon", "5", "--buckets", "9"), 3, "too few for 9 buckets"),
         (("reproduce", "nothing"), 2, "known:"),
@@ -321,6 +328,43 @@ def test_what_is_wrong_is_said_with_a_remedy_and_its_exit_code(
     assert plain.stdout == ""
     error = one_object(call(*told, "--json"), code=code)["error"]
     assert error["what"] and error["hint"] and error["kind"].endswith("Error")
+
+
+def test_quiet_says_the_result_alone_and_verbose_each_phase(call: Call, quick: QuickRun) -> None:
+    words = ("backtest", quick.playbook, "--no-report")
+    assert "files in" in call(*words).stderr
+    assert call("-q", *words).stderr == ""
+    assert re.findall(r"(features|judge): \d+ steps", call("-v", *words).stderr) == ["features", "judge"]
+    assert "Traceback" in call("-v", "explain", "ZZZ", "--playbook", quick.playbook).stderr
+    assert "Traceback" not in call("explain", "ZZZ", "--playbook", quick.playbook).stderr
+
+
+def test_a_home_that_is_a_file_is_refused_in_words(
+    call: Call, quick: QuickRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes").write_text("mine")
+    monkeypatch.setenv("TRADEWIND_HOME", str(tmp_path / "notes"))
+    assert "is a file, not a folder" in one_object(call("sync", quick.playbook, "--json"), code=2)["error"]["what"]
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_an_explanation_for_people_has_no_json_in_it_and_few_digits(call: Call, quick: QuickRun) -> None:
+    said = call("explain", "CCC", "--playbook", quick.playbook).stdout
+    assert not re.search(r'[{}"]|\d\.\d{7}', said)
+    assert [str(n) for n in range(1, 8)] == re.findall(r"^(\d) [a-z]", said, re.MULTILINE)
+
+
+def test_an_example_in_close_only_bars_has_no_none_in_it() -> None:
+    found = {"symbol": "^VIX", "time": "2014-01-03T21:00:00Z", "check": "close-only", "detail": None}
+    report = {"bars": 1, "symbols": 1, "excluded": 0, "counts": {"close-only": 1}, "examples": [found]}
+    assert _text(report).endswith("^VIX  2014-01-03T21:00:00Z  close-only")
+
+
+def test_the_package_runs_as_a_module_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tradewind", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("tradewind ")
 
 
 def test_an_unknown_option_is_a_usage_error(call: Call) -> None:

@@ -22,6 +22,7 @@ from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.report import write_report
 from tradewind.evaluation.report.formats import percent, price
 from tradewind.evaluation.report.metrics import FIGURES
+from tradewind.evaluation.report.sections.trading import _trips
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.plan import TradePlan
 from tradewind.execution.simulator import simulate
@@ -349,3 +350,10 @@ def test_a_browser_draws_it(record: TrackRecord, tmp_path: Path) -> None:
     if done.returncode and not picture.exists():
         pytest.skip(f"Chromium does not run here: {done.stderr[-200:]!r}")
     assert picture.stat().st_size > 10_000
+
+
+def test_round_trips_that_were_closed_and_positions_still_open_are_told_apart() -> None:
+    assert _trips({"trades": 21, "open_trades": 5}) == (
+        "16 round trips were closed and 5 positions were still open at the end"
+    )
+    assert _trips({"trades": 16}) == "16 round trips were closed"

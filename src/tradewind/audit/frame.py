@@ -156,7 +156,7 @@ def audit_frame(
         Too few rows, repeated times, a price that never moves or is not positive.
     """
     if price is None and target is None:
-        raise InputError("nothing to look for", hint="give price=…, target=… or both")
+        raise InputError("nothing to look for", hint="name a price (--price), a target (--target) or both")
     if not 0.0 < guilty < 1.0 or max_lead < 1:
         raise InputError(f"guilty is {guilty} and max_lead {max_lead}; a share in (0, 1) and one bar or more")
     whole = tables.load(table, time=time, symbol=symbol)

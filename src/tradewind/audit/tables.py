@@ -71,7 +71,9 @@ class UserTable:
     def series(self, name: str) -> FloatArray:
         """Return a column that is one number a row, ``(n,)``; refuse others with the reason."""
         if name not in self.columns:
-            reason = next((s.reason for s in self.skipped if s.column == name), "not in the table")
+            reason = next((s.reason for s in self.skipped if s.column == name), None)
+            if reason is None:
+                raise did_you_mean("column", name, self.columns)
             raise DataError(f"column {name!r} cannot be examined: {reason}", hint="name a numeric column")
         if self.columns[name].shape[1] != 1:
             raise InputError(f"column {name!r} is text of several values", hint="give it as numbers")

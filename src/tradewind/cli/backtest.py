@@ -25,7 +25,7 @@ from tradewind.cli.common import (
 def add_to(app: typer.Typer) -> None:
     """Add the verb."""
 
-    @app.command(epilog="Example: tradewind backtest sample --set decision.horizon_bars=5 --forecasts out.parquet")
+    @app.command(epilog="Example: tradewind backtest sample --set decision.horizon_bars=5")
     def backtest(
         playbook: PlaybookArgument = "sample",
         source: SourceOption = None,

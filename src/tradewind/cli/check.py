@@ -34,7 +34,11 @@ def _text(report: dict[str, Any]) -> str:
     """Return the findings for a reader: counts first, then examples."""
     lines = [f"{report['bars']:,} bars of {report['symbols']} symbols; {report['excluded']} unfit for use"]
     lines += [f"  {check:<28} {count:>8,}" for check, count in report["counts"].items()]
-    lines += [
-        f"    {row['symbol']}  {row['time'] or ''}  {row['check']}: {row['detail']}" for row in report["examples"]
-    ]
+    lines += ["for example:"] if report["examples"] else []
+    lines += [_example(row) for row in report["examples"]]
     return "\n".join(lines)
+
+
+def _example(row: dict[str, Any]) -> str:
+    what = row["check"] if row["detail"] is None else f"{row['check']}: {row['detail']}"
+    return "  ".join(filter(None, (f"    {row['symbol']}", row["time"], what)))

@@ -6,7 +6,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -115,6 +116,8 @@ def failures(as_json: bool) -> Iterator[None]:
 
 def _said(error: TradewindError, as_json: bool) -> typer.Exit:
     """Say an error and return the exit that ends the verb."""
+    if VERBOSE:
+        typer.echo("".join(traceback.format_exception(error)), err=True)
     if as_json:
         emit({"error": {"kind": type(error).__name__, "what": error.what, "hint": error.hint}})
     typer.secho(f"tradewind: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
@@ -122,12 +125,16 @@ def _said(error: TradewindError, as_json: bool) -> typer.Exit:
 
 
 def note(text: str) -> None:
-    """Say something on stderr, where it never disturbs a program that reads stdout."""
-    typer.echo(text, err=True)
+    """Say something on stderr, where it never disturbs a program that reads stdout; nothing with ``-q``."""
+    if not QUIET:
+        typer.echo(text, err=True)
 
 
 QUIET = False
 """Set by ``-q``: no progress, no notes."""
+
+VERBOSE = False
+"""Set by ``-v``: each phase as a line where there is no terminal for a bar, and where in the code an error arose."""
 
 
 def home_folder() -> Path:
@@ -137,9 +144,9 @@ def home_folder() -> Path:
 
 @contextmanager
 def progress_bar() -> Iterator[Any]:
-    """Yield a ``(phase, done, total)`` callback: a bar on a terminal, silent elsewhere."""
+    """Yield a ``(phase, done, total)`` callback: a bar on a terminal, elsewhere silent or, with ``-v``, lines."""
     if QUIET or not sys.stderr.isatty():
-        yield lambda _phase, _done, _total: None
+        yield _lines() if VERBOSE else lambda _phase, _done, _total: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -159,6 +166,18 @@ def progress_bar() -> Iterator[Any]:
             bar.update(tasks[phase], completed=done, total=total)
 
         yield show
+
+
+def _lines() -> Callable[[str, int, int], None]:
+    """Return a callback that says when a phase begins."""
+    said: set[str] = set()
+
+    def show(phase: str, _done: int, total: int) -> None:
+        if phase not in said:
+            said.add(phase)
+            note(f"{phase}: {total} steps")
+
+    return show
 
 
 def open_workspace(playbook: str, source: str | None, overrides: list[str] | None) -> Any:

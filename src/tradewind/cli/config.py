@@ -25,7 +25,7 @@ def _group() -> None:
     """Settings: what is in force, and why."""
 
 
-@app.command(epilog="Example: tradewind config show nasdaq-tft --source synthetic --set sizing.risk_per_trade=0.01")
+@app.command(epilog="Example: tradewind config show nasdaq-tft --source synthetic")
 def show(
     playbook: PlaybookArgument = "sample",
     source: SourceOption = None,

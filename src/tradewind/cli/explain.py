@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 from typing import Annotated
 
 import typer
@@ -17,7 +16,6 @@ from tradewind.cli.common import (
     failures,
     instant,
     open_workspace,
-    plain,
 )
 
 
@@ -46,6 +44,6 @@ def add_to(app: typer.Typer) -> None:
             if json:
                 emit({**steps, "run": record.run})
                 return
-            for name, content in steps.items():
-                typer.secho(name.replace("_", " "), bold=True)
-                typer.echo("  " + json_module.dumps(plain(content), indent=2, default=str).replace("\n", "\n  "))
+            from tradewind.cli.steps import show_steps
+
+            show_steps(steps)

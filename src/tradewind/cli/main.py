@@ -50,11 +50,14 @@ app.add_typer(sectors.tiers, name="tiers")
 def tradewind(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Say each phase, and where in the code an error arose.")
+    ] = False,
 ) -> None:
     """Calibrated market forecasts, honest trades."""
     from tradewind.cli import common
 
-    common.QUIET = quiet
+    common.QUIET, common.VERBOSE = quiet, verbose
     if version:
         typer.echo(f"tradewind {__version__}")
         raise typer.Exit

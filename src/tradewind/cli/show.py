@@ -49,7 +49,7 @@ def _recommendations(result: Mapping[str, Any]) -> Any:
 def _recommendation(row: Mapping[str, Any]) -> tuple[str, ...]:
     low, high = row["intervals"].get(str(row["horizon_bars"]), {}).get("80", (None, None))
     mark = {"BUY": "▲", "SELL": "▼"}.get(row["action"].removeprefix("STRONG_"), "·")
-    interval = f"{number(low)} … {number(high)} in {row['horizon_bars']} bars"
+    interval = "–" if low is None else f"{number(low)} … {number(high)} in {row['horizon_bars']} bars"
     prices = (number(row["entry"]), number(row["stop"]), number(row["target"]))
     return mark, row["symbol"], row["action"], percent(row["confidence"]), *prices, percent(row["weight"]), interval
 
@@ -84,11 +84,11 @@ def _record(result: Mapping[str, Any]) -> Any:
 def _coverage(result: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
-    table = Table(title="Coverage of 80 % intervals", title_justify="left", box=None, pad_edge=False)
+    table = Table(title="Coverage of 80 % intervals", title_justify="left", box=None, min_width=30)
     for name in ("horizon", "promised", "held"):
         table.add_column(name, justify="right")
     for horizon, row in result["coverage"].items():
-        table.add_row(f"{horizon} bars", percent(row["nominal"]), percent(row["realised"]))
+        table.add_row(f"{horizon} bar{'s' * (horizon != '1')}", percent(row["nominal"]), percent(row["realised"]))
     return table
 
 
@@ -99,13 +99,13 @@ def _targets(result: Mapping[str, Any]) -> Any:
     for name in ("target", "measured", "verdict"):
         table.add_column(name)
     for row in result["targets"]:
-        table.add_row(row["target"], number(row["measured"]), row["verdict"])
+        table.add_row(row["target"], number(row["measured"], 3), row["verdict"])
     return table
 
 
-def number(value: float | None) -> str:
-    """Return a number with two decimals, or a dash where there is none."""
-    return "–" if value is None or value != value else f"{value:,.2f}"
+def number(value: float | None, decimals: int = 2) -> str:
+    """Return a number with so many decimals, or a dash where there is none."""
+    return "–" if value is None or value != value else f"{value:,.{decimals}f}"
 
 
 def percent(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,11 @@ def explain(record: TrackRecord, symbol: str, baselines: Mapping[str, Baseline] 
     """
     panel = record.world.panel
     if symbol not in panel.symbols:
-        raise InputError(f"{symbol!r} is not in this universe", hint=f"it has {', '.join(panel.symbols[:20])}")
+        more = " …" * (len(panel.symbols) > 20)
+        near = difflib.get_close_matches(symbol.upper(), panel.symbols, n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]}? " if near else ""
+        held = f"it has {', '.join(panel.symbols[:20])}{more}"
+        raise InputError(f"{symbol!r} is not in this universe", hint=meant + held)
     row, column = len(panel) - 1, panel.symbols.index(symbol)
     said = recommendation(record.decision, row, column)
     return {

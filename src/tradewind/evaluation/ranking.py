@@ -61,7 +61,7 @@ def ranks_at(world: World, forecast: Forecast, row: int, horizon: int, buckets: 
         seed=world.plan.models.seed,
     )
     names = [world.panel.symbols[c] for c in columns]
-    return {name: [round(float(p), 6) for p in row_] for name, row_ in zip(names, chances, strict=True)}
+    return {name: [float(p) for p in row_] for name, row_ in zip(names, chances, strict=True)}
 
 
 def log_returns(world: World, row: int, bars: int = 504) -> NDArray[np.float64]:

@@ -132,7 +132,8 @@ def load_panel(
         raise DataError(
             f"none of {len(symbols)} symbols ({', '.join(symbols[:5])}{' …' * (len(symbols) > 5)}) has a usable "
             f"{timeframe} bar{_period(start, end)}",
-            hint="run `tradewind sync` for this playbook first, correct the symbols, or widen its period",
+            hint="run `tradewind sync` for this playbook first, correct the symbols, or widen its period "
+            "(a later --as-of)",
         )
     rows = rows.only(list(kept))
     actions = lake.read_actions(instruments=list(kept), end=end, source=source, as_of=as_of, pin=pin)

@@ -16,7 +16,8 @@ LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
 
 #: Forecasts are rounded to this grid (log-return units) before anything decides on them, because matrix
 #: products differ in their last bits with the shape of the batch.
-GRID = 1e-6
+DECIMALS = 6
+GRID = 10.0**-DECIMALS
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ class Forecast:
         """Return the forecast on the fixed grid that decisions are made on."""
         return replace(
             self,
-            quantiles=np.round(self.quantiles / GRID) * GRID,
-            score=np.round(self.score / GRID) * GRID,
-            probabilities=None if self.probabilities is None else np.round(self.probabilities, 6),
+            quantiles=np.round(self.quantiles, DECIMALS),
+            score=np.round(self.score, DECIMALS),
+            probabilities=None if self.probabilities is None else np.round(self.probabilities, DECIMALS),
         )

@@ -89,7 +89,7 @@ class GarchT:
         if not fitted:
             raise DataError(
                 f"no symbol has the {_MINIMUM_RETURNS} returns that a GARCH model needs",
-                hint="sync more history, or raise evaluation.min_train_bars",
+                hint="sync more history, raise evaluation.min_train_bars, or take GARCH out of [models]",
             )
         self.symbols_ = {windows.panel.symbols[c]: values for c, values in fitted.items()}
         self.typical_ = tuple(np.median(np.array(list(fitted.values())), axis=0).tolist())

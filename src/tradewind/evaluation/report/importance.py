@@ -32,6 +32,11 @@ class Influence:
         """Whether the values have directions (weights), not shares."""
         return self.sense != KINDS["importance"]
 
+    @property
+    def effects(self) -> bool:
+        """Whether the values are effects on the expected return alone."""
+        return self.sense.startswith(KINDS["effects"])
+
 
 def influences(record: TrackRecord) -> list[Influence]:
     """Return what the traded model says it leaned on, and where it has no shares those of the first model that has."""

@@ -96,7 +96,8 @@ def check_request(source: Source, request: Request) -> None:
     check_timeframe(source, request.timeframe)
     if request.start > request.end:
         raise InputError(
-            f"the period ends ({request.end}) before it begins ({request.start})", hint="swap start and end"
+            f"the period ends ({request.end:%Y-%m-%d %H:%M}) before it begins ({request.start:%Y-%m-%d %H:%M})",
+            hint="swap start and end",
         )
 
 

@@ -58,7 +58,7 @@ def backup(home: Path, file: Path, *, patience_seconds: float = 60.0) -> Archive
     Raises
     ------
     InputError
-        There is no home, or ``file`` exists already.
+        There is no home, ``file`` exists already, or its folder does not.
     RetryError
         The disk is full, another process writes to the lake, or a file changed while it was read.
     DataError
@@ -68,6 +68,8 @@ def backup(home: Path, file: Path, *, patience_seconds: float = 60.0) -> Archive
         raise InputError(f"nothing to back up: there is no {home}", hint="set TRADEWIND_HOME to the home meant")
     if file.exists():
         raise InputError(f"{file} exists already", hint="choose another name: a backup never overwrites one")
+    if not file.parent.is_dir():
+        raise InputError(f"there is no folder {file.parent}", hint="make it first, or choose another place")
     partial = file.with_name(file.name + ".partial")
     try:
         with storage_failures(file.parent):

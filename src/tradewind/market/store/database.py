@@ -123,7 +123,8 @@ class Database:
     def _corrupt(self, detail: str) -> DataError:
         return DataError(
             f"the records database {self.place} is corrupt: {detail}",
-            hint="nothing was deleted; bring it back from a backup: `tradewind restore`",
+            hint="nothing was deleted; bring it back from a backup (`tradewind restore FILE --replace`), or move it "
+            "aside to begin anew",
         )
 
     @contextmanager

@@ -45,6 +45,8 @@ def storage_failures(place: Path) -> Iterator[None]:
 
 def explain(failure: BaseException, place: Path) -> TradewindError | None:
     """Return the error to show for a low-level failure; None where it is not about disk or permission."""
+    if isinstance(failure, FileExistsError | NotADirectoryError) and place.is_file():
+        return InputError(f"{place} is a file, not a folder", hint="set TRADEWIND_HOME to a folder, or to a new name")
     number = getattr(failure, "errno", None)
     text = str(failure)
     if number in _FULL or _FULL_WORDS.search(text):

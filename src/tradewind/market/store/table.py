@@ -35,6 +35,10 @@ _Years = tuple[int | None, int | None]
 _TICK: Final = timedelta(microseconds=1)
 #: File statistics may hold only the beginning of a longer text.
 _CERTAIN_LENGTH: Final = 32
+_REMEDY: Final = (
+    "nothing was deleted; bring the file back from a backup (`tradewind restore FILE --replace`), or move this "
+    "source's folder of the lake aside and run `tradewind sync` again"
+)
 _REVISION: Final[Schema] = {"revision": pl.Int32}
 
 #: Old log entries are what makes a pinned version readable: they are kept for ever.
@@ -328,7 +332,7 @@ class Table:
             return explained
         broken = _broken_log(self.path / "_delta_log")
         what = f"the log of table {self.path} cannot be read: {broken or failure}"
-        return DataError(what, hint="nothing was deleted: restore this file from a backup (tradewind restore)")
+        return DataError(what, hint=_REMEDY)
 
     def _sizes(self, table: DeltaTable, years: _Years = (None, None)) -> dict[str, int]:
         """Return the size of every data file, in bytes, by its path below the table."""
@@ -487,7 +491,7 @@ def _unreadable(problems: Sequence[str]) -> DataError:
     more = f" (and {len(problems) - 3} more files)" if len(problems) > 3 else ""
     return DataError(
         "; ".join(problems[:3]) + more,
-        hint="nothing was deleted; bring the file back from a backup: `tradewind restore`",
+        hint=_REMEDY,
     )
 
 

@@ -171,13 +171,16 @@ def bucket_outcomes(record: TrackRecord, horizon: int) -> tuple[Array, Array, Ar
     return means, errors, sizes.astype(np.int64)
 
 
+EFFECTS_TITLE = "What moved the expected return"
+
+
 def importance(record: TrackRecord) -> list[Markup]:
     """Return which inputs the model leaned on, where it says so."""
     found = influences(record)
     title = "What the model looked at"
     if not found:
         return [figure(title, empty("no model says what it leaned on"))]
-    return [_influence(title, influence) for influence in found]
+    return [_influence(EFFECTS_TITLE if i.effects else title, i) for i in found]
 
 
 def _influence(title: str, said: Influence) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def trading(record: TrackRecord) -> Markup:
     """Return the chapter on positions, costs and trades."""
     found = record.result["track_record"]
     lead = (
-        f"{found['trades']:,} round trips were closed. Fills pay commission, spread, slippage and impact; "
+        f"{_trips(found)}. Fills pay commission, spread, slippage and impact; "
         "a bar that held both stop and target was resolved against us."
     )
     side_by_side = node("div", costs(record), limits(record), class_="grid")
@@ -73,6 +74,13 @@ def limits(record: TrackRecord) -> Markup:
     body = meters(bound, lambda v: f"{int(v):,}", "s3") if bound else empty("no position was opened")
     csv = download("limits", ["limit", "times"], list(bound.items()))
     return figure("What set the sizes", body, csv, caption="How often each step of sizing was the one that bound.")
+
+
+def _trips(found: Mapping[str, Any]) -> str:
+    """Say how many of the counted trades are over; the others are held still, at their last close."""
+    held = found.get("open_trades") or 0
+    closed = f"{found['trades'] - held:,} round trips were closed"
+    return f"{closed} and {held:,} positions were still open at the end" if held else closed
 
 
 def trades(record: TrackRecord) -> Markup:
