@@ -86,6 +86,20 @@ def test_an_unknown_section_is_refused_with_the_nearest_name(tmp_path: Path) -> 
     assert "did you mean 'decision'" in str(caught.value)
 
 
+@pytest.mark.parametrize("version", ['"1"', "true", "0", "1.0"])
+def test_a_format_that_is_no_number_of_ours_is_not_called_newer(tmp_path: Path, version: str) -> None:
+    path = written(tmp_path, TEXT.replace("format = 1", f"format = {version}"))
+    with pytest.raises(PlaybookError, match="is no format") as caught:
+        load(path)
+    assert caught.value.hint == f"write format = {FORMAT}"
+
+
+def test_a_bracket_that_is_not_closed_is_said_with_its_line_and_what_to_look_for(tmp_path: Path) -> None:
+    with pytest.raises(PlaybookError, match="line ") as caught:
+        load(written(tmp_path, "[universe]\nsymbols = ['A'\n[data]\n"))
+    assert "bracket" in caught.value.hint
+
+
 def test_a_playbook_from_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, TEXT.replace("format = 1", f"format = {FORMAT + 1}"))
     with pytest.raises(PlaybookError, match="newer than this version") as caught:
