@@ -140,11 +140,11 @@ def test_a_rule_that_never_fires_names_a_threshold_that_the_event_does_reach() -
 
 
 def test_profit_is_counted_from_the_next_open_to_the_close_of_the_last_bar() -> None:
-    bars = market(opened=[10, 12, 12, 12], high=[12] * 4, low=[10] * 4, close=[10, 12, 12.02, 12])
+    bars = market(opened=[13, 12, 12, 12], high=[13] * 4, low=[10] * 4, close=[10, 12, 12.02, 12])
     believed = replace(belief({2: np.zeros((4, 1))}, cost=0.001), panel=bars)
     found = of(believed)
     long, short = found.event.outcome(believed, found.trade)
-    assert (long[0, 0], short[0, 0]) == (1.0, 0.0)  # 12 -> 12.02, not 10 -> 12.02
+    assert (long[0, 0], short[0, 0]) == (1.0, 0.0)  # 12 -> 12.02: neither from its own open nor from its close
     assert (long[1, 0], short[1, 0]) == (0.0, 0.0)  # 12 -> 12 pays no costs on either side
 
 

@@ -148,7 +148,8 @@ def test_one_half_of_the_sell_clause_is_not_enough(rsi: float, day: float) -> No
 def test_strong_sell_mirrors_strong_buy() -> None:
     up, down = said(week(0.06, rsi=40, sigma=0.08)), said(week(-0.06, rsi=60, sigma=0.08))
     assert (up.action[0, 0], down.action[0, 0]) == (STRONG_BUY, STRONG_SELL)
-    assert down.close[0, 0]
+    assert (up.close[0, 0], down.close[0, 0]) == (False, True)
+    assert (up.cover[0, 0], down.cover[0, 0]) == (True, False)
     assert down.horizon_bars[0, 0] == up.horizon_bars[0, 0] == 20
     assert down.confidence[0, 0] == pytest.approx(up.confidence[0, 0], abs=1e-3)
     assert np.log1p(down.stop[0, 0]) == pytest.approx(-np.log1p(-up.stop[0, 0]))

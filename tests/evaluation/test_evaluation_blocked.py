@@ -110,6 +110,15 @@ def test_method_blocks_and_coverage_are_in_the_key(quick: QuickRun) -> None:
     assert len({key_of(world, "ridge", fold, **besides) for besides in chosen}) == len(chosen)
 
 
+def test_folds_stored_under_another_calibration_are_not_read(quick: QuickRun, tmp_path: Path) -> None:
+    cache = FoldCache(tmp_path)
+    for chosen in ({}, {"calibration__coverage": 0.5}, {"calibration__folds": 4}, {"calibration__method": "split"}):
+        world = under(quick, **{"calibration__method": "cross", **chosen})
+        forecast = raw(world)
+        stored = corridor.calibrated(world, forecast, cache)[0]
+        np.testing.assert_array_equal(stored.quantiles, corridor.calibrated(world, forecast)[0].quantiles)
+
+
 def test_finished_blocks_are_read_and_not_fitted_again(
     quick: QuickRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

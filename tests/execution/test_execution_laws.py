@@ -71,6 +71,17 @@ def test_trades_and_open_positions_explain_the_whole_profit(seed: int, rules: Ex
     assert result.open_trades.height == np.count_nonzero(result.book.shares)
 
 
+@given(seeds)
+@law
+def test_what_is_open_has_lived_through_the_closes_since_its_entry_at_the_open(seed: int) -> None:
+    r = np.random.default_rng(seed)
+    panel = random_panel(r, events=False)
+    result = simulate(panel, random_plan(r, panel.shape), ExecutionSection(entry="next_open"), ACCOUNT)
+    times = pl.Series(result.times).dt.replace_time_zone("UTC").to_list()
+    for trade in result.open_trades.iter_rows(named=True):
+        assert trade["bars_held"] == len(times) - times.index(trade["entry_time"])
+
+
 @given(seeds, settings())
 @law
 def test_nothing_fills_before_it_was_decided_nor_outside_the_bar(seed: int, rules: ExecutionSection) -> None:

@@ -146,6 +146,11 @@ def test_a_list_read_after_the_close_counts_from_the_next_bar():
     assert mask.tolist() == [[True, True], [True, False]]
 
 
+def test_a_list_read_at_the_very_close_counts_for_it():
+    sharp = IndexSnapshot("x", *[datetime(2026, 11, 10, 21, tzinfo=UTC)] * 2, ("A",))
+    assert IndexHistory((THREE[0], sharp)).mask(closes(9, 10), ("A", "B")).tolist() == [[True, True], [True, False]]
+
+
 def test_before_the_first_list_a_table_speaks_where_there_is_one():
     table = pl.DataFrame(
         {"symbol": ["D"], "start": [date(2026, 11, 2)], "end": [None]}, schema_overrides={"end": pl.Date}

@@ -36,6 +36,12 @@ def test_todays_moves_do_not_choose_todays_peers():
     np.testing.assert_array_equal(peer_means(other, values)[:, :360], peer_means(moves, values)[:, :360])
 
 
+def test_nobody_has_peers_in_the_first_hundred_and_twenty_bars():
+    means = peer_means(*two_industries())
+    assert np.abs(means[:, :120]).max() == 0.0
+    assert np.abs(means[:, 120:140]).max() > 0.0
+
+
 def test_order_of_symbols_does_not_matter():
     moves, values = two_industries()
     order = np.array([3, 0, 5, 1, 4, 2])
