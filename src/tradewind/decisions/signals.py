@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -287,7 +288,9 @@ def passed(belief: Belief, of: Odds) -> dict[str, float]:
     return {f"confidence_min={belief.settings.confidence_min}": share}
 
 
+@cache
 def _load() -> None:
+    """Import the shipped rule files, and those of third parties (entry points ``tradewind.rules``)."""
     import importlib
     import pkgutil
     from importlib.metadata import entry_points
