@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tradewind.evaluation.settings import TargetsSection
-from tradewind.evaluation.verdict import headline, judge_targets, red_flags
+from tradewind.evaluation.verdict import FLAG_TEXT, headline, judge_targets, red_flags
 
 NAN = math.nan
 
@@ -128,6 +128,18 @@ def test_an_ordinary_record_raises_no_flag() -> None:
 
 def test_provenance_is_repeated() -> None:
     assert codes("survivorship", "selection", "something else") == ["survivorship", "selection", "something else"]
+
+
+def test_a_flag_with_a_share_has_a_code_and_says_the_share() -> None:
+    (flag,) = red_flags(("assumed_vintage: known times assumed for 40% of the bars",), quality(), record(), "1d")
+    assert flag["code"] == "assumed_vintage"
+    assert "40%" in flag["message"] and FLAG_TEXT["assumed_vintage"] in flag["message"]
+
+
+def test_no_two_flags_say_the_same() -> None:
+    said = [flag["message"] for flag in red_flags(tuple(FLAG_TEXT), quality(), record(), "1d")]
+    assert len(set(said)) == len(FLAG_TEXT)
+    assert "failed" in FLAG_TEXT["survivorship"] and "picked" in FLAG_TEXT["selection"]
 
 
 @pytest.mark.parametrize("forecast", [quality(rank_ic=0.11), quality(directional_accuracy=0.59)])

@@ -159,7 +159,10 @@ def test_provenance_becomes_flags(lake: Lake) -> None:
     store(lake, pl.concat([rebuilt, source_bars("MSFT", [1.0, 2.0])]))
     panel, report = load_panel(lake, symbols=["AAPL", "MSFT"], timeframe="1d")
     assert (report.share_assumed, report.share_reconstructed) == (1.0, 0.5)
-    assert panel.flags == ("known times assumed for 100% of the bars", "raw prices reconstructed for 50% of the bars")
+    assert panel.flags == (
+        "assumed_vintage: known times assumed for 100% of the bars",
+        "reconstructed: raw prices reconstructed for 50% of the bars",
+    )
 
 
 def test_members_and_sectors_come_from_the_caller(lake: Lake) -> None:

@@ -13,10 +13,13 @@ SUSPICIOUS_IC = 0.10
 SUSPICIOUS_ACCURACY = 0.58
 
 FLAG_TEXT = {
-    "survivorship": "the symbols were chosen knowing that they survived: returns are flattered by an unknown amount",
-    "selection": "the universe was picked in hindsight",
-    "assumed_vintage": "back-filled bars: when they were known is assumed, not witnessed",
-    "reconstructed": "raw prices were reconstructed from adjusted ones for some bars",
+    "survivorship": "the source has only what still exists or was kept: names that failed are missing, and returns "
+    "are flattered by an unknown amount",
+    "selection": "the playbook's names were picked knowing later years (universe.hindsight, or an index's members used "
+    "from before they were read): that they did well is why they are here",
+    "assumed_vintage": "these bars were back-filled: their close and the source's delay stand for when they could be "
+    "known, which nobody witnessed",
+    "reconstructed": "they were computed back from adjusted prices",
 }
 
 
@@ -27,7 +30,7 @@ def red_flags(
     timeframe: str,
 ) -> list[dict[str, str]]:
     """Return what makes the result less believable, each with a code and a sentence."""
-    found = [{"code": code, "message": FLAG_TEXT.get(code, code.replace("_", " "))} for code in flags]
+    found = [_provenance(flag) for flag in flags]
     if timeframe in ("1d", "1w"):
         found += _suspected_leaks(quality)
     if record["trades"] < 30:
@@ -44,6 +47,13 @@ def red_flags(
     if record["pbo"] is None:
         found.append({"code": "no_pbo", "message": f"no probability of overfitting: {record['pbo_reason']}"})
     return found
+
+
+def _provenance(flag: str) -> dict[str, str]:
+    """Return a panel's flag, ``code`` or ``code: detail``, with the sentence that its code stands for."""
+    code, _, detail = flag.partition(": ")
+    said = [text for text in (detail, FLAG_TEXT.get(code, "")) if text]
+    return {"code": code, "message": ": ".join(said) or code.replace("_", " ")}
 
 
 def _suspected_leaks(quality: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:

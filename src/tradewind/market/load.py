@@ -372,7 +372,7 @@ def _report(rows: _Rows, dropped: dict[str, str], absent: tuple[str, ...], actio
 def _flags(report: LoadReport) -> list[str]:
     flags = []
     if report.share_assumed > 0:
-        flags.append(f"known times assumed for {report.share_assumed:.0%} of the bars")
+        flags.append(f"assumed_vintage: known times assumed for {report.share_assumed:.0%} of the bars")
     if report.share_reconstructed > 0:
-        flags.append(f"raw prices reconstructed for {report.share_reconstructed:.0%} of the bars")
+        flags.append(f"reconstructed: raw prices reconstructed for {report.share_reconstructed:.0%} of the bars")
     return flags

@@ -50,7 +50,8 @@ class Panel:
     version
         Content hash of what was read; two panels with one version hold the same numbers.
     flags
-        Provenance to repeat beside every result (assumed vintages, survivorship, reconstruction ...).
+        Provenance to repeat beside every result (assumed vintages, survivorship, reconstruction ...): a code, or
+        ``code: what is so, and of how much``.
     """
 
     times: TimeArray

@@ -364,7 +364,7 @@ def fill_panel(panel: Panel, max_bars: int) -> tuple[Panel, BoolArray]:
         return panel, filled
     fields = {name: np.where(filled, values, panel.fields[name]) for name in _PRICES}
     fields["volume"] = np.where(filled, 0.0, panel.volume)
-    flag = f"{filled.sum()} bars filled forward (at most {max_bars} in a row)"
+    flag = f"filled_forward: {filled.sum()} bars filled forward (at most {max_bars} in a row)"
     return replace(
         panel, fields={**panel.fields, **fields}, mask=panel.mask | filled, flags=(*panel.flags, flag)
     ), filled
