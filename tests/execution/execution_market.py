@@ -45,13 +45,13 @@ def flat(price: float, bars: int) -> list[Candle]:
 
 
 def plan_of(
-    panel: Panel, weights: dict[int | tuple[int, int], float], delay_bars: int = 0, **bracket: float
+    panel: Panel, weights: dict[int | tuple[int, int], float], delay_bars: int = 0, **bracket: float | list[float]
 ) -> TradePlan:
-    """Weights by row (of the first symbol) or (row, column); the bracket fields stand wherever a weight stands."""
+    """Weights by row (of the first symbol) or (row, column); brackets (one value, or one a row) stand where they do."""
     weight = np.full(panel.shape, NAN)
     for place, value in weights.items():
         weight[place if isinstance(place, tuple) else (place, 0)] = value
-    spread = {name: np.where(np.isnan(weight), NAN, value) for name, value in bracket.items()}
+    spread = {k: np.where(np.isnan(weight), NAN, np.reshape(v, (-1, 1))) for k, v in bracket.items()}
     return TradePlan(weight, delay_bars=delay_bars, **spread)
 
 

@@ -17,12 +17,14 @@ class Position:
     shares: float
     entry: float
     best: float
-    clock_from: int
     stop: float = math.nan
     take: float = math.nan
     trail: float = math.nan
-    bars: float = math.nan
+    due: float = math.nan
     leaving: str = ""
+
+    def live_until(self, bar: float) -> None:
+        self.due = bar if math.isnan(self.due) else max(self.due, bar)
 
 
 @dataclass
@@ -74,7 +76,7 @@ class Reference:
                     position.best = better(position.best, self.price(t, i, extreme))
             for i in sorted(self.positions):
                 position = self.positions[i]
-                if self.panel.mask[t, i] and not position.leaving and t - position.clock_from + 1 >= position.bars:
+                if self.panel.mask[t, i] and not position.leaving and t >= position.due:
                     self.leave(t, i, self.price(t, i, "close"), "time", closing=True)
             if auction == "close":
                 self.reach(t, "close")
@@ -136,9 +138,8 @@ class Reference:
                 self.positions[i].leaving = ""
             target = self.lots(weight * worth / self.marks[i])
             if held * target > 0 and self.plan.max_bars is not None and not math.isnan(self.plan.max_bars[row, i]):
-                position = self.positions[i]
-                position.bars = float(self.plan.max_bars[row, i])
-                position.clock_from = t + (self.rules.entry == "next_close")
+                begins = t + (self.rules.entry == "next_close")
+                self.positions[i].live_until(begins + float(self.plan.max_bars[row, i]) - 1)
             change = abs(target - held)
             if change == 0 or (held * target > 0 and change * self.marks[i] < self.rules.rebalance_band * worth):
                 continue
@@ -219,11 +220,11 @@ class Reference:
         self.trade(t, i, shares, self.price(t, i, auction), "signal", closing=auction == "close")
         position = self.positions.get(i)
         if position and len(self.fills) > before:
-            for name in ("stop", "take", "trail", "bars"):
+            for name in ("stop", "take", "trail"):
                 if not math.isnan(getattr(wish, name)):
                     setattr(position, name, getattr(wish, name))
             if not math.isnan(wish.bars):
-                position.clock_from = t + (auction == "close")
+                position.live_until(t + (auction == "close") + wish.bars - 1)
 
     def volume_left(self, t: int, i: int) -> float:
         volume = self.price(t, i, "volume")
@@ -277,7 +278,7 @@ class Reference:
         self.fills.append((t, i, shares, price, reason))
         position = self.positions.get(i)
         if position is None:
-            self.positions[i] = Position(shares, price, price, t + closing)
+            self.positions[i] = Position(shares, price, price)
             return
         if position.shares * shares > 0:
             total = abs(position.shares) + abs(shares)

@@ -299,6 +299,14 @@ CASES = [
     ),
     Case(
         "R17",
+        "a shorter time said later does not cut a longer one",
+        [UP, UP, UP, (101, 103, 100, 102), UP],
+        {0: 0.5, 1: 0.5},
+        [(1, 5, 100, "signal"), (3, -5, 102, "time")],
+        {"max_bars": [3, 1, NAN, NAN, NAN]},
+    ),
+    Case(
+        "R17",
         "said again at the close, the clock starts at the next bar",
         [UP, UP, UP, (100, 103, 99, 102), UP],
         {0: 0.5, 1: 0.5},

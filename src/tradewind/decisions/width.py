@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 USUAL_HALF_LIFE_BARS = 250.0
+UNOPENED = "of the trade that the rule would have opened"
 
 
 def narrow_enough(belief: Belief, signals: Signals) -> NDArray[np.bool_]:
@@ -51,7 +52,7 @@ def interval_width(belief: Belief, bars: int) -> FloatArray:
 def usual(width: FloatArray) -> FloatArray:
     """Return the geometric average of each symbol's widths so far, the newer counting more, ``(T, N)``."""
     step = 1.0 - 0.5 ** (1.0 / USUAL_HALF_LIFE_BARS)
-    known = np.log(width)
+    known = np.log(np.where(width > 0, width, np.nan))
     average = np.full(width.shape, np.nan)
     now = np.full(width.shape[1], np.nan)
     for t, row in enumerate(known):
@@ -65,6 +66,8 @@ def hold_where_wide(signals: Signals, fine: NDArray[np.bool_]) -> Signals:
     wide = ~fine & (signals.action != 0)
     if not wide.any():
         return signals
+    from tradewind.decisions.signals import Exits
+
     said = "the rule would act, but the interval over {horizon_bars} bars is too wide (decision.interval_width_…)"
     return replace(
         signals,
@@ -73,4 +76,5 @@ def hold_where_wide(signals: Signals, fine: NDArray[np.bool_]) -> Signals:
         cover=signals.cover | (wide & (signals.action > 0)),
         clause=np.where(wide, len(signals.clauses), signals.clause).astype(np.int16),
         clauses=(*signals.clauses, said),
+        exits=(*signals.exits, Exits(UNOPENED, UNOPENED)) if signals.exits else (),
     )

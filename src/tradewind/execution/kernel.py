@@ -455,9 +455,10 @@ def _accrue(s: FloatArray, log: FloatArray, years: float) -> None:
 
 @compiled
 def _renew_time(state: FloatArray, s: FloatArray, i: int, max_bars: float, phase: float) -> None:
-    """Give the position so many closes from this bar on, from the next one where it comes into force at a close."""
-    if max_bars == max_bars:
-        state[DUE, i] = s[ROW] + (1.0 if phase == AT_CLOSE else 0.0) + max_bars - 1.0
+    """Give the position so many closes from this bar (from the next, at a close), and never fewer than it has."""
+    due = s[ROW] + (1.0 if phase == AT_CLOSE else 0.0) + max_bars - 1.0
+    if max_bars == max_bars and not state[DUE, i] > due:
+        state[DUE, i] = due
 
 
 @compiled

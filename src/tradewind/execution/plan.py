@@ -32,7 +32,7 @@ class TradePlan:
         Distance of the trailing stop from the best price since entry, in (0, 1); NaN for none.
     max_bars
         The position is closed at the close of the bar in which it has been held so many bars since a row last named a
-        weight on its side; NaN leaves the time as it was, which at an entry means never.
+        weight on its side, or filled; a new time never ends before the old. NaN leaves it, at an entry: never.
     priority
         Orders that compete for cash are served from the largest to the smallest, ties in symbol order;
         NaN comes last.
