@@ -56,6 +56,22 @@ def test_a_round_trip_loses_nothing(lived_in: Home, tmp_path: Path) -> None:
     assert "MiB" in archive.to_text()
 
 
+@pytest.mark.parametrize("in_use", [False, True], ids=["closed", "records open and not merged"])
+def test_two_archives_of_an_untouched_home_are_the_same_bytes(lived_in: Home, tmp_path: Path, in_use: bool) -> None:
+    records = Records(lived_in.records_url)
+    records.record_trial("a", "2", run="r", seen=RECORDED)
+    if not in_use:
+        records.close()
+    for path in lived_in.root.rglob("*"):
+        os.utime(path, (1_000_000_000.5, 1_000_000_000.5))
+    first, second = (backup(lived_in.root, tmp_path / name) for name in ("first.tar", "second.tar"))
+    assert first.digest == second.digest
+    assert first.path.read_bytes() == second.path.read_bytes()
+    with tarfile.open(first.path) as tar:
+        assert {entry.mtime for entry in tar if entry.name != "manifest.json"} == {1_000_000_000}
+    records.close()
+
+
 def test_a_restored_home_goes_on(lived_in: Home, tmp_path: Path) -> None:
     restore(backup(lived_in.root, tmp_path / "backup.tar").path, tmp_path / "second")
     lake = Lake(tmp_path / "second" / "lake" / "test")
