@@ -131,7 +131,9 @@ def test_no_forecast_at_all_is_not_a_rule_that_never_fires(name: str) -> None:
 @pytest.mark.parametrize("name", RULES)
 def test_every_clause_can_be_said_in_words(name: str) -> None:
     believed = random_belief(name, 1)
-    for clause in rule(name).decide(believed).clauses:
+    signals = rule(name).decide(believed)
+    assert len(signals.exits) == len(signals.clauses)
+    for clause in signals.clauses:
         words = clause.format(**believed.settings.model_dump())
         assert words and "{" not in words
 

@@ -306,3 +306,28 @@ def test_hourly_bars_without_a_four_hour_forecast_say_which_is_missing() -> None
     lacking = replace(made, forecast=replace(made.forecast, horizons=(3, 7, 35)))
     with pytest.raises(InputError, match="needs a forecast over 4 bars"):
         decide(lacking)
+
+
+# -- what target and stop are --------------------------------------------------------------------------------
+
+
+def test_a_strong_buy_says_that_its_target_is_the_weeks_median_and_its_stop_the_weeks_p10() -> None:
+    exits = said(week(0.06, rsi=50, sigma=0.08)).exits_at(0, 0)
+    assert exits is not None
+    assert exits.target == "median of the forecast over 1 week"
+    assert "10 % quantile over 1 week" in exits.stop and "tier" not in exits.stop
+    short = said(week(-0.06, rsi=50, sigma=0.08)).exits_at(0, 0)
+    assert short is not None and "90 % quantile over 1 week" in short.stop
+
+
+def test_a_stop_that_may_be_the_tiers_says_so() -> None:
+    exits = said(week(0.06, rsi=50, sigma=0.08, tier_stops=True)).exits_at(0, 0)
+    assert exits is not None and "the tighter of" in exits.stop and "price tier" in exits.stop
+
+
+def test_a_probable_profit_says_which_quantile_it_aims_at_and_how_many_sigmas_it_risks() -> None:
+    signals = said(belief({5: [0.004, -0.004]}, confidence_min=0.55))
+    long, short = signals.exits_at(0, 0), signals.exits_at(0, 1)
+    assert long is not None and short is not None
+    assert (long.target, short.target) == tuple(f"{q}0% quantile of the forecast over 5 bars" for q in (9, 1))
+    assert long.stop == short.stop == "2 forecast sigmas of 5 bars, at least 0.5%"

@@ -312,3 +312,15 @@ def test_horizons_shorter_than_a_bar_are_dropped_and_said(tmp_path: Path) -> Non
     record = run(system(tmp_path, playbook=text), tmp_path / "home")
     assert list(record.result["coverage"]) == ["1", "5"]
     assert any("1h is shorter than a 1d bar" in note for note in record.result["notes"])
+
+
+def test_every_action_says_what_its_target_and_stop_are(quick: QuickRun) -> None:
+    decision = quick.record.decision
+    rows = np.flatnonzero((decision.signals.action != 0).any(axis=1))
+    entries = [entry for entry in decision.recommendations(int(rows[-1])) if entry["action"] != "HOLD"]
+    assert entries
+    for entry in entries:
+        assert "quantile of the forecast over 5 bars" in entry["target_note"] and "sigmas" in entry["stop_note"]
+        said = [reason for reason in entry["reasons"] if reason.startswith(("target ", "stop "))]
+        assert entry["target_note"] in said[0] and "shown, not traded" in said[0]
+        assert entry["stop_note"] in said[1] and "after 5 bars" in said[1]

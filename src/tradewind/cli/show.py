@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOST_ROWS = 25
@@ -18,6 +18,8 @@ def show_result(result: Mapping[str, Any]) -> None:
     colour = {"good": "green", "bad": "red"}.get(result["verdict"]["word"], "yellow")
     console.print(f"\n[bold {colour}]Verdict[/]  {result['verdict']['text']}\n")
     console.print(_recommendations(result))
+    for text in _exits(result["recommendations"]):
+        console.print(f"[dim]· {text}[/]")
     console.print(_record(result))
     console.print(_coverage(result))
     if result["targets"]:
@@ -44,6 +46,13 @@ def _recommendations(result: Mapping[str, Any]) -> Any:
     if left > 0:
         table.caption = f"… and {left} more: see the report, or --json"
     return table
+
+
+def _exits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say once what the targets and stops of the printed actions are."""
+    acting = [row for row in rows[:MOST_ROWS] if row["action"] != "HOLD"]
+    notes = ((name, row[f"{name}_note"]) for name in ("target", "stop") for row in acting)
+    return list(dict.fromkeys(f"{name}: {note}" for name, note in notes if note))
 
 
 def _recommendation(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,13 @@ class Belief:
         return self.panel.mask & self.panel.member
 
 
+class Exits(NamedTuple):
+    """What a trade aims at and where it is stopped, in words."""
+
+    target: str
+    stop: str
+
+
 @dataclass(frozen=True, eq=False)
 class Signals:
     """What a rule says at the close of each bar.
@@ -125,6 +132,8 @@ class Signals:
         ``(T, N)`` int16 index into ``clauses``: which part of the rule spoke.
     odds
         Of the rule's main trade, whose reliability is shown.
+    exits
+        What target and stop are, in words, one for each of ``clauses``; empty where the rule does not say.
     """
 
     rule: str
@@ -141,6 +150,12 @@ class Signals:
     clauses: tuple[str, ...]
     odds: Odds
     notes: tuple[str, ...] = ()
+    exits: tuple[Exits, ...] = ()
+
+    def exits_at(self, row: int, column: int) -> Exits | None:
+        """Return what target and stop are at one bar, in words; None where the rule does not say."""
+        clause = int(self.clause[row, column])
+        return self.exits[clause] if clause < len(self.exits) else None
 
 
 class Rule(Protocol):
@@ -272,12 +287,30 @@ def forecast_trade(belief: Belief, bars: int) -> Trade:
 
 def target_distance(belief: Belief, bars: int, side: NDArray[np.int8]) -> NDArray[np.float64]:
     """Return the target's distance: the forecast quantile on the winning side, NaN where it lies on the wrong one."""
-    levels = np.asarray(belief.forecast.levels)
     quantiles = belief.quantiles(bars)
-    up = quantiles[..., int(np.argmin(np.abs(levels - belief.settings.target_quantile)))]
-    down = quantiles[..., int(np.argmin(np.abs(levels - (1 - belief.settings.target_quantile))))]
+    up, down = (quantiles[..., belief.forecast.levels.index(_target_level(belief, one))] for one in (1, -1))
     distance = np.where(side >= 0, np.expm1(up), -np.expm1(down))
     return np.where(distance > 0, distance, np.nan)
+
+
+def forecast_exits(belief: Belief, bars: int, side: int) -> Exits:
+    """Say in words what :func:`target_distance` and :func:`stop_distance` are."""
+    quantile = f"{_target_level(belief, side):.0%} quantile of the forecast over {bars} bars"
+    return Exits(
+        quantile, stop_words(belief.settings, f"{belief.settings.stop_sigma:g} forecast sigmas of {bars} bars")
+    )
+
+
+def stop_words(settings: DecisionSection, distance: str) -> str:
+    """Say in words what :func:`bounded_stop` makes of a distance."""
+    said = f"the tighter of {distance} and the price tier's stop" if settings.tier_stops else distance
+    return f"{said}, at least {settings.stop_minimum:.1%}"
+
+
+def _target_level(belief: Belief, side: int) -> float:
+    """Return the forecast's level nearest to the target's quantile on the winning side."""
+    wanted = belief.settings.target_quantile if side >= 0 else 1 - belief.settings.target_quantile
+    return min(belief.forecast.levels, key=lambda level: abs(level - wanted))
 
 
 def passed(belief: Belief, of: Odds) -> dict[str, float]:

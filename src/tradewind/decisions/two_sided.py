@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.decisions.confidence import Odds, odds
-from tradewind.decisions.signals import Belief, Signals, forecast_trade
+from tradewind.decisions.signals import Belief, Signals, forecast_exits, forecast_trade
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,4 +61,5 @@ class View:
             clause=np.where(buy, 1, np.where(sell, 2, 0)).astype(np.int16),
             clauses=clauses,
             odds=self.odds,
+            exits=tuple(forecast_exits(self.belief, trade.bars, side) for side in (1, 1, -1)),
         )

@@ -54,6 +54,7 @@ def recommendation(decision: Decision, row: int, column: int) -> dict[str, Any]:
     action = Action(int(signals.action[row, column]))
     side = 1 if action >= 0 else -1
     weight = float(np.nan_to_num(targets.weight[row, column])) if action != Action.HOLD else 0.0
+    exits = signals.exits_at(row, column)
     known = bool(panel.mask[row, column]) and math.isfinite(float(signals.confidence[row, column]))
     return {
         "symbol": panel.symbols[column],
@@ -66,7 +67,9 @@ def recommendation(decision: Decision, row: int, column: int) -> dict[str, Any]:
         "entry": _finite(close),
         "entry_note": "reference close; the order fills at the next open",
         "target": _finite(close * (1 + side * float(signals.target[row, column]))),
+        "target_note": None if exits is None else exits.target,
         "stop": _finite(close * (1 - side * float(signals.stop[row, column]))),
+        "stop_note": None if exits is None else exits.stop,
         "weight": weight,
         "shares": _shares(world, weight, close),
         "bound_by": targets.steps[int(targets.bound_by[row, column])] if weight else None,
@@ -105,6 +108,7 @@ def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]
         f"P({words} in {bars} bars) = {signals.confidence[row, column]:.1%} (costs {belief.round_trip_cost:.2%}); "
         f"median {math.expm1(median):+.2%}, one sigma {sigma:.2%}"
     )
+    said += _exit_words(decision, row, column)
     said.append(_volatility_words(decision, row, column))
     wait = -row % settings.every_bars
     if wait:
@@ -113,6 +117,22 @@ def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]
     if np.nan_to_num(decision.targets.weight[row, column]):
         said.append(f"size set by {bound.replace('_', ' ')}")
     return said
+
+
+def _exit_words(decision: Decision, row: int, column: int) -> list[str]:
+    """Say what target and stop are, which of them close the position, and when time does."""
+    signals, settings = decision.signals, decision.belief.settings
+    exits, action = signals.exits_at(row, column), int(signals.action[row, column])
+    if exits is None or not action:
+        return []
+    side, aim = (1 if action > 0 else -1), float(signals.target[row, column])
+    target = "none: the forecast sees none on this side" if not math.isfinite(aim) else f"{side * aim:+.1%}"
+    shown = "closes the position" if settings.take_profit else "is shown, not traded (decision.take_profit = false)"
+    return [
+        f"target {target}: {exits.target}; it {shown}",
+        f"stop {-side * float(signals.stop[row, column]):+.1%}: {exits.stop}; "
+        f"time closes the position after {int(signals.horizon_bars[row, column])} bars",
+    ]
 
 
 def _volatility_words(decision: Decision, row: int, column: int) -> str:

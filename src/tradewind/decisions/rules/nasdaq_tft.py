@@ -16,7 +16,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tradewind.decisions.confidence import Odds, Sides, Trade, odds
-from tradewind.decisions.signals import Action, Belief, Signals, bounded_stop, passed, register, stop_distance
+from tradewind.decisions.signals import (
+    Action,
+    Belief,
+    Exits,
+    Signals,
+    bounded_stop,
+    passed,
+    register,
+    stop_distance,
+    stop_words,
+)
 from tradewind.errors import BugError
 
 BoolArray = NDArray[np.bool_]
@@ -40,6 +50,7 @@ class _Clause:
     action: Action
     holds: BoolArray
     odds: Odds
+    exits: Exits
 
     @property
     def confidence(self) -> FloatArray:
@@ -55,7 +66,7 @@ class _Clause:
 
     def sure(self, least: float) -> _Clause:
         """Return the clause where it also has that much confidence."""
-        return _Clause(self.words, self.action, self.holds & (self.confidence >= least), self.odds)
+        return _Clause(self.words, self.action, self.holds & (self.confidence >= least), self.odds, self.exits)
 
 
 @register
@@ -97,6 +108,7 @@ class NasdaqTft:
             clauses=(f"no clause of the strategy {belief.settings.strategy!r} holds", *(c.words for c in clauses)),
             odds=main,
             notes=_notes(belief),
+            exits=(_idle_exits(belief, clauses[0].exits), *(c.exits for c in clauses)),
         )
 
     def thresholds(self, belief: Belief) -> Mapping[str, float]:
@@ -138,12 +150,14 @@ def _long_term(belief: Belief) -> list[_Clause]:
             Action.STRONG_BUY,
             (rsi < RSI_OVERHEATED) & (week > threshold),
             trade,
+            _position_exits(belief, "10 %"),
         ),
         _Clause(
             "RSI above 35 and the 1-week median below minus the threshold: the mirror of STRONG_BUY",
             Action.STRONG_SELL,
             (rsi > 100 - RSI_OVERHEATED) & (week < -threshold),
             trade,
+            _position_exits(belief, "90 %"),
         ),
     ]
 
@@ -156,6 +170,7 @@ def _day_trade(belief: Belief) -> _Clause:
         Action.BUY,
         (rsi > low) & (rsi < high) & (hours > FAST_MOVE_SHARE * belief.settings.entry_threshold),
         odds(belief, _fast(belief, FOUR_HOURS)),
+        _fast_exits(belief, "4 hours"),
     )
 
 
@@ -166,6 +181,7 @@ def _sell(belief: Belief) -> _Clause:
         Action.SELL,
         (rsi > RSI_SELL) & (day < -FAST_MOVE_SHARE * belief.settings.entry_threshold),
         odds(belief, _fast(belief, DAY)),
+        _fast_exits(belief, "1 day"),
     )
 
 
@@ -180,6 +196,23 @@ def _position(belief: Belief) -> Trade:
     below = bounded_stop(belief, np.where(low < 0, -np.expm1(low), sigmas))
     above = bounded_stop(belief, np.where(high > 0, np.expm1(high), sigmas))
     return Trade(belief.settings.horizon_bars, Sides(below, above), _median_targets(belief, week))
+
+
+def _position_exits(belief: Belief, losing: str) -> Exits:
+    """Say what :func:`_position` aims at and stops at."""
+    sigmas = f"{belief.settings.stop_sigma:g} sigmas where that is no loss"
+    stop = stop_words(belief.settings, f"the {losing} quantile over 1 week ({sigmas})")
+    return Exits("median of the forecast over 1 week", stop)
+
+
+def _fast_exits(belief: Belief, aim: str) -> Exits:
+    """Say what :func:`_fast` aims at and stops at."""
+    return Exits(f"median of the forecast over {aim}", stop_words(belief.settings, f"{FAST_STOP:.0%} of the entry"))
+
+
+def _idle_exits(belief: Belief, main: Exits) -> Exits:
+    """Say what is shown where no clause holds: a long's target of the main trade, and the stop of what is held."""
+    return Exits(main.target, stop_words(belief.settings, f"{HOLD_STOP:.0%} of the entry"))
 
 
 def _fast(belief: Belief, aim: str) -> Trade:

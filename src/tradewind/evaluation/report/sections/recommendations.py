@@ -16,8 +16,8 @@ FOLD_ABOVE = 40
 NO_FORECAST = "no forecast for this symbol at this close"
 HEADS = ("Symbol", "Action", "Confidence", "Entry", "Target", "Stop", "Weight", "80 % interval", "Where it may go")
 CSV = (
-    "symbol", "as_of", "action", "confidence", "event", "horizon_bars", "entry", "target", "stop", "weight", "shares",
-    "bound_by", "sector", "tier",
+    "symbol", "as_of", "action", "confidence", "event", "horizon_bars", "entry", "target", "target_note",
+    "stop", "stop_note", "weight", "shares", "bound_by", "sector", "tier",
 )  # fmt: skip
 
 
@@ -58,8 +58,8 @@ def _entry(entry: Mapping[str, Any], opened: bool) -> Markup:
         node("td", action(entry["action"]), class_="text", data_label=HEADS[1]),
         node("td", _confidence(entry), data_label=HEADS[2]),
         node("td", shown(entry["entry"], price, "no bar at this close"), data_label=HEADS[3]),
-        node("td", shown(entry["target"], price, "the forecast sees no target on this side"), data_label=HEADS[4]),
-        node("td", shown(entry["stop"], price, NO_FORECAST), data_label=HEADS[5]),
+        node("td", _exit(entry, "target", "the forecast sees no target on this side"), data_label=HEADS[4]),
+        node("td", _exit(entry, "stop", NO_FORECAST), data_label=HEADS[5]),
         node("td", _weight(entry), data_label=HEADS[6]),
         node("td", _interval(entry), data_label=HEADS[7]),
         node("td", outlook(entry), class_="text wide", data_label=HEADS[8]),
@@ -116,6 +116,15 @@ def _about(entry: Mapping[str, Any]) -> Markup:
 def _confidence(entry: Mapping[str, Any]) -> Markup:
     event = f"calibrated probability of {words(entry['event'])} ({bars(entry['horizon_bars'])})"
     return shown(entry["confidence"], percent(1), NO_FORECAST, title=event)
+
+
+def _exit(entry: Mapping[str, Any], name: str, otherwise: str) -> Markup:
+    """Return the price of a target or stop with its distance; what it is stands on hover and among the reasons."""
+    found, entered = entry[name], entry["entry"]
+    value = shown(found, price, otherwise, title=entry.get(f"{name}_note"))
+    if is_missing(found) or not entered:
+        return value
+    return together([value, node("small", percent(1, signed=True)(found / entered - 1))])
 
 
 def _weight(entry: Mapping[str, Any]) -> Markup:
