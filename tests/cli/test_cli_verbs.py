@@ -127,6 +127,23 @@ def test_recommend_as_of_a_day_knows_that_day_and_nothing_later(call: Call, quic
     assert found["as_of"].startswith(day)
 
 
+def test_explain_takes_its_playbook_as_every_other_verb_does(call: Call, quick: QuickRun) -> None:
+    beside, named = (
+        one_object(call("explain", "CCC", *words, "--json"))
+        for words in ((quick.playbook,), ("--playbook", quick.playbook))
+    )
+    assert {**beside, "run": None} == {**named, "run": None}
+
+
+def test_explain_refuses_an_unknown_symbol_before_the_walk(
+    call: Call, quick: QuickRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked: list[object] = []
+    monkeypatch.setattr("tradewind.evaluation.corridor.build_world", lambda *parts: walked.append(parts))
+    assert "did you mean AAA?" in call("explain", "aaa", quick.playbook).stderr
+    assert not walked
+
+
 def test_explain_prints_the_steps(call: Call, quick: QuickRun) -> None:
     found = one_object(call("explain", "CCC", "--playbook", quick.playbook, "--json"))
     assert found["symbol"] == "CCC"
@@ -308,6 +325,8 @@ def test_without_json_a_verb_speaks_to_people(call: Call, quick: QuickRun, words
         (("backtest", "PLAYBOOK", "--set", "decision.confidence_min=0.99"), 3, "never fired"),
         (("explain", "ZZZ", "--playbook", "PLAYBOOK"), 2, "it has AAA"),
         (("explain", "aaa", "--playbook", "PLAYBOOK"), 2, "did you mean AAA?"),
+        (("explain", "aaa", "PLAYBOOK"), 2, "did you mean AAA?"),
+        (("explain", "AAA", "PLAYBOOK", "--playbook", "sample"), 2, "two playbooks"),
         (("backup", "no/folder/b.tar"), 2, "there is no folder no/folder"),
         (("ranks", "PLAYBOOK", "--horizon", "9"), 2, "[1, 5]"),
         (("ranks", "PLAYBOOK", "--horizon", "5", "--buckets", "9"), 3, "too few for 9 buckets"),

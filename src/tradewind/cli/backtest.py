@@ -61,13 +61,19 @@ def add_to(app: typer.Typer) -> None:
 
 
 def run_backtest(
-    workspace: Any, as_of: Any = None, *, report: bool = True, counts: bool = True, verb: str = "backtest"
+    workspace: Any,
+    as_of: Any = None,
+    *,
+    report: bool = True,
+    counts: bool = True,
+    verb: str = "backtest",
+    symbol: str | None = None,
 ) -> tuple[Any, Path]:
     """Run, store and (unless told not to) report; return the track record and its folder."""
     from tradewind.evaluation.backtest import backtest, save
 
     with progress_bar() as progress:
-        record = backtest(workspace, progress, as_of=as_of, counts=counts)
+        record = backtest(workspace, progress, as_of=as_of, counts=counts, symbol=symbol)
     folder = save(record, workspace, verb=verb)
     if report:
         from tradewind.evaluation.report import write_report

@@ -22,10 +22,13 @@ from tradewind.cli.common import (
 def add_to(app: typer.Typer) -> None:
     """Add the verb."""
 
-    @app.command(epilog="Example: tradewind explain AAPL --as-of 2012-06-29")
+    @app.command(epilog="Example: tradewind explain AAPL sample --as-of 2012-06-29")
     def explain(
         symbol: Annotated[str, typer.Argument(help="The symbol to follow.")],
-        playbook: Annotated[str, typer.Option("--playbook", help="A shipped name or a TOML file.")] = "sample",
+        playbook: Annotated[
+            str | None, typer.Argument(help="A playbook: a shipped name or a TOML file.", show_default="sample")
+        ] = None,
+        named: Annotated[str | None, typer.Option("--playbook", help="The playbook, said as an option.")] = None,
         source: SourceOption = None,
         set_: SetOption = None,
         as_of: AsOfOption = None,
@@ -37,8 +40,10 @@ def add_to(app: typer.Typer) -> None:
             from tradewind.evaluation.prediction_log import as_datetime
             from tradewind.evaluation.sector_baselines import known
 
-            workspace = open_workspace(playbook, source, set_)
-            record, _ = run_backtest(workspace, instant(as_of), report=False, counts=False, verb="explain")
+            workspace = open_workspace(_one_of(playbook, named), source, set_)
+            record, _ = run_backtest(
+                workspace, instant(as_of), report=False, counts=False, verb="explain", symbol=symbol
+            )
             moment = as_datetime(record.world.panel.times[-1])
             steps = explain_(record, symbol, known(workspace, moment))
             if json:
@@ -47,3 +52,12 @@ def add_to(app: typer.Typer) -> None:
             from tradewind.cli.steps import show_steps
 
             show_steps(steps)
+
+
+def _one_of(playbook: str | None, named: str | None) -> str:
+    """Return the playbook, however it was said; ``InputError`` where two different ones were."""
+    from tradewind.errors import InputError
+
+    if playbook and named and playbook != named:
+        raise InputError(f"two playbooks were given: {playbook} and --playbook {named}", hint="leave one of them out")
+    return playbook or named or "sample"

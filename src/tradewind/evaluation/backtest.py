@@ -18,7 +18,7 @@ from tradewind.calibration.coverage import CoverageReport
 from tradewind.errors import InputError
 from tradewind.evaluation import corridor, runs
 from tradewind.evaluation.corridor import Progress, World, silent
-from tradewind.evaluation.data import Loaded, load_or_sync
+from tradewind.evaluation.data import Loaded, load_or_sync, require_symbol
 from tradewind.evaluation.fold_cache import FoldCache, code_version, panel_digest
 from tradewind.evaluation.forecast_quality import quality_table, reliability, superior_ability
 from tradewind.evaluation.prediction_log import log_run
@@ -87,6 +87,7 @@ def backtest(
     pin: Pin | None = None,
     trials_until: datetime | None = None,
     counts: bool = True,
+    symbol: str | None = None,
 ) -> TrackRecord:
     """Walk the corridor over history and judge the result; the trial is counted in the records.
 
@@ -100,9 +101,13 @@ def backtest(
         Count only trials first seen by then (for a reproduction).
     counts
         Whether this look is a trial. Asking for a recommendation is not: nothing is chosen by it.
+    symbol
+        Refuse the walk where the universe lacks this symbol (``InputError``).
     """
     started, clock = workspace.clock.now(), time.perf_counter()
     loaded = load_or_sync(workspace, progress, as_of=as_of, pin=pin)
+    if symbol is not None:
+        require_symbol(loaded.panel, symbol)
     cache = FoldCache(workspace.home / "folds")
     world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes, cache, progress)
     progress("features", 1, 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tradewind.errors import DataError
+from tradewind.errors import DataError, InputError
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.membership import DataPin, Members, members_of, refreshed
 from tradewind.evaluation.workspace import Workspace
@@ -126,6 +127,17 @@ def load(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin | None
     return Loaded(
         restricted, dict(report.dropped), pinned, (*warnings, *missing, *dropped, *excluded, *_endings(panel))
     )
+
+
+def require_symbol(panel: Panel, symbol: str) -> None:
+    """Raise ``InputError``, with the nearest one, for a symbol that a panel does not have."""
+    if symbol in panel.symbols:
+        return
+    more = " …" * (len(panel.symbols) > 20)
+    near = difflib.get_close_matches(symbol.upper(), panel.symbols, n=1, cutoff=0.5)
+    meant = f"did you mean {near[0]}? " if near else ""
+    held = f"it has {', '.join(panel.symbols[:20])}{more}"
+    raise InputError(f"{symbol!r} is not in this universe", hint=meant + held)
 
 
 def _endings(panel: Panel, bars: int = 20) -> list[str]:

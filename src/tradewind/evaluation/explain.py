@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tradewind.errors import InputError
 from tradewind.evaluation.backtest import TrackRecord
+from tradewind.evaluation.data import require_symbol
 from tradewind.evaluation.recommend import recommendation
 from tradewind.market.sectors import Baseline, believed, recent
 
@@ -28,12 +27,7 @@ def explain(record: TrackRecord, symbol: str, baselines: Mapping[str, Baseline] 
     a symbol that is not in the universe.
     """
     panel = record.world.panel
-    if symbol not in panel.symbols:
-        more = " …" * (len(panel.symbols) > 20)
-        near = difflib.get_close_matches(symbol.upper(), panel.symbols, n=1, cutoff=0.5)
-        meant = f"did you mean {near[0]}? " if near else ""
-        held = f"it has {', '.join(panel.symbols[:20])}{more}"
-        raise InputError(f"{symbol!r} is not in this universe", hint=meant + held)
+    require_symbol(panel, symbol)
     row, column = len(panel) - 1, panel.symbols.index(symbol)
     said = recommendation(record.decision, row, column)
     return {
