@@ -136,6 +136,26 @@ def test_a_rule_that_never_fires_names_a_threshold_that_the_event_does_reach() -
     assert "'top_fifth'" in caught.value.hint
 
 
+def hint_of(never_fires: Belief) -> str:
+    with pytest.raises(DataError, match="never fired") as caught:
+        decide(never_fires)
+    return caught.value.hint or ""
+
+
+def test_a_threshold_below_one_half_or_the_usual_frequency_is_said_to_trade_noise() -> None:
+    doubtful = {5: np.full((40, 1), -0.01)}
+    hint = hint_of(belief(doubtful, cost=0.02, confidence_min=0.9, recalibration="none"))
+    assert "below one half" in hint and "there is no trade here" in hint
+    rising = belief(doubtful, close=100 * 1.05 ** np.arange(40.0)[:, None], confidence_min=0.9, recalibration="none")
+    hint = hint_of(rising)
+    assert "below the 100.0% of all bars" in hint and "there is no trade here" in hint
+
+
+def test_a_threshold_that_is_surer_than_usual_is_suggested_without_a_warning() -> None:
+    sure = belief({5: np.full((40, 1), 0.01)}, 0.02, close=100 * 0.99 ** np.arange(40.0)[:, None], confidence_min=0.9)
+    assert "noise" not in hint_of(sure)
+
+
 # -- profit after costs ------------------------------------------------------------------------------------------
 
 

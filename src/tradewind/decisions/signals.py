@@ -238,12 +238,13 @@ def decide(belief: Belief) -> Signals:
         passed = ", ".join(f"{name} on {share:.1%}" for name, share in shares.items())
         raise DataError(
             f"the rule {chosen.name!r} never fired in {int(signals.decided.sum()):,} decisions; passed: {passed}",
-            hint=_how_to_fire(wished, belief.settings, shares),
+            hint=_how_to_fire(wished, belief, shares),
         )
     return signals
 
 
-def _how_to_fire(wished: Signals, settings: DecisionSection, shares: Mapping[str, float]) -> str:
+def _how_to_fire(wished: Signals, belief: Belief, shares: Mapping[str, float]) -> str:
+    settings = belief.settings
     if (wished.action != Action.HOLD).any():
         return "no interval was narrow enough: raise decision.interval_width_max or decision.interval_width_usual_max"
     rarest = min(shares, key=lambda name: shares[name])
@@ -253,10 +254,24 @@ def _how_to_fire(wished: Signals, settings: DecisionSection, shares: Mapping[str
             f"--set decision.entry_threshold={settings.entry_threshold / 2:g}, or set models.use to a model that "
             "expects returns (naive ones expect none)"
         )
+    lower = _within_reach(wished, settings)
     return (
-        "lower the threshold that is never passed, e.g. "
-        f"--set decision.confidence_min={_within_reach(wished, settings):.2f} (the event is {wished.event!r})"
+        f"lower the threshold that is never passed, e.g. --set decision.confidence_min={lower:.2f} "
+        f"(the event is {wished.event!r}){_warning_of_noise(wished, belief, lower)}"
     )
+
+
+def _warning_of_noise(signals: Signals, belief: Belief, confidence: float) -> str:
+    """Say so where a threshold would pass what is no surer than usual, or loses more often than not."""
+    came = signals.odds.event.outcome(belief, signals.odds.trade).long
+    usual = float(np.mean(came[np.isfinite(came)])) if np.isfinite(came).any() else 0.0
+    if confidence < usual:
+        why = f"below the {usual:.1%} of all bars on which it happens anyway"
+    elif signals.event == "profit_after_costs" and confidence < 0.5:
+        why = "below one half, where a trade loses more often than it gains"
+    else:
+        return ""
+    return f"; but that is {why}: it would trade noise, and the honest answer may be that there is no trade here"
 
 
 def _within_reach(signals: Signals, settings: DecisionSection) -> float:
