@@ -20,7 +20,7 @@ from tradewind.evaluation.backtest import TrackRecord, backtest, clean, save
 from tradewind.evaluation.data import synchronise
 from tradewind.evaluation.prediction_log import as_datetime
 from tradewind.evaluation.reproduce import reproduce
-from tradewind.evaluation.track_record import Trials, backtest_overfitting, deflated
+from tradewind.evaluation.track_record import Trials, backtest_overfitting, deflated, time_in_the_market
 
 
 def run(playbook: Path, home: Path, *, as_of: datetime | None = None, **overrides: object) -> TrackRecord:
@@ -324,3 +324,25 @@ def test_every_action_says_what_its_target_and_stop_are(quick: QuickRun) -> None
         said = [reason for reason in entry["reasons"] if reason.startswith(("target ", "stop "))]
         assert entry["target_note"] in said[0] and "shown, not traded" in said[0]
         assert entry["stop_note"] in said[1] and "after 5 bars" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("held", "share", "longest", "period"),
+    [
+        ([1, 1, 1, 1], 1.0, 0, None),
+        ([0, 0, 1, 0], 0.25, 2, ["2020-01-01", "2020-01-02"]),
+        ([-1, 0, 0, 0], 0.25, 3, ["2020-01-02", "2020-01-04"]),
+        ([0, 5, 0, 5], 0.5, 1, ["2020-01-01", "2020-01-01"]),
+    ],
+)
+def test_time_in_cash_is_counted(held: list[float], share: float, longest: int, period: list[str] | None) -> None:
+    times = np.arange("2020-01-01", "2020-01-05", dtype="datetime64[D]").astype("datetime64[us]")
+    found = time_in_the_market(np.column_stack([np.zeros(4), np.array(held, dtype=float)]), times)
+    assert list(found.values()) == [share, longest, period]
+
+
+def test_a_book_is_invested_on_the_bars_whose_exposure_is_not_nothing(quick: QuickRun) -> None:
+    exposure = quick.record.simulations["base"].gross_exposure[quick.record.start + 1 :]
+    found = quick.record.result["track_record"]
+    assert found["share_of_bars_invested"] == pytest.approx(np.mean(exposure > 0))
+    assert 0 < found["share_of_bars_invested"] < 1

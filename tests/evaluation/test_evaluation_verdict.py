@@ -34,6 +34,9 @@ def record(**changes: Any) -> dict[str, Any]:
         "volatility": 0.10,
         "baselines": {"equal_weight": {}, "index": {"annual_return": 0.05}},
         "tracking_error": 0.10,
+        "share_of_bars_invested": 0.9,
+        "longest_flat_bars": 20,
+        "longest_flat_period": ["2010-01-04", "2010-02-02"],
     }
     return {**usual, **changes}
 
@@ -159,6 +162,15 @@ def test_few_trades_a_short_sample_and_a_missing_pbo_are_said() -> None:
     assert codes(sharpe=NAN) == []
     (flag,) = red_flags((), quality(), record(pbo=None, pbo_reason="one configuration"), "1d")
     assert flag["code"] == "no_pbo" and "one configuration" in flag["message"]
+
+
+def test_a_book_that_often_holds_nothing_says_how_often_and_when_it_did_so_longest() -> None:
+    assert codes(share_of_bars_invested=0.75) == []
+    assert codes(share_of_bars_invested=0.0, trades=0) == ["few_trades"]
+    flat = record(share_of_bars_invested=0.6, longest_flat_bars=903, longest_flat_period=["2003-04-08", "2006-11-07"])
+    (flag,) = red_flags((), quality(), flat, "1d")
+    assert flag["code"] == "often_in_cash"
+    assert all(said in flag["message"] for said in ("40%", "903 in a row", "2003-04-08 to 2006-11-07"))
 
 
 # -- the verdict ---------------------------------------------------------------------------------------------

@@ -82,6 +82,10 @@ def _record(result: Mapping[str, Any]) -> Any:
         ("annual return", percent(record["annual_return"])),
         ("maximum drawdown", percent(record["max_drawdown"])),
         ("trades, win rate", f"{record['trades']}, {percent(record['win_rate'])}"),
+        (
+            "bars with a position",
+            f"{percent(record['share_of_bars_invested'])}; longest time in cash {record['longest_flat_bars']:,} bars",
+        ),
         ("one bar later", f"Sharpe {number(robust['delay_1']['sharpe'])}"),
         ("doubled costs", f"Sharpe {number(robust['double_costs']['sharpe'])}"),
     )

@@ -112,6 +112,7 @@ def summarise(world: World, simulation: Simulation, start: int, trials: Trials) 
         "average_holding_bars": trades.average_holding(held).value,
         "turnover": weights.turnover(exposure, drifted=drifted, periods_per_year=per_year).value,
         "exposure": weights.exposure(exposure).value,
+        **time_in_the_market(simulation.shares[start + 1 :], world.panel.times[start + 1 :]),
         "costs": {**simulation.costs, "total": float(sum(simulation.costs.values()))},
         "final_equity": float(simulation.equity[-1]),
         "baseline_sharpe": performance.sharpe(hold, periods_per_year=per_year).value,
@@ -123,6 +124,24 @@ def summarise(world: World, simulation: Simulation, start: int, trials: Trials) 
         "excess_sharpe_ci": list(sharpe_interval(risk_matched_excess(returns, hold), per_year, settings)),
         "ambiguous_bars": int(simulation.ambiguous_bars),
         "capacity": capacity(world, simulation),
+    }
+
+
+def time_in_the_market(shares: Array, times: NDArray[np.datetime64]) -> dict[str, Any]:
+    """Return on which share of the bars anything was held, and the longest time in a row that nothing was.
+
+    ``shares (T, N)`` are those held after each close; ``longest_flat_period`` are the first and the last day of the
+    longest time (the earliest of several), None where something was always held.
+    """
+    held = (np.nan_to_num(shares) != 0).any(axis=1)
+    edges = np.diff(np.concatenate([[False], ~held, [False]]).astype(np.int8))
+    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    longest = int(np.argmax(ends - begins)) if len(begins) else None
+    days = None if longest is None else [str(times[row])[:10] for row in (begins[longest], ends[longest] - 1)]
+    return {
+        "share_of_bars_invested": float(held.mean()) if len(held) else math.nan,
+        "longest_flat_bars": 0 if longest is None else int(ends[longest] - begins[longest]),
+        "longest_flat_period": days,
     }
 
 

@@ -11,6 +11,8 @@ from tradewind.evaluation.settings import TargetsSection
 
 SUSPICIOUS_IC = 0.10
 SUSPICIOUS_ACCURACY = 0.58
+OFTEN_FLAT = 0.25
+"""A book that holds nothing on a larger share of its bars says so."""
 
 FLAG_TEXT = {
     "survivorship": "the source has only what still exists or was kept: names that failed are missing, and returns "
@@ -35,6 +37,7 @@ def red_flags(
         found += _suspected_leaks(quality)
     if record["trades"] < 30:
         found.append({"code": "few_trades", "message": f"only {record['trades']} trades: their statistics mean little"})
+    found += _often_in_cash(record)
     sharpe, detectable = record["sharpe"], record["minimum_detectable_sharpe"]
     if math.isfinite(sharpe) and abs(sharpe) < detectable:
         found.append(
@@ -54,6 +57,20 @@ def _provenance(flag: str) -> dict[str, str]:
     code, _, detail = flag.partition(": ")
     said = [text for text in (detail, FLAG_TEXT.get(code, "")) if text]
     return {"code": code, "message": ": ".join(said) or code.replace("_", " ")}
+
+
+def _often_in_cash(record: Mapping[str, Any]) -> list[dict[str, str]]:
+    flat = 1.0 - record["share_of_bars_invested"]
+    if not flat > OFTEN_FLAT or not record["trades"]:
+        return []
+    first, last = record["longest_flat_period"]
+    return [
+        {
+            "code": "often_in_cash",
+            "message": f"the book held nothing on {flat:.0%} of its bars, at the longest for "
+            f"{record['longest_flat_bars']:,} in a row ({first} to {last}): that time counts in every figure",
+        }
+    ]
 
 
 def _suspected_leaks(quality: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:

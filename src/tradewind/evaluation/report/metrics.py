@@ -81,6 +81,12 @@ FIGURES: dict[str, Figure] = {
     "average_holding_bars": Figure("Average holding, bars", decimal(1), sample=TRADES, registered="average_holding"),
     "turnover": Figure("Turnover, a year", decimal(1)),
     "exposure": Figure("Average gross exposure", percent(1)),
+    "share_of_bars_invested": Figure(
+        "Bars with a position", percent(1), formula="bars after whose close anything was held / all bars"
+    ),
+    "longest_flat_bars": Figure(
+        "Longest time in cash, bars", count, formula="most bars in a row after whose close nothing was held"
+    ),
     "final_equity": Figure("Final equity", money, formula="cash plus positions at their last close"),
     "capacity": Figure(
         "Capacity, start capital",
