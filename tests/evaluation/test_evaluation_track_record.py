@@ -298,7 +298,7 @@ def test_hypothetical_baselines_are_those_of_the_prices(quick: QuickRun) -> None
 
 def test_the_playbooks_targets_are_judged(quick: QuickRun) -> None:
     rows = {row["target"]: row["verdict"] for row in quick.record.result["targets"]}
-    assert rows["maximum drawdown < 0.5"] == "met"
+    assert rows["maximum drawdown < 50 %"] == "met"
     assert rows["annual return above the index"] == "cannot tell"  # there is no index in the file
     assert len(rows) == 3
 

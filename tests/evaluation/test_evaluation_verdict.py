@@ -113,7 +113,18 @@ def test_only_what_the_playbook_asks_for_is_judged() -> None:
 
 def test_every_row_shows_what_was_wanted_what_was_measured_and_how_surely() -> None:
     (row,) = judge_targets(TargetsSection(sharpe_min=1.0), record(), quality())
-    assert row == {"target": "Sharpe ratio > 1", "measured": 0.8, "ci": [-0.2, 1.8], "verdict": "cannot tell"}
+    shown = {"target": "Sharpe ratio > 1", "measured": 0.8, "ci": [-0.2, 1.8], "unit": "number"}
+    assert row == {**shown, "verdict": "cannot tell"}
+
+
+def test_every_share_is_named_as_one_and_wanted_in_percent() -> None:
+    shares = {"win_rate_min": 0.55, "max_drawdown_max": 0.15, "annual_return_min": 0.125, "beats_index": True}
+    rows = judge_targets(TargetsSection(**shares, directional_accuracy_min=0.5), record(), quality())
+    assert {row["unit"] for row in rows} == {"share"}
+    assert [row["target"].split(" ", 1)[1] for row in rows][1:3] == ["drawdown < 15 %", "return > 12.5 %"]
+    assert rows[1]["measured"] == 0.18
+    (factor,) = judge_targets(TargetsSection(profit_factor_min=1.1), record(), quality())
+    assert (factor["unit"], factor["target"]) == ("number", "profit factor > 1.1")
 
 
 # -- red flags -----------------------------------------------------------------------------------------------

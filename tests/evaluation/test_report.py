@@ -20,9 +20,9 @@ from tradewind.calibration.coverage import coverage_report
 from tradewind.evaluation.backtest import TrackRecord, backtest
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.report import write_report
-from tradewind.evaluation.report.formats import percent, price
+from tradewind.evaluation.report.formats import decimal, percent, price
 from tradewind.evaluation.report.metrics import FIGURES
-from tradewind.evaluation.report.sections.trading import _trips
+from tradewind.evaluation.report.sections.trading import SHOWN_TRADES, UNSCROLLED_TRADES, _trips
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.plan import TradePlan
 from tradewind.execution.simulator import simulate
@@ -196,6 +196,7 @@ def test_every_figure_of_the_result_is_there_in_its_format(record: TrackRecord, 
         assert all(f"{row['pinball']:.5f}" in text and f"{row['n']:,}" in text for row in horizons.values())
     for row in record.result["targets"]:
         assert row["target"] in text
+        assert (percent(1) if row["unit"] == "share" else decimal(2))(row["measured"]) in text
     for kind in found["costs"]:
         assert kind.replace("_", " ") in text or kind == "total"
     manifest = record.manifest
@@ -216,6 +217,19 @@ def test_every_symbol_has_its_recommendation_with_reasons(record: TrackRecord, w
         assert price(entry["entry"]) in text
         assert price(entry["stop"]) in text
         assert all(reason in text for reason in entry["reasons"])
+
+
+def test_trades_that_scroll_inside_their_card_say_so(record: TrackRecord, written: Any) -> None:
+    many, simulation = Reader(written(record)), record.simulations["base"]
+    shown = min(len(simulation.trades), SHOWN_TRADES)
+    assert shown > UNSCROLLED_TRADES
+    assert f"Scroll inside the table to see all {shown} rows" in many.text
+    few = replace(
+        record, simulations={**record.simulations, "base": replace(simulation, trades=simulation.trades[:16])}
+    )
+    page = Reader(written(few))
+    assert "The last 16 of 16" in page.text and "Scroll inside" not in page.text
+    assert "scroll tall" in many.all("class") and "scroll tall" not in page.all("class")
 
 
 def test_figures_say_their_formula_and_sample_size_on_hover(record: TrackRecord, written: Any) -> None:

@@ -112,7 +112,8 @@ def _targets(result: Mapping[str, Any]) -> Any:
     for name in ("target", "measured", "verdict"):
         table.add_column(name)
     for row in result["targets"]:
-        table.add_row(row["target"], number(row["measured"], 3), row["verdict"])
+        measured = percent(row["measured"]) if row["unit"] == "share" else number(row["measured"])
+        table.add_row(row["target"], measured, row["verdict"])
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 from tradewind.evaluation.settings import TargetsSection
 
@@ -106,19 +106,20 @@ def judge_targets(
     if targets.win_rate_min is not None:
         rows.append(_rate("win rate", targets.win_rate_min, record["win_rate"], record["trades"], z))
     if targets.max_drawdown_max is not None:
-        rows.append(_row("maximum drawdown", "<", targets.max_drawdown_max, record["max_drawdown"]))
+        rows.append(_row("maximum drawdown", "<", targets.max_drawdown_max, record["max_drawdown"], unit="share"))
     if targets.annual_return_min is not None:
         spread = z * record["volatility"] / math.sqrt(_years(record))
         value = record["annual_return"]
-        rows.append(_row("annual return", ">", targets.annual_return_min, value, value - spread, value + spread))
+        low, high = value - spread, value + spread
+        rows.append(_row("annual return", ">", targets.annual_return_min, value, low, high, unit="share"))
     if targets.beats_index:
         rows.append(_beats_index(record, z))
     if targets.profit_factor_min is not None:
         rows.append(_row("profit factor", ">", targets.profit_factor_min, record["profit_factor"]))
     if targets.directional_accuracy_min is not None and "1" in quality:
         value, error = quality["1"]["directional_accuracy"], z * quality["1"]["directional_accuracy_error"]
-        wanted = targets.directional_accuracy_min
-        rows.append(_row("directional accuracy", ">", wanted, value, value - error, value + error))
+        wanted, low, high = targets.directional_accuracy_min, value - error, value + error
+        rows.append(_row("directional accuracy", ">", wanted, value, low, high, unit="share"))
     return rows
 
 
@@ -139,21 +140,31 @@ def _beats_index(record: Mapping[str, Any], z: float) -> dict[str, Any]:
             "target": "annual return above the index",
             "measured": None,
             "ci": None,
+            "unit": "share",
             "verdict": "cannot tell",
         }
     measured = record["annual_return"] - index["annual_return"]
     spread = z * record["tracking_error"] / math.sqrt(_years(record))
-    return _row("annual return above the index", ">", 0.0, measured, measured - spread, measured + spread)
+    low, high = measured - spread, measured + spread
+    return _row("annual return above the index", ">", 0.0, measured, low, high, unit="share")
 
 
 def _rate(name: str, wanted: float, measured: float, n: int, z: float) -> dict[str, Any]:
     spread = z * math.sqrt(max(measured * (1 - measured), 0.0) / n) if n and math.isfinite(measured) else math.nan
-    return _row(name, ">", wanted, measured, measured - spread, measured + spread)
+    return _row(name, ">", wanted, measured, measured - spread, measured + spread, unit="share")
 
 
 def _row(
-    name: str, sign: str, wanted: float, measured: float, low: float | None = None, high: float | None = None
+    name: str,
+    sign: str,
+    wanted: float,
+    measured: float,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    unit: Literal["share", "number"] = "number",
 ) -> dict[str, Any]:
+    """Return a judged target; a share is a fraction in every value and percent in words."""
     low, high = (measured if low is None else low), (measured if high is None else high)
     if not (math.isfinite(low) and math.isfinite(high)):
         verdict = "cannot tell"
@@ -164,9 +175,10 @@ def _row(
     else:
         verdict = "cannot tell"
     return {
-        "target": f"{name} {sign} {wanted:g}",
+        "target": f"{name} {sign} {100 * wanted:g} %" if unit == "share" else f"{name} {sign} {wanted:g}",
         "measured": measured,
         "ci": [low, high],
+        "unit": unit,
         "verdict": verdict,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tradewind.evaluation.report.formats import decimal, is_missing, missing, shown
+from tradewind.evaluation.report.formats import Format, decimal, is_missing, missing, percent, shown
 from tradewind.evaluation.report.markup import Markup, figure, node, section
 from tradewind.evaluation.report.tables import Column, Table
 
@@ -22,19 +22,20 @@ def targets(rows: Sequence[Mapping[str, Any]]) -> Markup:
     for row in rows:
         sign, kind = SIGNS[row["verdict"]]
         badge = node("span", f"{sign} {row['verdict']}", class_=f"badge {kind}")
-        measured = shown(row["measured"], decimal(3), "there is nothing to measure it against")
+        how = percent(1) if row["unit"] == "share" else decimal(2)
+        measured = shown(row["measured"], how, "there is nothing to measure it against")
         table.add(
-            [row["target"], measured, _interval(row["ci"]), badge],
+            [row["target"], measured, _interval(row["ci"], how), badge],
             [row["target"], row["measured"], _plain(row["ci"]), row["verdict"]],
         )
     return section("targets", "Targets", lead, figure("Met, not met, cannot tell", table.render(), class_="wide"))
 
 
-def _interval(pair: Sequence[float] | None) -> str:
+def _interval(pair: Sequence[float] | None, how: Format) -> str:
     if pair is None or any(is_missing(v) for v in pair):
         return missing("no interval for this sample")
     low, high = pair
-    return missing("judged by its value") if low == high else f"{decimal(3)(low)} to {decimal(3)(high)}"
+    return missing("judged by its value") if low == high else f"{how(low)} to {how(high)}"
 
 
 def _plain(pair: Sequence[float] | None) -> str | None:

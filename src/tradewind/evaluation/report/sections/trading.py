@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tradewind.evaluation.backtest import TrackRecord
 
 SHOWN_TRADES, SAVED_TRADES = 50, 3000
+UNSCROLLED_TRADES = 20
+"""So many trades stand in full; more scroll inside their card, which then says so."""
+
 CSV = (
     "symbol", "side", "entry_time", "exit_time", "quantity", "entry_price", "exit_price", "gross_pnl", "costs",
     "dividends", "borrow", "pnl", "return", "bars_held", "exit_reason",
@@ -102,7 +105,9 @@ def trades(record: TrackRecord) -> Markup:
     saved = closed.select(CSV).tail(SAVED_TRADES).with_columns(_text_times()).rows()
     note = f"The last {min(len(closed), SHOWN_TRADES)} of {len(closed):,}; the CSV file holds "
     note += "all of them." if len(closed) <= SAVED_TRADES else f"the last {SAVED_TRADES:,}."
-    return figure("Trades", table.alone(tall=True), download("trades", CSV, saved), caption=note, class_="wide")
+    scrolls = len(table.rows) > UNSCROLLED_TRADES
+    note += f" ↕ Scroll inside the table to see all {len(table.rows)} rows." if scrolls else ""
+    return figure("Trades", table.alone(tall=scrolls), download("trades", CSV, saved), caption=note, class_="wide")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
