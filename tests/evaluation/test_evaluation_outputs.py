@@ -14,10 +14,13 @@ import pytest
 from spine_kit import BARS, SYMBOLS, QuickRun, prices, workspace
 from tradewind.errors import DataError, InputError
 from tradewind.evaluation import corridor
-from tradewind.evaluation.backtest import clean, write_forecasts, write_weights
+from tradewind.evaluation.backtest import backtest, clean, write_forecasts, write_weights
 from tradewind.evaluation.explain import explain
+from tradewind.evaluation.forecast_quality import superior_ability_reason
 from tradewind.evaluation.prediction_log import as_datetime
 from tradewind.evaluation.ranking import rank_probabilities
+from tradewind.evaluation.report import write_report
+from tradewind.evaluation.training import train
 
 LEVELS = ("q05", "q10", "q25", "q50", "q75", "q90", "q95")
 
@@ -224,3 +227,37 @@ def test_an_unknown_extension_is_refused_before_anything_is_written(quick: Quick
         write_forecasts(quick.record, tmp_path / "forecasts.xlsx")
     assert ".parquet or .csv" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_compared_model_that_cannot_be_fitted_is_left_out_and_said(quick: QuickRun, home: Path) -> None:
+    record = backtest(workspace(quick.playbook, home, models__compare='["garch_t", "har"]'))
+    (note,) = (text for text in record.result["notes"] if "garch_t" in text)
+    assert "left out" in note and "no symbol has the 250 returns" in note
+    assert set(record.forecasts) == {"ridge", "har", "naive_normal"}
+    quality = record.result["forecast_quality"]
+    for horizon, row in quality["garch_t"].items():
+        assert row.keys() - {"reason"} == quality["har"][horizon].keys()
+        assert row["n"] == 0 and "250 returns" in row["reason"]
+        assert all(row[name] is None for name in row if name not in ("n", "reason"))
+    assert quality["har"]["5"]["pinball"] > 0
+    assert all(p is not None for p in record.result["superior_ability_p"].values())
+    assert record.result["superior_ability_reason"] == "without garch_t, which could not be fitted"
+    text = write_report(record, home / "report.html").read_text("utf-8")
+    assert "could not be fitted: no symbol has the 250 returns" in text
+    assert "(without garch_t, which could not be fitted)" in text
+
+
+def test_training_leaves_out_a_compared_model_that_cannot_be_fitted(quick: QuickRun, home: Path) -> None:
+    models = train(workspace(quick.playbook, home, models__compare='["garch_t"]'))["models"]
+    assert "250 returns" in models["garch_t"]["left_out"]
+    assert models["ridge"]["folds"] > 0 and "left_out" not in models["ridge"]
+
+
+def test_the_traded_model_must_be_fitted(quick: QuickRun, home: Path) -> None:
+    with pytest.raises(DataError, match="250 returns"):
+        backtest(workspace(quick.playbook, home, models__use="garch_t"))
+
+
+def test_a_superior_ability_that_is_missing_has_a_reason() -> None:
+    assert superior_ability_reason({"1": 0.3, "5": 0.4}, {}) is None
+    assert "fewer than 50 dates" in str(superior_ability_reason({"1": 0.3, "5": None}, {}))

@@ -39,4 +39,7 @@ def add_to(app: typer.Typer) -> None:
                 emit(report)
                 return
             for name, row in report["models"].items():
+                if "left_out" in row:
+                    typer.echo(f"{name:<24} left out: {row['left_out']}")
+                    continue
                 typer.echo(f"{name:<24} {row['folds']} folds, {row['forecasts']:,} forecasts, version {row['version']}")

@@ -15,12 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.calibration.coverage import CoverageReport
-from tradewind.errors import InputError
+from tradewind.errors import DataError, InputError
 from tradewind.evaluation import corridor, runs
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import Loaded, load_or_sync, require_symbol
 from tradewind.evaluation.fold_cache import FoldCache, code_version, panel_digest
-from tradewind.evaluation.forecast_quality import quality_table, reliability, superior_ability
+from tradewind.evaluation.forecast_quality import (
+    quality_table,
+    reliability,
+    superior_ability,
+    superior_ability_reason,
+    unscored,
+)
 from tradewind.evaluation.prediction_log import log_run
 from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.track_record import Trials, book_returns, periods_per_year, summarise
@@ -111,7 +117,7 @@ def backtest(
     cache = FoldCache(workspace.home / "folds")
     world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes, cache, progress)
     progress("features", 1, 1)
-    forecasts = _forecasts(world, cache, progress)
+    forecasts, left_out = _forecasts(world, cache, progress)
     calibrated, coverage = corridor.calibrated(world, forecasts[workspace.plan.models.use], cache, progress)
     belief, signals, targets = corridor.act(world, calibrated)
     decision = Decision(world, belief, signals, targets)
@@ -121,7 +127,7 @@ def backtest(
     manifest = _manifest(workspace, world, started, loaded.pin, as_of)
     own = _own_trial(manifest, book_returns(simulations["base"], start), world, start)
     trials = _trials(workspace, own, trials_until, counts=counts)
-    result = _result(workspace, loaded, decision, forecasts, coverage, simulations, start, trials)
+    result = _result(workspace, loaded, decision, forecasts, left_out, coverage, simulations, start, trials)
     progress("judge", 1, 1)
     run = {
         "id": manifest.run,
@@ -215,9 +221,18 @@ def _write_table(table: Any, path: Path) -> None:
             table.write_parquet(path)
 
 
-def _forecasts(world: World, cache: FoldCache, progress: Progress) -> dict[str, Forecast]:
-    names = dict.fromkeys((*world.plan.models.all, NAIVE))
-    return {name: corridor.forecast_out_of_sample(world, name, cache, progress) for name in names}
+def _forecasts(world: World, cache: FoldCache, progress: Progress) -> tuple[dict[str, Forecast], dict[str, str]]:
+    """Return the forecasts by model, and why those are missing that were only to be compared with."""
+    found: dict[str, Forecast] = {}
+    left_out: dict[str, str] = {}
+    for name in dict.fromkeys((*world.plan.models.all, NAIVE)):
+        try:
+            found[name] = corridor.forecast_out_of_sample(world, name, cache, progress)
+        except DataError as error:
+            if name in (world.plan.models.use, NAIVE):
+                raise
+            left_out[name] = error.what
+    return found, left_out
 
 
 def _simulations(world: World, decision: Decision, start: int) -> dict[str, Simulation]:
@@ -294,6 +309,7 @@ def _result(
     loaded: Loaded,
     decision: Decision,
     forecasts: Mapping[str, Forecast],
+    left_out: Mapping[str, str],
     coverage: CoverageReport,
     simulations: Mapping[str, Simulation],
     start: int,
@@ -302,6 +318,7 @@ def _result(
     plan, world = workspace.plan, decision.world
     shown = {f"{plan.models.use} (calibrated)": decision.belief.forecast, **forecasts}
     quality = quality_table(shown, world.labels.returns, NAIVE, world.labels.horizons)
+    superior = superior_ability(shown, world.labels.returns, NAIVE, world.labels.horizons)
     own = quality[f"{plan.models.use} (calibrated)"]
     record = summarise(world, simulations["base"], start, trials)
     covered = coverage.to_dict()
@@ -317,8 +334,9 @@ def _result(
         "coverage": covered,
         "track_record": record,
         "robustness": {name: _variant(world, s, start) for name, s in simulations.items() if name != "base"},
-        "forecast_quality": quality,
-        "superior_ability_p": superior_ability(shown, world.labels.returns, NAIVE, world.labels.horizons),
+        "forecast_quality": quality | {name: unscored(why, world.labels.horizons) for name, why in left_out.items()},
+        "superior_ability_p": superior,
+        "superior_ability_reason": superior_ability_reason(superior, left_out),
         "reliability": _reliability(decision, start),
         "limits_bound": decision.targets.times_bound(),
         "red_flags": flags,
@@ -334,9 +352,13 @@ def _result(
             "out_of_sample_from": str(times[start])[:10],
             "to": str(times[-1])[:10],
         },
-        "notes": [*world.notes, *decision.signals.notes],
+        "notes": [*world.notes, *decision.signals.notes, *(_left_out(*pair) for pair in left_out.items())],
         "warnings": list(plan.head.warnings),
     }
+
+
+def _left_out(name: str, why: str) -> str:
+    return f"models.compare: {name} is left out of the comparison, as it could not be fitted: {why}"
 
 
 def _variant(world: World, simulation: Simulation, start: int) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,6 +19,22 @@ from tradewind.stats.metrics.skill import correlations_by_date, directional_accu
 Array = NDArray[np.float64]
 LEAST_DATES = 50
 """Fewer dates than this say nothing about which model is best."""
+
+SCORE_NAMES = (
+    "pinball",
+    "pinball_skill",
+    "dm_p",
+    "confidence_set_p",
+    "crps",
+    "coverage_80",
+    "ic",
+    "rank_ic",
+    "rank_ic_t",
+    "icir",
+    "directional_accuracy",
+    "directional_accuracy_error",
+)
+"""What every model is scored by on every horizon."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +134,23 @@ def superior_ability(
         test = overfitting.superior_predictive_ability(table[:, 0], table[:, 1:], block_bars=_block(horizon))
         found[str(horizon)] = test.consistent
     return found
+
+
+def superior_ability_reason(found: Mapping[str, float | None], left_out: Collection[str]) -> str | None:
+    """Say why a p-value of superior ability is missing and which models it leaves out; None where neither is so."""
+    said = []
+    if any(p is None for p in found.values()):
+        said.append(
+            f"fewer than {LEAST_DATES} dates that all models forecast, or fewer than two models beside the naive"
+        )
+    if left_out:
+        said.append(f"without {', '.join(left_out)}, which could not be fitted")
+    return "; ".join(said) or None
+
+
+def unscored(reason: str, horizons: tuple[int, ...]) -> dict[str, dict[str, Any]]:
+    """Return the rows of :func:`quality_table` for a model without forecasts: no score, and the reason."""
+    return {str(horizon): {**dict.fromkeys(SCORE_NAMES), "n": 0, "reason": reason} for horizon in horizons}
 
 
 def reliability(probability: Array, happened: NDArray[np.bool_], bins: int = 10) -> list[dict[str, float | int]]:

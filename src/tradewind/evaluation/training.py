@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from tradewind.errors import DataError
 from tradewind.evaluation import corridor
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.data import load_or_sync
@@ -17,7 +18,8 @@ def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime 
 
     So are the models that the traded one's calibration needs beside it.
 
-    Returns by model: folds, forecasts made, version of the last fold's fit and what it says of itself.
+    Returns by model: folds, forecasts made, version of the last fold's fit and what it says of itself; for one that
+    was only to be compared and cannot be fitted, why it is ``left_out``.
     """
     loaded = load_or_sync(workspace, progress, as_of=as_of)
     cache = FoldCache(workspace.home / "folds")
@@ -25,7 +27,13 @@ def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime 
     folds = corridor.folds_of(world)
     models: dict[str, Any] = {}
     for name in workspace.plan.models.all:
-        forecast = corridor.forecast_out_of_sample(world, name, cache, progress)
+        try:
+            forecast = corridor.forecast_out_of_sample(world, name, cache, progress)
+        except DataError as error:
+            if name == workspace.plan.models.use:
+                raise
+            models[name] = {"folds": 0, "forecasts": 0, "version": None, "explanation": {}, "left_out": error.what}
+            continue
         if name == workspace.plan.models.use:
             corridor.calibrated(world, forecast, cache, progress)
         models[name] = {

@@ -15,6 +15,7 @@ from tradewind.evaluation.report.formats import (
     count,
     decimal,
     is_missing,
+    missing,
     p_value,
     percent,
     shown,
@@ -228,10 +229,15 @@ def _superior_ability(result: Mapping[str, Any]) -> Markup | None:
     if not found:
         return None
     said = "; ".join(f"{bars(h)} ahead {p_value(p)}" for h, p in found.items())
-    return node("p", f"Chance that no model is better than the naive one (Hansen's SPA, 2005): {said}.", class_="aside")
+    reason = result.get("superior_ability_reason")
+    but = f" ({reason})" if reason else ""
+    text = f"Chance that no model is better than the naive one (Hansen's SPA, 2005): {said}{but}."
+    return node("p", text, class_="aside")
 
 
 def _score(name: str, row: Mapping[str, Any]) -> Markup:
+    if row.get("reason"):
+        return missing(f"could not be fitted: {row['reason']}")
     if name == "pinball_skill":
         return change(row.get(name), percent(1))
     reasons = {
