@@ -36,14 +36,15 @@ def open_playbook(
     Raises
     ------
     PlaybookError
-        For unknown keys and bad values, with their place and the nearest known name.
+        For unknown keys, names and bad values, with their place and the nearest known name.
     """
     from tradewind.evaluation.plan import Plan
+    from tradewind.evaluation.validate import validated
     from tradewind.evaluation.workspace import Workspace
     from tradewind.playbook import load
 
     flags = {key.replace("__", "."): value for key, value in overrides.items()}
-    plan = Plan.of(load(playbook, source=source, overrides=flags, environ=os.environ))
+    plan = validated(Plan.of(load(playbook, source=source, overrides=flags, environ=os.environ)))
     return Workspace(plan, Path(home or os.environ.get("TRADEWIND_HOME", ".tradewind")))
 
 

@@ -52,6 +52,8 @@ class Playbook:
         Dotted key to where its value came from.
     lines
         Dotted key to its line in the file.
+    narrowings
+        What the file says of each source, in force or not: its ``[source.NAME]`` tables as they stand.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Playbook:
     source_options: Mapping[str, Any]
     origins: Mapping[str, str] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
+    narrowings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def lineage(self) -> str:
@@ -90,6 +93,31 @@ class Playbook:
             return model.model_validate(dict(self.source_options))
         except ValidationError as error:
             raise self._explain(f"source.{self.source}.options", model, error.errors()) from None
+
+    def refuse_unknown_in_narrowing(
+        self, source: str, sections: Mapping[str, type[Section]], options: type[Section] | None
+    ) -> None:
+        """Raise for a section, key or option of ``[source.NAME]`` that nobody owns, also where it is not in force."""
+        for name, value in self.narrowings[source].items():
+            model = options if name == "options" else sections.get(name)
+            place = f"source.{source}.{name}"
+            if model is None and name != "options":
+                known = (*(s for s in sections if s != "playbook"), "options")
+                raise PlaybookError(
+                    f"{self.place(place)}: unknown section [{place}]", hint=_nearest(name, known, "sections")
+                )
+            if not isinstance(value, Mapping):
+                raise PlaybookError(f"{self.place(place)}: [{place}] must be a table, got {value!r}")
+            if model is not None:
+                self._refuse_unknown_keys(place, value, model)
+
+    def _refuse_unknown_keys(self, section: str, values: Mapping[str, Any], model: type[Section]) -> None:
+        for key in values:
+            if key not in model.model_fields:
+                raise PlaybookError(
+                    f"{self.place(f'{section}.{key}')}: unknown key {key!r} in [{section}]",
+                    hint=_nearest(key, model.model_fields, "keys"),
+                )
 
     def place(self, key: str) -> str:
         """Return ``file:line`` of a dotted key, or the origin that set it."""
@@ -151,6 +179,7 @@ def load(
     _refuse_newer(path, raw)
     lines = _key_lines(text)
     narrowing = raw.pop("source", {})
+    _require_tables(path, lines, narrowing)
     values: dict[str, Any] = raw
     origins = {key: f"{path.name}:{lines.get(key, 1)}" for key in _leaves(values)}
     chosen = source or _late_source(values, overrides, environ) or ""
@@ -162,7 +191,7 @@ def load(
     if source:
         _overlay(values, origins, {"data": {"source": source}}, lambda _key: f"--source {source}")
     all_lines = {**lines, **_lines_of_part(lines, chosen)}
-    return Playbook(path.stem, path, chosen, values, options, origins, all_lines)
+    return Playbook(path.stem, path, chosen, values, options, origins, all_lines, narrowing)
 
 
 def find(reference: str | Path) -> Path:
@@ -214,6 +243,18 @@ def _refuse_newer(path: Path, raw: Mapping[str, Any]) -> None:
             f"{path}: playbook format {version!r} is newer than this version understands ({FORMAT})",
             hint="upgrade with `pip install --upgrade tradewind`",
         )
+
+
+def _require_tables(path: Path, lines: Mapping[str, int], narrowing: Any) -> None:
+    """Raise unless everything under ``source`` is a table of a source's name."""
+    tables = narrowing.items() if isinstance(narrowing, Mapping) else [("", narrowing)]
+    for name, part in tables:
+        if not isinstance(part, Mapping) or not isinstance(part.get("options", {}), Mapping):
+            key = f"source.{name}".strip(".")
+            raise PlaybookError(
+                f"{path}:{lines.get(key, 1)}: [{key}] must be a table, got {part!r}",
+                hint="name the source in force as data.source, its options in [source.NAME.options]",
+            )
 
 
 def _late_source(

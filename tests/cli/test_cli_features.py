@@ -96,6 +96,7 @@ def test_a_playbook_lists_what_its_models_see_and_forecasts_are_last(tmp_path: P
     mine = tmp_path / "mine.toml"
     mine.write_text(
         '[playbook]\nformat = 1\n[features]\ninclude = ["rsi_14"]\nforecasts = ["har"]\n[labels]\nhorizons_bars = [5]\n'
+        "[decision]\nhorizon_bars = 5\n"
     )
     found = json.loads(CliRunner().invoke(app, ["features", "list", "--playbook", str(mine), "--json"]).stdout)
     assert [row["name"] for row in found["features"]] == ["rsi_14", "forecast_har_5_score", "forecast_har_5_sigma"]

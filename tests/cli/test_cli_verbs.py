@@ -21,6 +21,7 @@ from tradewind.cli import common
 from tradewind.cli.check import _text
 from tradewind.cli.main import app
 from tradewind.evaluation import runs
+from tradewind.market.sources import base
 
 TRADEWIND = Path(sys.executable).parent / "tradewind"
 HEAVY = ("pandas", "numba", "polars", "sklearn", "scipy", "numpy", "deltalake", "sqlalchemy", "lightgbm", "pyarrow")
@@ -254,14 +255,16 @@ def test_init_into_a_folder_that_does_not_exist_is_refused_in_words(call: Call, 
 def test_config_show_gives_every_value_with_its_origin_and_hides_secrets(
     call: Call, quick: QuickRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(base._REGISTRY, "vendor", object)  # somebody's own source, which checks its options itself
     secret = tmp_path / "secret.toml"
-    secret.write_text(quick.playbook.read_text() + 'api_key = "hush"\nauth = { token = "hush", user = "me" }\n')
+    options = '[source.vendor.options]\napi_key = "hush"\nauth = { token = "hush", user = "me" }\n'
+    secret.write_text(quick.playbook.read_text().replace('source = "files"', 'source = "vendor"') + options)
     monkeypatch.setenv("TRADEWIND__DECISION__EVERY_BARS", "7")
     result = call("config", "show", secret, "--set", "limits.position_max=0.05", "--json")
     rows = {row["key"]: row for row in one_object(result)["values"]}
     assert "hush" not in result.output
-    assert rows["source.files.options.api_key"]["value"] == "********"
-    assert rows["source.files.options.auth"]["value"] == {"token": "********", "user": "me"}
+    assert rows["source.vendor.options.api_key"]["value"] == "********"
+    assert rows["source.vendor.options.auth"]["value"] == {"token": "********", "user": "me"}
     assert (rows["decision.every_bars"]["value"], rows["decision.every_bars"]["origin"]) == (
         7,
         "TRADEWIND__DECISION__EVERY_BARS",
@@ -318,6 +321,9 @@ def test_without_json_a_verb_speaks_to_people(call: Call, quick: QuickRun, words
         (("backtest", "PLAYBOOK", "--set", "decision.horizon_bars=3"), 2, "[1, 5]"),
         (("backtest", "PLAYBOOK", "--set", "decision.use_sentiment=true"), 2, "sentiment"),
         (("backtest", "PLAYBOOK", "--source", "flies"), 2, "did you mean 'files'"),
+        (("config", "show", "PLAYBOOK", "--source", "flies"), 2, "did you mean 'files'"),
+        (("config", "show", "PLAYBOOK", "--set", "decision.rule=probabilty"), 2, "did you mean 'probability'"),
+        (("config", "show", "PLAYBOOK", "--set", "decision.horizon_bars=3"), 2, "[1, 5]"),
         (("backtest", "PLAYBOOK", "--forecasts", "f.xlsx"), 2, ".parquet or .csv"),
         (("backtest", "PLAYBOOK", "--as-of", "yesterday"), 2, "2012-06-29"),
         (("backtest", "PLAYBOOK", "--as-of", "2013-01-01"), 3, "tradewind sync"),

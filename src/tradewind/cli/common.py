@@ -40,9 +40,10 @@ AsOfOption = Annotated[
 def load_plan(playbook: str, source: str | None, overrides: list[str] | None) -> Plan:
     """Read and validate a playbook with its flags and the environment."""
     from tradewind.evaluation.plan import Plan
+    from tradewind.evaluation.validate import validated
     from tradewind.playbook import load
 
-    return Plan.of(load(playbook, source=source, overrides=parse_overrides(overrides), environ=os.environ))
+    return validated(Plan.of(load(playbook, source=source, overrides=parse_overrides(overrides), environ=os.environ)))
 
 
 def parse_overrides(pairs: list[str] | None) -> dict[str, str]:

@@ -81,11 +81,16 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_REGISTRY))
 
 
-def create(name: str, **options: Any) -> IndexSource:
-    """Build the source of an index; unknown names are refused with the nearest known one."""
+def require(name: str) -> None:
+    """Raise ``InputError``, with the nearest known one, for a name that no index has."""
     _load()
     if name not in _REGISTRY:
         raise did_you_mean("index", name, _REGISTRY)
+
+
+def create(name: str, **options: Any) -> IndexSource:
+    """Build the source of an index; unknown names are refused with the nearest known one."""
+    require(name)
     return _REGISTRY[name](**options)
 
 

@@ -175,11 +175,16 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_REGISTRY))
 
 
-def create(name: str, **options: Any) -> Source:
-    """Build a source from its playbook options; unknown names are refused with the nearest known one."""
+def require(name: str) -> None:
+    """Raise ``InputError``, with the nearest known one, for a name that no source has."""
     _load()
     if name not in _REGISTRY:
         raise did_you_mean("source", name, _REGISTRY)
+
+
+def create(name: str, **options: Any) -> Source:
+    """Build a source from its playbook options; unknown names are refused with the nearest known one."""
+    require(name)
     return _REGISTRY[name](**options)
 
 

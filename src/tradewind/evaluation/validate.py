@@ -1,0 +1,99 @@
+"""What a playbook may name: refused by file and line before anything is synced, as unknown keys are.
+
+A section's own model knows its keys and ranges. Whether a model, rule, feature or source of that name exists, and
+whether two sections fit together, is asked here: of the registries, without building anything that reads data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from tradewind.errors import InputError, PlaybookError
+from tradewind.evaluation.plan import SECTIONS, Plan
+
+_Look = tuple[str, Callable[[], object]]
+
+
+def validated(plan: Plan) -> Plan:
+    """Return the plan; raise ``PlaybookError`` with the place of the first name or combination that cannot be."""
+    for key, look in (*_source(plan), *_data(plan), *_features(plan), *_models(plan), *_decision(plan)):
+        try:
+            look()
+        except PlaybookError:
+            raise
+        except InputError as error:
+            raise PlaybookError(f"{plan.playbook.place(key)}: {key}: {error.what}", hint=error.hint) from None
+    return plan
+
+
+def _source(plan: Plan) -> Iterator[_Look]:
+    """Look at the source in force and its options, and at what the file says of the other ones."""
+    from tradewind.market.sources.base import options_model, require
+
+    book = plan.playbook
+    yield "data.source", lambda: require(plan.data.source)
+    for name in book.narrowings:
+        yield f"source.{name}", lambda name=name: require(name)  # type: ignore[misc]
+        book.refuse_unknown_in_narrowing(name, SECTIONS, options_model(name))
+    if (model := options_model(plan.data.source)) is not None:
+        yield f"source.{plan.data.source}.options", lambda: book.options(model)
+
+
+def _data(plan: Plan) -> Iterator[_Look]:
+    from tradewind.market.indexes.base import require
+
+    yield "data.end", lambda: _in_order(plan)
+    if plan.universe.index:
+        yield "universe.index", lambda: require(plan.universe.index)
+
+
+def _in_order(plan: Plan) -> None:
+    start, end = plan.data.start, plan.data.end
+    if start is not None and end is not None and end < start:
+        raise InputError(
+            f"the period ends ({end:%Y-%m-%d %H:%M}) before it begins ({start:%Y-%m-%d %H:%M})",
+            hint="swap data.start and data.end",
+        )
+
+
+def _features(plan: Plan) -> Iterator[_Look]:
+    from tradewind.features.registry import members, select
+
+    yield "features.exclude", lambda: members(plan.features.exclude)
+    yield "features.include", lambda: select(plan.features.include, plan.features.exclude)
+
+
+def _models(plan: Plan) -> Iterator[_Look]:
+    from tradewind.models.base import create
+
+    models = plan.models
+    named = (("models.use", (models.use,)), ("models.compare", models.compare))
+    for key, names in (*named, ("features.forecasts", plan.features.forecasts)):
+        for name in names:
+            yield key, lambda name=name: create(name)  # type: ignore[misc]
+    for name, parameters in models.parameters.items():
+        place = f"models.parameters.{name}"
+        yield place, lambda name=name, given=parameters: create(name, **given)  # type: ignore[misc]
+
+
+def _decision(plan: Plan) -> Iterator[_Look]:
+    from tradewind.decisions.confidence import event
+    from tradewind.decisions.signals import check, rule
+
+    decision = plan.decision
+    yield "decision.rule", lambda: rule(decision.rule)
+    yield "decision.event", lambda: event(decision.event)
+    key = "use_sentiment" if decision.use_sentiment else "strategy"
+    yield f"decision.{key}", lambda: check(decision, plan.data.timeframe)
+    yield "decision.horizon_bars", lambda: _forecast(plan)
+
+
+def _forecast(plan: Plan) -> None:
+    from tradewind.labels.horizons import resolve
+
+    bars, horizons = plan.decision.horizon_bars, resolve(plan.labels, plan.data.timeframe)[0]
+    if bars not in horizons:
+        raise InputError(
+            f"there is no forecast over {bars} bars",
+            hint=f"set decision.horizon_bars to one of {list(horizons)}, or add {bars} to [labels]",
+        )
