@@ -315,9 +315,9 @@ def test_a_strong_buy_says_that_its_target_is_the_weeks_median_and_its_stop_the_
     exits = said(week(0.06, rsi=50, sigma=0.08)).exits_at(0, 0)
     assert exits is not None
     assert exits.target == "median of the forecast over 1 week"
-    assert "10 % quantile over 1 week" in exits.stop and "tier" not in exits.stop
+    assert "10% quantile over 1 week" in exits.stop and "tier" not in exits.stop
     short = said(week(-0.06, rsi=50, sigma=0.08)).exits_at(0, 0)
-    assert short is not None and "90 % quantile over 1 week" in short.stop
+    assert short is not None and "90% quantile over 1 week" in short.stop
 
 
 def test_a_stop_that_may_be_the_tiers_says_so() -> None:

@@ -150,14 +150,14 @@ def _long_term(belief: Belief) -> list[_Clause]:
             Action.STRONG_BUY,
             (rsi < RSI_OVERHEATED) & (week > threshold),
             trade,
-            _position_exits(belief, "10 %"),
+            _position_exits(belief, "10%"),
         ),
         _Clause(
             "RSI above 35 and the 1-week median below minus the threshold: the mirror of STRONG_BUY",
             Action.STRONG_SELL,
             (rsi > 100 - RSI_OVERHEATED) & (week < -threshold),
             trade,
-            _position_exits(belief, "90 %"),
+            _position_exits(belief, "90%"),
         ),
     ]
 
