@@ -11,6 +11,7 @@ import pytest
 from spine_kit import PLAYBOOK, system, workspace
 from tradewind.errors import DataError
 from tradewind.evaluation.data import Loaded, lacking, load, load_or_sync, synchronise
+from tradewind.evaluation.membership import DataPin
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.runs import playbook_of, playbook_record
 from tradewind.market.sources.files import FilesSource
@@ -93,3 +94,22 @@ def test_a_date_may_have_quotes_or_not_and_is_kept_with_its_run(tmp_path: Path, 
     assert kept.content_hash == used.plan.playbook.content_hash
     plain = workspace(system(tmp_path, playbook=PLAYBOOK), tmp_path / "home", data__start="2014-06-02")
     assert plain.plan.playbook.content_hash == kept.content_hash, "one trial, however it is written"
+
+
+def test_what_a_sync_said_is_repeated_by_every_load_until_another_sync_says_otherwise(playbook: Path) -> None:
+    table = playbook.parent / "prices.csv"
+    clean = table.read_text()
+    rows = clean.splitlines()
+    table.write_text("\n".join([*rows, rows[5], rows[6], "AAA,2014-01-04,10,11,9,10,1000000"]) + "\n")
+    home = playbook.parent / "home"
+    first, second = (load_or_sync(workspace(playbook, home)) for _ in range(2))
+    assert first.notes == second.notes
+    assert any("2 rows were exact copies" in note for note in first.notes)
+    assert any("1 rows lie outside of the exchange's sessions" in note for note in first.notes)
+    table.write_text(clean)
+    synchronise(workspace(playbook, home))
+    assert not any("exact copies" in note for note in load(workspace(playbook, home)).notes)
+    stored = DataPin.from_dict(json.loads(json.dumps(first.pin.to_dict())))
+    assert load(workspace(playbook, home), pin=stored).notes == first.notes, "a reproduction says what was said"
+    earlier = datetime(2015, 6, 1, tzinfo=UTC)
+    assert not any("exact copies" in note for note in load(workspace(playbook, home), as_of=earlier).notes)

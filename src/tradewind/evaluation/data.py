@@ -100,10 +100,12 @@ def load(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin | None
 
     plan = workspace.plan
     members = members_of(workspace, as_of=as_of, pin=pin)
-    pinned = DataPin.of(pin or workspace.lake.pin(), members.pin())
+    symbols = wanted_symbols(workspace, members)
+    said = _said_by_sync(workspace, symbols, as_of) if pin is None else getattr(pin, "notes", ())
+    pinned = DataPin.of(pin or workspace.lake.pin(), members.pin(), said)
     panel, report = load_panel(
         workspace.lake,
-        symbols=wanted_symbols(workspace, members),
+        symbols=symbols,
         timeframe=plan.data.timeframe,
         start=plan.data.start,
         end=plan.data.end,
@@ -125,7 +127,7 @@ def load(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin | None
             hint="widen universe.tiers, universe.min_dollar_volume or the membership file",
         )
     return Loaded(
-        restricted, dict(report.dropped), pinned, (*warnings, *missing, *dropped, *excluded, *_endings(panel))
+        restricted, dict(report.dropped), pinned, (*warnings, *said, *missing, *dropped, *excluded, *_endings(panel))
     )
 
 
@@ -260,6 +262,27 @@ def check_data(workspace: Workspace) -> QualityReport:
             hint="correct universe.symbols, or widen data.start and data.end",
         )
     return report(bars, lake.read_actions(symbols), timeframe=plan.data.timeframe)
+
+
+#: At most so many notes of a sync stand beside a result.
+_NOTES_SHOWN = 10
+
+
+def _said_by_sync(workspace: Workspace, symbols: tuple[str, ...], as_of: datetime | None) -> tuple[str, ...]:
+    """Return what the newest finished sync of any of the symbols over the plan's period had to say, by the records.
+
+    Nothing as of an earlier moment: the notes are about all the rows of the source, later ones too.
+    """
+    start, end = workspace.plan.data.start or FIRST_DAY, workspace.plan.data.end
+    if as_of is not None:
+        return ()
+    jobs = (asked.job for asked in _syncs(workspace) if asked.covers(start, end))
+    job = next((job for job in jobs if not workspace.records.finished_items(job).isdisjoint(symbols)), None)
+    if job is None:
+        return ()
+    notes = [f"sync: {note}" for note in job.detail.get("notes", ())]
+    more = [f"sync: {len(notes) - _NOTES_SHOWN} more notes, said by `tradewind sync`"] * (len(notes) > _NOTES_SHOWN)
+    return (*notes[:_NOTES_SHOWN], *more)
 
 
 def _flags(workspace: Workspace) -> tuple[str, ...]:

@@ -61,25 +61,28 @@ class UniversePin:
 
 @dataclass(frozen=True, slots=True)
 class DataPin(Pin):
-    """What a run saw of the lake and of who belongs."""
+    """What a run saw of the lake and of who belongs, and what the sync of its bars had said."""
 
     universe: UniversePin | None = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the pin for a manifest."""
-        lake = Pin(self.versions, self.recorded_at, self.digest).to_dict()
-        return lake if self.universe is None else {**lake, "universe": self.universe.to_dict()}
+        pin = Pin(self.versions, self.recorded_at, self.digest).to_dict()
+        pin |= {} if self.universe is None else {"universe": self.universe.to_dict()}
+        return pin | ({"notes": list(self.notes)} if self.notes else {})
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> DataPin:
-        """Read a pin from a manifest; one of an older Tradewind says nothing of the universe."""
+        """Read a pin from a manifest; one of an older Tradewind says nothing of the universe or of notes."""
         lake, universe = Pin.from_dict(stored), stored.get("universe")
-        return cls.of(lake, None if universe is None else UniversePin.from_dict(universe))
+        members = None if universe is None else UniversePin.from_dict(universe)
+        return cls.of(lake, members, tuple(stored.get("notes", ())))
 
     @classmethod
-    def of(cls, lake: Pin, universe: UniversePin | None) -> DataPin:
-        """Join the pin of a lake and that of who belongs."""
-        return cls(lake.versions, lake.recorded_at, lake.digest, universe)
+    def of(cls, lake: Pin, universe: UniversePin | None, notes: tuple[str, ...] = ()) -> DataPin:
+        """Join the pin of a lake, that of who belongs, and notes."""
+        return cls(lake.versions, lake.recorded_at, lake.digest, universe, notes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -32,6 +32,9 @@ BATCH_SYMBOLS: Final = 50
 
 #: How far before its end an interrupted sync is read again, where it is taken up with a later end.
 OVERLAP: Final = timedelta(days=7)
+
+#: Why a row is not stored at all.
+_NOT_STORED: Final = ("no symbol or time", "repeated row", "contradicts an earlier row of the same bar")
 
 Check = Callable[[pl.DataFrame], pl.DataFrame]
 Progress = Callable[[int, int], None]
@@ -131,6 +134,7 @@ def sync(
     for symbols, delivery in _batches(source, request, open_symbols, batch_rows):
         report = work.store(report, symbols, delivery)
         if job is not None:
+            records.note_job(job, report.notes)
             records.finish_items(job, symbols, at=clock.now())
         finished += len(symbols)
         if progress is not None:
@@ -139,8 +143,14 @@ def sync(
         newer = work.since(job)
         for symbols, delivery in _batches(source, newer, report.resumed, batch_rows) if newer else ():
             report = work.store(report, symbols, delivery, whole=False)
+        records.note_job(job, (*report.notes, *left_out(report.excluded)))
         records.finish_job(job, at=clock.now())
     return report
+
+
+def left_out(excluded: Mapping[str, int]) -> tuple[str, ...]:
+    """Say how many rows were not stored at all and why; what is stored and marked is counted when it is read."""
+    return tuple(f"{excluded[why]:,} rows left out: {why}" for why in _NOT_STORED if excluded.get(why))
 
 
 def _counts(done: Appended) -> str:
@@ -299,13 +309,8 @@ def _fit_to_store(rows: pl.DataFrame, columns: Sequence[str], key: Sequence[str]
     complete = rows.select(columns).drop_nulls(key)
     distinct = complete.unique(maintain_order=True)
     once = distinct.unique(key, keep="first", maintain_order=True)
-    reasons = Counter(
-        {
-            "no symbol or time": rows.height - complete.height,
-            "repeated row": complete.height - distinct.height,
-            "contradicts an earlier row of the same bar": distinct.height - once.height,
-        }
-    )
+    counts = (rows.height - complete.height, complete.height - distinct.height, distinct.height - once.height)
+    reasons = Counter(dict(zip(_NOT_STORED, counts, strict=True)))
     return once.sort(key), +reasons
 
 

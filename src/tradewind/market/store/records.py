@@ -250,6 +250,14 @@ class Records:
             with self.database.writing() as connection:
                 connection.execute(self._insert(schema.job_items).on_conflict_do_nothing(), rows)
 
+    def note_job(self, job: Job, notes: Iterable[str]) -> None:
+        """Add to what a job had to say, each once, in order; kept in its detail as ``notes``."""
+        same = schema.jobs.c.id == job.id
+        with self.database.writing() as connection:
+            detail = dict(connection.execute(sa.select(schema.jobs.c.detail).where(same)).scalar_one())
+            detail["notes"] = list(dict.fromkeys([*detail.get("notes", []), *notes]))
+            connection.execute(sa.update(schema.jobs).where(same).values(detail=detail))
+
     def finish_job(self, job: Job, *, at: datetime, status: str = "done") -> None:
         """Note that a job is over; the next one of its key starts anew."""
         change = sa.update(schema.jobs).where(schema.jobs.c.id == job.id).values(status=status, finished=at)
