@@ -323,7 +323,7 @@ def test_every_action_says_what_its_target_and_stop_are(quick: QuickRun) -> None
         assert "quantile of the forecast over 5 bars" in entry["target_note"] and "sigmas" in entry["stop_note"]
         said = [reason for reason in entry["reasons"] if reason.startswith(("target ", "stop "))]
         assert entry["target_note"] in said[0] and "shown, not traded" in said[0]
-        assert entry["stop_note"] in said[1] and "after 5 bars" in said[1]
+        assert entry["stop_note"] in said[1] and "5 bars after the signal" in said[1]
 
 
 @pytest.mark.parametrize(

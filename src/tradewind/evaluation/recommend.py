@@ -131,7 +131,7 @@ def _exit_words(decision: Decision, row: int, column: int) -> list[str]:
     return [
         f"target {target}: {exits.target}; it {shown}",
         f"stop {-side * float(signals.stop[row, column]):+.1%}: {exits.stop}; "
-        f"time closes the position after {int(signals.horizon_bars[row, column])} bars",
+        f"time closes the position {int(signals.horizon_bars[row, column])} bars after the signal was last given",
     ]
 
 
