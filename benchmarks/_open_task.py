@@ -15,7 +15,7 @@ from tradewind.features.table import Features
 from tradewind.labels.forward import forward_returns
 from tradewind.labels.targets import Labels
 from tradewind.market.panel import Panel
-from tradewind.models.base import Windows, create
+from tradewind.models.base import MODELS, Windows
 from tradewind.models.forecast import Forecast
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,7 +104,7 @@ def no_features(panel: Panel) -> Features:
 
 def code_of(name: str) -> str:
     """Hash of the model's file and of those of its room that it is built from: a changed model is run again."""
-    module = type(create(name)).__module__.rsplit(".", 1)[1]
+    module = type(MODELS.create(name)).__module__.rsplit(".", 1)[1]
     room, waiting, texts = ROOT / "src" / "tradewind" / "models", [module], {}
     while waiting:
         part = waiting.pop()
@@ -150,7 +150,7 @@ def _one_year(task: Task, name: str, year: int, parameters: dict[str, Any]) -> t
     rows = np.flatnonzero(year_of(task.panel) == year)
     seen = task.head(int(rows[0]))
     threads = {} if name.startswith("naive") else {"threads": 1}
-    model = create(name, **{"seed": 1, **threads, **parameters}).fit(_training(seen))
+    model = MODELS.create(name, **{"seed": 1, **threads, **parameters}).fit(_training(seen))
     made = model.predict(task.head(int(rows[-1]) + 1).windows(rows))
     return made.quantiles, made.score, time.process_time() - began
 

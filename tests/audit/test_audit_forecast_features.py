@@ -41,7 +41,7 @@ def fitted_on_everything(world: World, name: str, *_: object) -> Forecast:
     """One model, fitted on all bars, asked about all bars."""
     rows = np.arange(len(world.panel))
     seen = corridor.training_windows(world, Fold(rows, rows, 0, 0))
-    made = corridor.create(name, seed=1).fit(seen).predict(corridor.windows(world, rows))
+    made = corridor.MODELS.create(name, seed=1).fit(seen).predict(corridor.windows(world, rows))
     return corridor.join(world, [(int(np.flatnonzero(world.panel.mask.any(axis=1))[0]), made)])
 
 
@@ -50,7 +50,7 @@ def fold_by_fold_in_sample(world: World, name: str, _cache: object, _progress: o
     made = corridor.join(world, [(int(f.test[0]), corridor.forecast_fold(world, name, f)) for f in folds])
     for fold in folds:
         whole = world.head(int(fold.test[0]))
-        model = corridor.create(name, seed=1).fit(corridor.training_windows(whole, fold))
+        model = corridor.MODELS.create(name, seed=1).fit(corridor.training_windows(whole, fold))
         own = model.predict(corridor.windows(whole, fold.train))
         rows = slice(int(fold.train[0]), int(fold.train[-1]) + 1)
         made.quantiles[rows], made.score[rows] = own.quantiles, own.score
@@ -67,7 +67,7 @@ def unpurged(world: World, name: str, _cache: object, _progress: object, folds: 
         seen = replace(whole, panel=whole.panel.head(first), features=whole.features.head(first))
         labels = replace(whole.labels, **{k: getattr(whole.labels, k)[:first] for k in ("returns", "scale", "weight")})
         seen = replace(seen, labels=labels)
-        model = corridor.create(name, seed=1).fit(corridor.training_windows(seen, Fold(rows, rows, 0, 0)))
+        model = corridor.MODELS.create(name, seed=1).fit(corridor.training_windows(seen, Fold(rows, rows, 0, 0)))
         parts.append((first, model.predict(corridor.windows(whole.head(int(fold.test[-1]) + 1), fold.test))))
     return corridor.join(world, parts)
 

@@ -21,7 +21,7 @@ from tradewind.cli import common
 from tradewind.cli.check import _text
 from tradewind.cli.main import app
 from tradewind.evaluation import runs
-from tradewind.market.sources import base
+from tradewind.market.sources.base import SOURCES
 
 TRADEWIND = Path(sys.executable).parent / "tradewind"
 HEAVY = ("pandas", "numba", "polars", "sklearn", "scipy", "numpy", "deltalake", "sqlalchemy", "lightgbm", "pyarrow")
@@ -255,7 +255,7 @@ def test_init_into_a_folder_that_does_not_exist_is_refused_in_words(call: Call, 
 def test_config_show_gives_every_value_with_its_origin_and_hides_secrets(
     call: Call, quick: QuickRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(base._REGISTRY, "vendor", object)  # somebody's own source, which checks its options itself
+    monkeypatch.setitem(SOURCES._factories, "vendor", object)  # somebody's own source, which checks its options itself
     secret = tmp_path / "secret.toml"
     options = '[source.vendor.options]\napi_key = "hush"\nauth = { token = "hush", user = "me" }\n'
     secret.write_text(quick.playbook.read_text().replace('source = "files"', 'source = "vendor"') + options)

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spine_kit import belief
-from tradewind.decisions.confidence import event_names
-from tradewind.decisions.signals import Action, Belief, decide, rule, rule_names
+from tradewind.decisions.confidence import EVENTS
+from tradewind.decisions.signals import RULES, Action, Belief, decide
 from tradewind.errors import DataError, InputError
 
-RULES = rule_names()
-EVENTS = event_names()
+RULE_NAMES = RULES.names()
+EVENT_NAMES = EVENTS.names()
 SHAPE = (6, 9)
 few = settings(max_examples=20)
 
@@ -32,23 +32,23 @@ def random_belief(name: str, seed: int, **settings: object) -> Belief:
 
 
 def test_the_rules_of_the_issue_are_registered() -> None:
-    assert {"probability", "expected_move", "nasdaq_tft"} <= set(RULES)
+    assert {"probability", "expected_move", "nasdaq_tft"} <= set(RULE_NAMES)
 
 
 def test_an_unknown_rule_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(InputError, match="did you mean 'probability'"):
-        rule("probabilty")
+        RULES.create("probabilty")
 
 
-@pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("name", RULE_NAMES)
+@pytest.mark.parametrize("event", EVENT_NAMES)
 @few
 @given(seed=st.integers(0, 10_000), tier_stops=st.booleans(), floor=st.floats(0.001, 0.1))
 def test_every_signal_is_complete_and_in_range(
     name: str, event: str, seed: int, tier_stops: bool, floor: float
 ) -> None:
     believed = random_belief(name, seed, tier_stops=tier_stops, stop_minimum=floor, event=event)
-    signals = rule(name).decide(believed)
+    signals = RULES.create(name).decide(believed)
     shaped = (signals.action, signals.decided, signals.close, signals.horizon_bars, signals.confidence, signals.stop)
     assert all(a.shape == SHAPE for a in (*shaped, signals.target, signals.clause))
     at = signals.decided
@@ -62,22 +62,22 @@ def test_every_signal_is_complete_and_in_range(
     assert set(np.unique(signals.action)) <= {int(a) for a in Action}
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", RULE_NAMES)
 @few
 @given(seed=st.integers(0, 10_000))
 def test_nothing_is_said_where_there_is_no_forecast_no_bar_or_no_membership(name: str, seed: int) -> None:
     believed = random_belief(name, seed)
     member = np.random.default_rng(seed).random(SHAPE) < 0.7
     believed = replace(believed, panel=replace(believed.panel, member=member))
-    signals = rule(name).decide(believed)
+    signals = RULES.create(name).decide(believed)
     silent = ~(member & believed.panel.mask & believed.forecast.available.all(axis=2))
     assert not signals.decided[silent].any()
     assert np.all(signals.action[silent] == Action.HOLD)
     assert not signals.close[silent].any()
 
 
-@pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("name", RULE_NAMES)
+@pytest.mark.parametrize("event", EVENT_NAMES)
 @few
 @given(seed=st.integers(0, 10_000), keep=st.integers(2, 5))
 def test_what_was_said_does_not_change_when_time_goes_on(name: str, event: str, seed: int, keep: int) -> None:
@@ -91,12 +91,12 @@ def test_what_was_said_does_not_change_when_time_goes_on(name: str, event: str, 
             forecast, times=forecast.times[:keep], quantiles=forecast.quantiles[:keep], score=forecast.score[:keep]
         ),
     )
-    whole, part = rule(name).decide(believed), rule(name).decide(earlier)
+    whole, part = RULES.create(name).decide(believed), RULES.create(name).decide(earlier)
     for field in ("action", "close", "horizon_bars", "confidence", "stop", "target", "clause"):
         np.testing.assert_array_equal(getattr(whole, field)[:keep], getattr(part, field), err_msg=field)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", RULE_NAMES)
 def test_a_rule_that_never_fires_is_an_error_that_names_its_threshold(name: str) -> None:
     quiet = belief(
         {1: [[0.0]] * 8, 5: [[0.0]] * 8, 20: [[0.0]] * 8},
@@ -120,18 +120,18 @@ def test_medians_that_are_too_small_are_not_blamed_on_confidence(name: str) -> N
     assert "confidence_min" not in caught.value.hint
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", RULE_NAMES)
 def test_no_forecast_at_all_is_not_a_rule_that_never_fires(name: str) -> None:
     nothing = np.full(SHAPE, np.nan)
     blind = belief({1: nothing, 5: nothing, 20: nothing}, columns={"rsi_14": 50.0}, rule=name)
     assert not decide(blind).decided.any()
-    assert rule(name).thresholds(blind)
+    assert RULES.create(name).thresholds(blind)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", RULE_NAMES)
 def test_every_clause_can_be_said_in_words(name: str) -> None:
     believed = random_belief(name, 1)
-    signals = rule(name).decide(believed)
+    signals = RULES.create(name).decide(believed)
     assert len(signals.exits) == len(signals.clauses)
     for clause in signals.clauses:
         words = clause.format(**believed.settings.model_dump())
@@ -143,5 +143,5 @@ def test_every_clause_can_be_said_in_words(name: str) -> None:
 def test_the_stop_of_a_calm_forecast_is_its_sigmas_and_never_below_the_floor(seed: int, sigmas: float) -> None:
     sigma = np.random.default_rng(seed).uniform(0.0005, 0.2, (3, 2))
     believed = belief({5: np.zeros((3, 2))}, {5: sigma}, stop_sigma=sigmas, stop_minimum=0.01)
-    stop = rule("probability").decide(believed).stop
+    stop = RULES.create("probability").decide(believed).stop
     np.testing.assert_allclose(stop, np.maximum(-np.expm1(-sigmas * sigma), 0.01))

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 
 from spine_kit import belief, panel
-from tradewind.decisions.confidence import Odds, event, event_names, odds
+from tradewind.decisions.confidence import EVENTS, Odds, odds
 from tradewind.decisions.events.target_before_stop import first_touch, touch_probability
-from tradewind.decisions.signals import Belief, decide, forecast_trade, rule
+from tradewind.decisions.signals import RULES, Belief, decide, forecast_trade
 from tradewind.errors import DataError, InputError
 from tradewind.market.panel import Panel
 
-EVENTS = event_names()
+EVENT_NAMES = EVENTS.names()
 few = settings(max_examples=30)
 distances = st.floats(0.05, 4.0)
 
@@ -52,9 +52,9 @@ def until(believed: Belief, stop: int) -> Belief:
 
 
 def test_the_events_of_the_playbooks_page_are_there() -> None:
-    assert set(EVENTS) == {"profit_after_costs", "target_before_stop", "top_fifth"}
+    assert set(EVENT_NAMES) == {"profit_after_costs", "target_before_stop", "top_fifth"}
     with pytest.raises(InputError, match="did you mean 'top_fifth'"):
-        event("top_fith")
+        EVENTS.create("top_fith")
 
 
 def test_an_unknown_event_is_refused_before_anything_is_decided() -> None:
@@ -62,7 +62,7 @@ def test_an_unknown_event_is_refused_before_anything_is_decided() -> None:
         decide(belief({5: [0.1]}, event="profit"))
 
 
-@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("name", EVENT_NAMES)
 def test_confidence_at_a_close_needs_nothing_that_came_after_it(name: str) -> None:
     believed = walk(name)
     whole = of(believed)
@@ -72,7 +72,7 @@ def test_confidence_at_a_close_needs_nothing_that_came_after_it(name: str) -> No
             np.testing.assert_array_equal(said[:stop], then)
 
 
-@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("name", EVENT_NAMES)
 def test_another_future_changes_no_confidence_before_it_and_some_after_its_outcomes_are_known(name: str) -> None:
     believed, row = walk(name), 150
     fields = dict(believed.panel.fields)
@@ -90,7 +90,7 @@ def test_another_future_changes_no_confidence_before_it_and_some_after_its_outco
     assert not np.array_equal(one[row + 5 :], two[row + 5 :])
 
 
-@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("name", EVENT_NAMES)
 def test_outcomes_are_unknown_until_the_horizon_has_passed(name: str) -> None:
     believed = walk(name)
     found = of(believed)
@@ -100,7 +100,7 @@ def test_outcomes_are_unknown_until_the_horizon_has_passed(name: str) -> None:
         assert set(np.unique(came[np.isfinite(came)])) <= {0.0, 1.0}
 
 
-@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("name", EVENT_NAMES)
 def test_recalibration_brings_confidence_nearer_to_what_happens(name: str) -> None:
     believed = walk(name, rows=1200, seed=1)
     found = of(believed)
@@ -110,17 +110,17 @@ def test_recalibration_brings_confidence_nearer_to_what_happens(name: str) -> No
     assert after < before - 0.005
 
 
-@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("name", EVENT_NAMES)
 def test_without_recalibration_confidence_is_the_forecast(name: str) -> None:
     found = of(walk(name, rows=40, recalibration="none"))
     np.testing.assert_array_equal(found.calibrated.long, found.raw.long)
 
 
-@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("name", EVENT_NAMES)
 @pytest.mark.parametrize("rule_name", ["probability", "expected_move"])
 def test_a_rule_says_the_odds_of_the_event_and_names_it(name: str, rule_name: str) -> None:
     believed = walk(name, rows=60, rule=rule_name, confidence_min=0.1, entry_threshold=0.01)
-    signals = rule(rule_name).decide(believed)
+    signals = RULES.create(rule_name).decide(believed)
     long, short = of(believed).calibrated
     np.testing.assert_array_equal(signals.confidence, np.where(signals.action < 0, short, long))
     assert signals.event == name == signals.odds.event.name
@@ -306,7 +306,7 @@ def test_the_fifth_of_a_short_is_that_of_a_long_when_all_returns_are_turned_roun
         belief({1: np.zeros((2, count))}, close=100 * np.exp(np.outer([0, side], moves)), event="top_fifth")
         for side in (1, -1)
     )
-    event_, trade = event("top_fifth"), forecast_trade(up, 1)
+    event_, trade = EVENTS.create("top_fifth"), forecast_trade(up, 1)
     risen, fallen = event_.outcome(up, trade), event_.outcome(down, trade)
     np.testing.assert_array_equal(risen.long, fallen.short)
     np.testing.assert_array_equal(risen.short, fallen.long)
@@ -324,6 +324,8 @@ def test_a_bar_with_four_of_six_symbols_says_nothing_and_leaves_positions_alone(
     medians[10, :2] = np.nan
     rng = np.random.default_rng(4)
     close = 100 * np.exp(np.cumsum(0.01 * rng.standard_normal((30, 6)), axis=0))
-    signals = rule("probability").decide(belief({5: medians}, close=close, event="top_fifth", confidence_min=0.1))
+    signals = RULES.create("probability").decide(
+        belief({5: medians}, close=close, event="top_fifth", confidence_min=0.1)
+    )
     assert not signals.decided[10].any()
     assert signals.decided[11].all()

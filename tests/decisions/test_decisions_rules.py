@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spine_kit import belief
-from tradewind.decisions.signals import Action, Belief, Signals, decide, rule
+from tradewind.decisions.signals import RULES, Action, Belief, Signals, decide
 from tradewind.errors import InputError
 
 BUY, SELL, HOLD = Action.BUY, Action.SELL, Action.HOLD
@@ -19,7 +19,7 @@ few = settings(max_examples=40)
 
 
 def said(belief_: Belief) -> Signals:
-    return rule(belief_.settings.rule).decide(belief_)
+    return RULES.create(belief_.settings.rule).decide(belief_)
 
 
 def actions(belief_: Belief) -> list[Action]:

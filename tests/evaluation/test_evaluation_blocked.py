@@ -65,7 +65,7 @@ def test_blocks_and_folds_that_open_without_a_member_keep_their_place(quick: Qui
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[Windows]:
     """Collect what every model is shown to learn from."""
     shown: list[Windows] = []
-    real = corridor.create
+    real = corridor.MODELS.create
 
     def spying(name: str, **parameters: Any) -> Any:
         model = real(name, **parameters)
@@ -78,7 +78,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[Windows]:
         model.fit = seen  # type: ignore[method-assign]
         return model
 
-    monkeypatch.setattr(corridor, "create", spying)
+    monkeypatch.setattr(corridor.MODELS, "create", spying)
     return shown
 
 
@@ -124,7 +124,7 @@ def test_finished_blocks_are_read_and_not_fitted_again(
 ) -> None:
     chosen = {"calibration__method": "jackknife_plus", "calibration__folds": 2}
     train(workspace(quick.playbook, tmp_path, **chosen))
-    monkeypatch.setattr(corridor, "create", lambda *_, **__: pytest.fail("a model was fitted again"))
+    monkeypatch.setattr(corridor.MODELS, "create", lambda *_, **__: pytest.fail("a model was fitted again"))
     world = under(quick, **chosen)
     cache = FoldCache(tmp_path / "folds")
     forecast = corridor.forecast_out_of_sample(world, "ridge", cache)

@@ -22,8 +22,7 @@ from tradewind.evaluation.data import load, load_or_sync, synchronise
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.reproduce import reproduce
 from tradewind.evaluation.workspace import Workspace
-from tradewind.market.indexes import base
-from tradewind.market.indexes.base import Listing, listing
+from tradewind.market.indexes.base import INDEXES, Listing, listing
 from tradewind.playbook import load as load_playbook
 
 DECEMBER, MARCH = (datetime(2014, 12, 1, 15, tzinfo=UTC), datetime(2015, 3, 2, 15, tzinfo=UTC))
@@ -48,10 +47,10 @@ class Trio:
 
 @pytest.fixture(autouse=True)
 def trio() -> Iterator[type[Trio]]:
-    base.register(Trio)
+    INDEXES.register(Trio)
     Trio.says = ("AAA", "BBB", "CCC")
     yield Trio
-    base._REGISTRY.pop("trio")
+    INDEXES.forget("trio")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tradewind.evaluation.fold_cache import FoldCache, key_of
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.training import train
 from tradewind.market.panel import Panel
-from tradewind.models import base
+from tradewind.models.base import MODELS
 from tradewind.playbook import load as load_playbook
 
 NOWHERE = FoldCache(None)
@@ -171,7 +171,7 @@ def test_a_model_of_somebody_else_has_another_key_once_its_file_changes(
     path.write_text(WRITTEN_ELSEWHERE)
     monkeypatch.syspath_prepend(str(tmp_path))
     mine = importlib.import_module(path.stem).Mine
-    monkeypatch.setitem(base._REGISTRY, mine.name, mine)
+    monkeypatch.setitem(MODELS._factories, mine.name, mine)
     stacked = with_settings(world, quick.playbook, features__forecasts=[mine.name])
     before = keys(world, mine.name), keys(world), keys(stacked)
     path.write_text(WRITTEN_ELSEWHERE + "# another thought\n")

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from market_yahoo_standin import Standin, chart
 
-from tradewind.market.sources.base import Request, create
+from tradewind.market.sources.base import SOURCES, Request
 
 
 class Timepiece:
@@ -36,7 +36,7 @@ def standin():
 @pytest.fixture(scope="session")
 def invented():
     """Bars and actions of three synthetic stocks, one of which splits; 2018 and 2019."""
-    source = create("synthetic", seed=3, n_symbols=30)
+    source = SOURCES.create("synthetic", seed=3, n_symbols=30)
     request = Request(source.symbols("1d"), "1d", datetime(2018, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC))
     deliveries = list(source.fetch(request))
     bars, actions = (pl.concat([getattr(d, part) for d in deliveries]) for part in ("bars", "actions"))
@@ -56,7 +56,7 @@ def yahoo(standin, timepiece, invented, tmp_path):
     bars, actions = invented
     for symbol in ("AAA", "BBB", "CCC"):
         standin.charts[symbol, "1d"] = chart(symbol, bars.filter(symbol=symbol), actions.filter(symbol=symbol))
-    return create(
+    return SOURCES.create(
         "yahoo",
         base_url=standin.url,
         cookie_url=f"{standin.url}/cookie",

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tradewind.errors import DataError, InputError
-from tradewind.market.sources.base import Request, create
+from tradewind.market.sources.base import SOURCES, Request
 
 FIRST, LAST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
 DAYS = [date(2016, 1, 4) + timedelta(days=i) for i in range(5)]  # Monday to Friday
@@ -46,7 +46,7 @@ def write(tmp_path):
 
 
 def read(path, symbols=None, **options):
-    source = create("files", path=path, **options)
+    source = SOURCES.create("files", path=path, **options)
     asked = symbols or source.symbols(source.options.timeframe)
     deliveries = list(source.fetch(Request(tuple(asked), source.options.timeframe, FIRST, LAST)))
     bars, actions = (pl.concat([getattr(d, part) for d in deliveries]) for part in ("bars", "actions"))
@@ -177,7 +177,7 @@ def test_sectors_and_membership_come_from_files(write):
     members = write(
         pl.DataFrame({"ticker": ["AAA"], "start_date": ["2016-01-05"], "end_date": ["null"]}), "members.csv"
     )
-    source = create("files", path=write(table()), sectors_path=sectors, membership_path=members)
+    source = SOURCES.create("files", path=write(table()), sectors_path=sectors, membership_path=members)
     assert source.sectors() == {"AAA": "Energy", "BBB": "Information Technology"}
     assert source.membership().rows() == [("AAA", date(2016, 1, 5), None)]
 
@@ -196,7 +196,7 @@ def test_small_batches_deliver_the_same_bars(write):
     path = write(frame)
     whole, parts = read(path)[0], read(path, batch_rows=5)[0]
     assert parts.equals(whole)
-    source = create("files", path=path, batch_rows=5)
+    source = SOURCES.create("files", path=path, batch_rows=5)
     assert len(list(source.fetch(Request(("AAA", "BBB", "CCC"), "1d", FIRST, LAST)))) == 3
 
 

@@ -7,7 +7,7 @@ import pytest
 from market_nasdaq_standin import LATER, PAGE, SYMBOLS, TOO_MANY, NasdaqStandin, answer
 
 from tradewind.errors import DataError, InputError, RetryError
-from tradewind.market.indexes.base import create, listing, names
+from tradewind.market.indexes.base import INDEXES, listing
 
 
 @pytest.fixture
@@ -19,19 +19,19 @@ def nasdaq():
 
 @pytest.fixture
 def index(nasdaq, timepiece):
-    return create("nasdaq100", url=nasdaq.url, clock=timepiece, sleep=timepiece.sleep, jitter=lambda: 0.0)
+    return INDEXES.create("nasdaq100", url=nasdaq.url, clock=timepiece, sleep=timepiece.sleep, jitter=lambda: 0.0)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", INDEXES.names())
 def test_every_index_says_how_many_members_make_a_whole_list(name):
-    source = create(name)
+    source = INDEXES.create(name)
     assert source.name == name
     assert 0 < source.fewest < source.most
 
 
 def test_unknown_indices_are_refused_with_the_nearest():
     with pytest.raises(InputError, match="did you mean 'nasdaq100'"):
-        create("nasdaq10")
+        INDEXES.create("nasdaq10")
 
 
 def test_the_members_are_read_sorted_with_the_date_of_the_list(index, nasdaq):

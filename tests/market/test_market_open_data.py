@@ -9,7 +9,7 @@ import pytest
 
 from tradewind.market.actions import forward_factor
 from tradewind.market.quality import report
-from tradewind.market.sources.base import Request, create
+from tradewind.market.sources.base import SOURCES, Request
 from tradewind.market.universe import members_on, read_membership
 
 DATA = Path(__file__).parents[2] / "../shared/data"
@@ -21,7 +21,7 @@ EVER = datetime(1990, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def read(path, symbols=None, timeframe="1d", **options):
-    source = create("files", path=str(DATA / path), timeframe=timeframe, **options)
+    source = SOURCES.create("files", path=str(DATA / path), timeframe=timeframe, **options)
     deliveries = list(source.fetch(Request(symbols or source.symbols(timeframe), timeframe, *EVER)))
     return tuple(pl.concat([getattr(d, part) for d in deliveries]) for part in ("bars", "actions"))
 
@@ -67,7 +67,7 @@ def read_table(frame, names):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bars.parquet"
         frame.write_parquet(path)
-        source = create("files", path=str(path))
+        source = SOURCES.create("files", path=str(path))
         return pl.concat([d.actions for d in source.fetch(Request(names, "1d", *EVER))])
 
 

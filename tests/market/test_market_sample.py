@@ -5,14 +5,14 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 
-from tradewind.market.sources.base import Request, create
+from tradewind.market.sources.base import SOURCES, Request
 
 EVER = datetime(1990, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
 def sample():
-    source = create("sample")
+    source = SOURCES.create("sample")
     deliveries = list(source.fetch(Request(source.symbols("1d"), "1d", *EVER)))
     return tuple(pl.concat([getattr(d, part) for d in deliveries]) for part in ("bars", "actions"))
 
@@ -63,6 +63,6 @@ def test_vix_is_missing_where_it_is_missing(sample):
 
 
 def test_the_sample_owns_up_to_its_bias():
-    source = create("sample")
+    source = SOURCES.create("sample")
     assert source.survivorship_biased
     assert set(source.sectors().values()) == {"Information Technology"}

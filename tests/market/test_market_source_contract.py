@@ -12,9 +12,8 @@ from tradewind.market.quality import is_excluded
 from tradewind.market.sources.base import (
     SOURCE_ACTION_SCHEMA,
     SOURCE_BAR_SCHEMA,
+    SOURCES,
     Request,
-    create,
-    names,
 )
 
 START, END = datetime(2018, 3, 1, tzinfo=UTC), datetime(2019, 9, 30, 23, tzinfo=UTC)
@@ -25,16 +24,16 @@ def case(request, tmp_path, invented_csv):
     """A source, three of its symbols, and a period that it covers."""
     if request.param == "sample":
         years = datetime(2010, 3, 1, tzinfo=UTC), datetime(2012, 9, 30, tzinfo=UTC)
-        return create("sample"), ("AAPL", "IBM", "MSFT"), *years
+        return SOURCES.create("sample"), ("AAPL", "IBM", "MSFT"), *years
     if request.param == "synthetic":
-        return create("synthetic", n_symbols=5), ("SYN000", "SYN003", "SYN004"), START, END
+        return SOURCES.create("synthetic", n_symbols=5), ("SYN000", "SYN003", "SYN004"), START, END
     if request.param == "yahoo":
         return request.getfixturevalue("yahoo"), ("AAA", "BBB", "CCC"), START, END
     path = invented_csv
     if request.param == "files-parquet":
         path = tmp_path / "bars.parquet"
         pl.read_csv(invented_csv, try_parse_dates=True).write_parquet(path)
-    return create("files", path=str(path)), ("AAA", "BBB", "CCC"), START, END
+    return SOURCES.create("files", path=str(path)), ("AAA", "BBB", "CCC"), START, END
 
 
 def fetched(source, symbols, start, end, timeframe="1d"):
@@ -45,7 +44,7 @@ def fetched(source, symbols, start, end, timeframe="1d"):
 
 
 def test_the_contract_covers_every_shipped_source():
-    assert set(names()) == {"sample", "synthetic", "files", "yahoo"}
+    assert set(SOURCES.names()) == {"sample", "synthetic", "files", "yahoo"}
 
 
 def test_a_delivery_has_exactly_the_columns_and_types_of_the_schema(case):
@@ -150,9 +149,9 @@ def test_what_it_lists_it_delivers(case):
 
 def test_an_unknown_option_is_refused(case):
     with pytest.raises(ValueError, match="colour"):
-        create(case[0].name, colour="blue")
+        SOURCES.create(case[0].name, colour="blue")
 
 
 def test_an_unknown_source_is_refused_with_the_nearest_name():
     with pytest.raises(InputError, match="did you mean 'sample'"):
-        create("simple")
+        SOURCES.create("simple")

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from tradewind.errors import InputError
 from tradewind.market.actions import forward_factor
 from tradewind.market.sectors import SECTORS
-from tradewind.market.sources.base import Request, create
+from tradewind.market.sources.base import SOURCES, Request
 
 START, END = datetime(2012, 1, 1, tzinfo=UTC), datetime(2014, 6, 30, tzinfo=UTC)
 
 
 def world(symbols=None, start=START, end=END, timeframe="1d", **options):
-    source = create("synthetic", **{"n_symbols": 12, **options})
+    source = SOURCES.create("synthetic", **{"n_symbols": 12, **options})
     request = Request(tuple(symbols or source.symbols(timeframe)), timeframe, start, end)
     deliveries = list(source.fetch(request))
     return tuple(pl.concat([getattr(d, part) for d in deliveries]) for part in ("bars", "actions"))
@@ -76,7 +76,7 @@ def test_bars_of_every_size_add_up_to_the_daily_bar(timeframe):
 
 
 def test_the_truth_is_what_returns_scatter_around():
-    source = create("synthetic", n_symbols=60, signal_strength=0.0)
+    source = SOURCES.create("synthetic", n_symbols=60, signal_strength=0.0)
     symbols = [s for s in source.symbols("1d") if s.startswith("SYN")]
     request = Request(tuple(symbols), "1d", START, END)
     truth = source.truth(request)
@@ -98,7 +98,7 @@ def test_the_truth_is_what_returns_scatter_around():
 
 def predictor_and_returns(strength):
     """Pooled over stocks: the known predictor, the expected return, and the return without jumps, in sigmas."""
-    source = create("synthetic", n_symbols=60, signal_strength=strength)
+    source = SOURCES.create("synthetic", n_symbols=60, signal_strength=strength)
     symbols = [s for s in source.symbols("1d") if s.startswith("SYN")]
     truth = source.truth(Request(tuple(symbols), "1d", START, END))
     bars, actions = world(symbols, n_symbols=60, signal_strength=strength)
@@ -156,11 +156,11 @@ def test_vix_follows_the_volatility_of_the_index():
 
 
 def test_every_stock_has_a_sector_and_the_index_has_none():
-    sectors = create("synthetic", n_symbols=200).sectors()
+    sectors = SOURCES.create("synthetic", n_symbols=200).sectors()
     assert set(sectors.values()) == set(SECTORS)
     assert len(sectors) == 200
 
 
 def test_the_truth_of_an_index_cannot_be_asked():
     with pytest.raises(InputError, match="no stock"):
-        create("synthetic").truth(Request(("^GSPC",), "1d", START, END))
+        SOURCES.create("synthetic").truth(Request(("^GSPC",), "1d", START, END))

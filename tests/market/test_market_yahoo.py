@@ -9,7 +9,7 @@ from market_yahoo_standin import TOO_MANY, chart, chart_error
 from polars.testing import assert_frame_equal
 
 from tradewind.errors import DataError, InputError, RetryError
-from tradewind.market.sources.base import Request, create
+from tradewind.market.sources.base import SOURCES, Request
 
 START, END = datetime(2018, 1, 1, tzinfo=UTC), datetime(2019, 12, 31, 23, tzinfo=UTC)
 
@@ -89,12 +89,12 @@ def test_rows_of_nulls_are_left_out_and_half_empty_ones_excluded(yahoo, standin)
 @pytest.fixture
 def minutes(standin, timepiece):
     """Five-minute and hourly bars of January 2020, and the source that asks for them."""
-    source = create("synthetic", n_symbols=1)
+    source = SOURCES.create("synthetic", n_symbols=1)
     for timeframe in ("5m", "1h"):
         start = datetime(2020, 1, 2, tzinfo=UTC)
         (delivery,) = source.fetch(Request(("SYN000",), timeframe, start, timepiece.now()))
         standin.charts["SYN000", timeframe] = chart("SYN000", delivery.bars, delivery.actions.clear(), timeframe)
-    return create("yahoo", base_url=standin.url, cache_path="-", clock=timepiece, sleep=timepiece.sleep)
+    return SOURCES.create("yahoo", base_url=standin.url, cache_path="-", clock=timepiece, sleep=timepiece.sleep)
 
 
 def test_intraday_bars_are_stamped_with_their_close(minutes):
@@ -149,7 +149,7 @@ def test_the_pause_that_the_server_asks_for_is_kept(yahoo, standin, timepiece):
 
 def test_jitter_shortens_pauses_by_up_to_half(standin, timepiece):
     standin.script = [TOO_MANY]
-    source = create(
+    source = SOURCES.create(
         "yahoo", base_url=standin.url, cache_path="-", clock=timepiece, sleep=timepiece.sleep, jitter=lambda: 1.0
     )
     fetch(source, ("NOPE",))
@@ -228,7 +228,7 @@ def test_a_refused_question_is_the_callers(yahoo, standin):
 
 def test_a_server_that_is_not_there_ends_in_try_again_later(timepiece, standin):
     standin.close()
-    source = create(
+    source = SOURCES.create(
         "yahoo", base_url=standin.url, cache_path="-", clock=timepiece, sleep=timepiece.sleep, retries=1, timeout_s=0.5
     )
     with pytest.raises(RetryError, match="no answer"):

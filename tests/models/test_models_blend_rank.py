@@ -7,7 +7,7 @@ import pytest
 
 from tradewind.errors import DataError
 from tradewind.features.table import Features
-from tradewind.models.base import create
+from tradewind.models.base import MODELS
 from tradewind.models.blend_rank import BlendRank
 from tradewind.models.lightgbm_rank import LightgbmRank
 from tradewind.models.scale_blend import ScaleBlend
@@ -52,4 +52,4 @@ def test_a_model_of_features_says_that_it_has_none(name, make_panel, make_window
     empty = np.zeros((300, 6, 0), dtype=np.float32)
     windows = replace(windows, features=Features(windows.features.times, windows.features.symbols, (), empty))
     with pytest.raises(DataError, match="selects none"):
-        create(name).fit(windows)
+        MODELS.create(name).fit(windows)

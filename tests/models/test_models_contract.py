@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tradewind.errors import DataError, InputError
-from tradewind.models.base import LEVELS, create, names
+from tradewind.models.base import MODELS
+from tradewind.models.forecast import LEVELS
 
 SPLIT = 600
 SMALL = {
@@ -19,7 +20,7 @@ SMALL = {
 
 
 def small(name):
-    return create(name, seed=7, **SMALL.get(name, {}))
+    return MODELS.create(name, seed=7, **SMALL.get(name, {}))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def panel(make_panel):
 def fitted(panel, make_windows):
     known = panel.head(SPLIT)
     training = make_windows(known, np.arange(80, SPLIT))
-    return {name: small(name).fit(training) for name in names()}
+    return {name: small(name).fit(training) for name in MODELS.names()}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def forecasts(panel, make_windows, fitted):
     return {name: model.predict(windows) for name, model in fitted.items()}
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", MODELS.names())
 def test_a_forecast_fits_its_axes_and_names_its_model(name, forecasts, panel):
     forecast = forecasts[name]
     assert forecast.model == name
@@ -50,7 +51,7 @@ def test_a_forecast_fits_its_axes_and_names_its_model(name, forecasts, panel):
     assert forecast.available[:, :-1].mean() > 0.95
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", MODELS.names())
 def test_quantiles_never_cross_and_straddle_a_day_without_news(name, forecasts):
     quantiles = forecasts[name].quantiles[forecasts[name].available]
     assert (np.diff(quantiles, axis=-1) >= 0).all()
@@ -58,14 +59,14 @@ def test_quantiles_never_cross_and_straddle_a_day_without_news(name, forecasts):
     assert (quantiles[:, -1] > 0).mean() > 0.99
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", MODELS.names())
 def test_a_symbol_without_a_bar_gets_no_forecast(name, forecasts, panel):
     row = len(panel) - 40 - SPLIT
     assert not forecasts[name].available[row, 0].any()
     assert np.isnan(forecasts[name].score[row, 0]).all()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", MODELS.names())
 def test_only_the_asked_samples_are_forecast(name, fitted, panel, make_windows):
     windows = make_windows(panel, np.array([SPLIT, SPLIT + 3]))
     forecast = fitted[name].predict(windows)
@@ -74,7 +75,7 @@ def test_only_the_asked_samples_are_forecast(name, fitted, panel, make_windows):
     assert forecast.available[[0, 3]].all()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", MODELS.names())
 def test_a_forecast_does_not_know_the_bars_after_it(name, fitted, forecasts, panel, make_windows):
     last = SPLIT + 30
     early = fitted[name].predict(make_windows(panel.head(last), np.arange(SPLIT, last)))
@@ -83,7 +84,7 @@ def test_a_forecast_does_not_know_the_bars_after_it(name, fitted, forecasts, pan
     np.testing.assert_allclose(early.score, whole.score[:30], atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", MODELS.names())
 def test_the_same_seed_gives_the_same_forecast_and_version(name, forecasts, panel, make_windows):
     training = make_windows(panel.head(SPLIT), np.arange(80, SPLIT))
     again = small(name).fit(training).predict(make_windows(panel, np.arange(SPLIT, len(panel))))
@@ -91,7 +92,7 @@ def test_the_same_seed_gives_the_same_forecast_and_version(name, forecasts, pane
     np.testing.assert_array_equal(again.quantiles, forecasts[name].quantiles)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", MODELS.names())
 def test_prices_in_another_currency_change_nothing(name, forecasts, panel, make_windows, rescaled):
     dear = rescaled(panel, 4.0)
     model = small(name).fit(make_windows(dear.head(SPLIT), np.arange(80, SPLIT)))
@@ -99,7 +100,7 @@ def test_prices_in_another_currency_change_nothing(name, forecasts, panel, make_
     np.testing.assert_allclose(forecast.quantiles, forecasts[name].quantiles, rtol=0.02, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", MODELS.names())
 def test_about_the_promised_share_of_returns_falls_inside(name, forecasts, panel, make_windows):
     forecast = forecasts[name]
     truth = make_windows(panel, np.arange(SPLIT, len(panel))).labels.returns[SPLIT:, :, 0]
@@ -108,12 +109,12 @@ def test_about_the_promised_share_of_returns_falls_inside(name, forecasts, panel
     assert 0.6 < share < 0.95
 
 
-@pytest.mark.parametrize("name", [n for n in names() if n != "naive_normal"])
+@pytest.mark.parametrize("name", [n for n in MODELS.names() if n != "naive_normal"])
 def test_too_little_history_is_said_not_guessed(name, make_panel, make_windows):
     with pytest.raises(DataError):
-        create(name).fit(make_windows(make_panel(bars=25), np.arange(25)))
+        MODELS.create(name).fit(make_windows(make_panel(bars=25), np.arange(25)))
 
 
 def test_an_unknown_model_is_refused_with_the_nearest_name():
     with pytest.raises(InputError, match="naive"):
-        create("naive_norml")
+        MODELS.create("naive_norml")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tradewind.errors import DataError
-from tradewind.models.base import create, names
+from tradewind.models.base import MODELS
 from tradewind.models.boosting import BoostedTrees
 from tradewind.models.forest import HistogramForest
 from tradewind.models.kernel_machine import KernelMachine
@@ -109,7 +109,7 @@ def test_the_standardiser_measures_what_is_known_and_puts_the_centre_where_nothi
 def test_a_horizon_as_long_as_the_history_leaves_nothing_to_learn_from(make_panel, make_windows):
     windows = make_windows(make_panel(bars=420), np.arange(60, 420), (1, 300))
     with pytest.raises(DataError, match="to learn from"):
-        create("ridge").fit(windows)
+        MODELS.create("ridge").fit(windows)
 
 
 def test_samples_without_a_return_over_every_horizon_are_not_learnt_from(make_panel, make_windows):
@@ -120,18 +120,18 @@ def test_samples_without_a_return_over_every_horizon_are_not_learnt_from(make_pa
     other = replace(windows, labels=replace(windows.labels, returns=spoilt))
     kept = replace(windows, rows=windows.rows[(windows.rows < 300) | (windows.rows >= 320)])
     kept = replace(kept, columns=windows.columns[(windows.rows < 300) | (windows.rows >= 320)])
-    one, two = (create("ridge", seed=1).fit(w) for w in (other, kept))
+    one, two = (MODELS.create("ridge", seed=1).fit(w) for w in (other, kept))
     np.testing.assert_allclose(one.shapes_, two.shapes_)
 
 
 @pytest.mark.parametrize("kind", [BoostedTrees, LocationScale])
 def test_forecasters_of_one_kind_take_the_same_settings(kind):
-    for model in (create(name) for name in names()):
+    for model in (MODELS.create(name) for name in MODELS.names()):
         if isinstance(model, kind):
             assert {"maximum_samples", "levels", "threads", "seed"} <= set(vars(model))
             assert model.levels == tuple(model.levels)
 
 
 def test_a_list_of_levels_is_as_good_as_a_tuple():
-    assert create("random_forest", levels=[0.1, 0.5, 0.9]).levels == (0.1, 0.5, 0.9)
-    assert create("lightgbm_rank", levels=[0.1, 0.5, 0.9]).levels == (0.1, 0.5, 0.9)
+    assert MODELS.create("random_forest", levels=[0.1, 0.5, 0.9]).levels == (0.1, 0.5, 0.9)
+    assert MODELS.create("lightgbm_rank", levels=[0.1, 0.5, 0.9]).levels == (0.1, 0.5, 0.9)

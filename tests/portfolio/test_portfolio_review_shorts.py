@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spine_kit import belief
-from tradewind.decisions.signals import rule
+from tradewind.decisions.signals import RULES
 from tradewind.portfolio.settings import LimitsSection, SizingSection
 from tradewind.portfolio.sizing import size
 
@@ -16,7 +16,7 @@ def weights(medians: list[float], *, short: bool = True, every: int = 1, name: s
         {5: column}, cost=0.0001, rule=name, every_bars=every, confidence_min=0.6, confidence_exit=0.45,
         entry_threshold=0.005,
     )  # fmt: skip
-    signals = rule(name).decide(believed)
+    signals = RULES.create(name).decide(believed)
     return size(believed, signals, SizingSection(), LimitsSection(), short_allowed=short).weight[:, 0].tolist()
 
 

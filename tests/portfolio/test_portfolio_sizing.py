@@ -11,7 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from spine_kit import belief
-from tradewind.decisions.signals import Action, Belief, Signals, rule
+from tradewind.decisions.signals import RULES, Action, Belief, Signals
 from tradewind.portfolio.settings import LimitsSection, SizingSection
 from tradewind.portfolio.sizing import Targets, kelly, size
 
@@ -21,7 +21,7 @@ FREE = LimitsSection(position_max=1.0, gross_max=4.0)
 
 def signalled(believed: Belief, action: object, stop: object = 0.1, confidence: object = 0.6) -> Signals:
     """Return what the probability rule says, with these actions, stops and confidences instead."""
-    said = rule("probability").decide(believed)
+    said = RULES.create("probability").decide(believed)
     shape = said.action.shape
     chosen = np.broadcast_to(np.asarray(action, dtype=np.int8), shape)
     return replace(

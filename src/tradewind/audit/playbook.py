@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tradewind.audit.corridor import Subject, audit_corridor
 from tradewind.audit.findings import CorridorAudit
 from tradewind.audit.rules import FillRecord, audit_fills, audit_splits
-from tradewind.decisions.signals import Belief, rule
+from tradewind.decisions.signals import RULES, Belief
 from tradewind.evaluation import corridor
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import load_or_sync
@@ -111,7 +111,7 @@ class _Walk:
         forecast = _on_axis(world, corridor.forecast_fold(world, plan.models.use, clipped), int(fold.test[0]))
         calibrated, _ = corridor.calibrated(world, forecast)
         belief = Belief(panel, world.features, calibrated, corridor.round_trip_cost(plan.execution), plan.decision)
-        signals = rule(plan.decision.rule).decide(belief)
+        signals = RULES.create(plan.decision.rule).decide(belief)
         targets = size(belief, signals, plan.sizing, plan.limits, short_allowed=plan.execution.short_allowed)
         book = corridor.trade(world, signals, targets, plan.execution, start=int(fold.test[0]))
         return {

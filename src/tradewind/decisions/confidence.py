@@ -6,14 +6,13 @@ often it came true at trades whose horizon had passed by then (:mod:`tradewind.c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tradewind.errors import did_you_mean
+from tradewind.registry import Registry
 
 if TYPE_CHECKING:
     from tradewind.decisions.signals import Belief
@@ -71,6 +70,10 @@ class Event(Protocol):
         ...
 
 
+EVENTS = Registry[Event]("event (decision.event)", room="tradewind.decisions.events", group="tradewind.events")
+register = EVENTS.register
+
+
 @dataclass(frozen=True, eq=False)
 class Odds:
     """The probability of the playbook's event for a trade, as forecast and as recalibrated."""
@@ -83,7 +86,7 @@ class Odds:
 
 def odds(belief: Belief, trade: Trade) -> Odds:
     """Return the probability of the playbook's event at every bar, from what was known at its close."""
-    about, method = event(belief.settings.event), belief.settings.recalibration
+    about, method = EVENTS.create(belief.settings.event), belief.settings.recalibration
     raw = Sides(*(np.where(belief.tradable, p, np.nan) for p in about.forecast(belief, trade)))
     if method == "none":
         return Odds(about, trade, raw, raw)
@@ -111,39 +114,3 @@ def traded(panel: Panel, name: str) -> FloatArray:
 def truth(happened: NDArray[np.bool_], known: NDArray[np.bool_]) -> FloatArray:
     """Return 1, 0 or NaN."""
     return np.where(known, happened.astype(np.float64), np.nan)
-
-
-_EVENTS: dict[str, Callable[[], Event]] = {}
-
-
-def register(factory: Any) -> Any:
-    """Class decorator: make an event known by its ``name``."""
-    _EVENTS[factory.name] = factory
-    return factory
-
-
-def event(name: str) -> Event:
-    """Return an event by name; unknown names are refused with the nearest known one."""
-    _load()
-    if name not in _EVENTS:
-        raise did_you_mean("event (decision.event)", name, _EVENTS)
-    return _EVENTS[name]()
-
-
-def event_names() -> tuple[str, ...]:
-    """Return the names of all known events, sorted."""
-    _load()
-    return tuple(sorted(_EVENTS))
-
-
-def _load() -> None:
-    import importlib
-    import pkgutil
-    from importlib.metadata import entry_points
-
-    import tradewind.decisions.events as room
-
-    for module in pkgutil.iter_modules(room.__path__):
-        importlib.import_module(f"{room.__name__}.{module.name}")
-    for point in entry_points(group="tradewind.events"):
-        point.load()

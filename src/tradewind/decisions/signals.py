@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.decisions import width
-from tradewind.decisions.confidence import Odds, Sides, Trade, event
+from tradewind.decisions.confidence import EVENTS, Odds, Sides, Trade
 from tradewind.decisions.settings import DecisionSection
-from tradewind.errors import DataError, InputError, did_you_mean
+from tradewind.errors import DataError, InputError
 from tradewind.features.table import Features
 from tradewind.labels.horizons import bars_of, minutes_of, nearest
 from tradewind.market import tiers
 from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.panel import Panel
 from tradewind.models.forecast import Forecast
+from tradewind.registry import Registry
 from tradewind.stats import distribution
 
 NORMAL_90 = 1.2815515655446004
@@ -178,27 +178,8 @@ class Rule(Protocol):
         ...
 
 
-_RULES: dict[str, Callable[[], Rule]] = {}
-
-
-def register(factory: Any) -> Any:
-    """Class decorator: make a rule known by its ``name``."""
-    _RULES[factory.name] = factory
-    return factory
-
-
-def rule(name: str) -> Rule:
-    """Return a rule by name; unknown names are refused with the nearest known one."""
-    _load()
-    if name not in _RULES:
-        raise did_you_mean("decision rule", name, _RULES)
-    return _RULES[name]()
-
-
-def rule_names() -> tuple[str, ...]:
-    """Return the names of all known rules, sorted."""
-    _load()
-    return tuple(sorted(_RULES))
+RULES = Registry[Rule]("decision rule", room="tradewind.decisions.rules", group="tradewind.rules")
+register = RULES.register
 
 
 def check(settings: DecisionSection, timeframe: str) -> None:
@@ -208,8 +189,8 @@ def check(settings: DecisionSection, timeframe: str) -> None:
             "decision.use_sentiment = true, but no sentiment source is configured",
             hint="set decision.use_sentiment = false; the rule then says that sentiment is off",
         )
-    event(settings.event)
-    chosen = rule(settings.rule)
+    EVENTS.factory(settings.event)
+    chosen = RULES.create(settings.rule)
     if settings.strategy not in chosen.strategies:
         raise InputError(
             f"decision.strategy = {settings.strategy!r} means nothing to the rule {chosen.name!r}",
@@ -227,7 +208,7 @@ def check(settings: DecisionSection, timeframe: str) -> None:
 def decide(belief: Belief) -> Signals:
     """Apply the playbook's rule; a rule that never opens a position is an error that names the threshold."""
     check(belief.settings, belief.panel.timeframe)
-    chosen = rule(belief.settings.rule)
+    chosen = RULES.create(belief.settings.rule)
     wished = chosen.decide(belief)
     narrow = width.narrow_enough(belief, wished)
     signals = width.hold_where_wide(wished, narrow)
@@ -334,18 +315,3 @@ def passed(belief: Belief, of: Odds) -> dict[str, float]:
     usable = long[belief.tradable & np.isfinite(long)]
     share = float(np.mean(usable >= belief.settings.confidence_min)) if usable.size else 0.0
     return {f"confidence_min={belief.settings.confidence_min}": share}
-
-
-@cache
-def _load() -> None:
-    """Import the shipped rule files, and those of third parties (entry points ``tradewind.rules``)."""
-    import importlib
-    import pkgutil
-    from importlib.metadata import entry_points
-
-    import tradewind.decisions.rules as room
-
-    for module in pkgutil.iter_modules(room.__path__):
-        importlib.import_module(f"{room.__name__}.{module.name}")
-    for point in entry_points(group="tradewind.rules"):
-        point.load()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tradewind.calibration.adaptive import calibrate
 from tradewind.calibration.blocked import Method, Training, conformal, is_blocked
-from tradewind.decisions.signals import Belief, Signals, check, decide, rule
+from tradewind.decisions.signals import RULES, Belief, Signals, check, decide
 from tradewind.errors import DataError, InputError
 from tradewind.evaluation.fold_cache import FoldCache
 from tradewind.evaluation.plan import Plan
@@ -34,7 +34,7 @@ from tradewind.labels.splits import Fold, walk_forward
 from tradewind.labels.targets import Labels
 from tradewind.market.panel import Panel
 from tradewind.models.as_features import absent, as_features
-from tradewind.models.base import Windows, create
+from tradewind.models.base import MODELS, Windows
 from tradewind.models.forecast import Forecast
 from tradewind.portfolio.sizing import Targets, size
 
@@ -97,7 +97,7 @@ def base_world(plan: Plan, panel: Panel, notes: tuple[str, ...] = ()) -> World:
 def computed_features(plan: Plan, panel: Panel) -> Features:
     """Compute the features of the registry that the plan asks for or its rule needs."""
     names = select(plan.features.include, plan.features.exclude)
-    needed = [n for n in rule(plan.decision.rule).needs if n not in names]
+    needed = [n for n in RULES.create(plan.decision.rule).needs if n not in names]
     return compute(panel, [*names, *needed])
 
 
@@ -111,7 +111,7 @@ def forecast_features(world: World, cache: FoldCache, progress: Progress = silen
     folds = forecast_folds(world)
     parts = []
     for name in world.plan.features.forecasts:
-        create(name)  # an unknown one is refused, however short the history
+        MODELS.factory(name)  # an unknown one is refused, however short the history
         if folds:
             named = partial(_as_feature, progress)
             parts.append(as_features(name, forecast_out_of_sample(world, name, cache, named, folds)))
@@ -220,7 +220,7 @@ def _learn(world: World, name: str, fold: Fold, rows: NDArray[np.int64]) -> Call
     if len(rows) < len(fold.train):
         seen = replace(seen, labels=_only(seen.labels, rows))
     shown = training_windows(seen, part, plan.evaluation.train_stride_bars)
-    model = create(name, **parameters).fit(shown)
+    model = MODELS.create(name, **parameters).fit(shown)
 
     def ask(asked: NDArray[np.int64]) -> Forecast:
         """Return one row for each asked, NaN where nobody belongs to the universe."""

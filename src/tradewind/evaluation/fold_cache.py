@@ -25,7 +25,7 @@ from tradewind.evaluation.runs import environment
 from tradewind.labels.splits import Fold
 from tradewind.market.panel import Panel
 from tradewind.market.store.failures import storage_failures
-from tradewind.models.base import source_file
+from tradewind.models.base import MODELS
 from tradewind.models.forecast import Forecast
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def plug_ins() -> list[str]:
 
 def source_digest(model: str) -> str:
     """Return a hash of the file that a model was written in, for those that :func:`code_version` does not cover."""
-    path = source_file(model)
+    path = MODELS.source_file(model)
     return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 

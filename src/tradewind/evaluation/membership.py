@@ -147,12 +147,12 @@ def members_of(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin 
 def refreshed(workspace: Workspace, *, dry_run: bool = False) -> tuple[Members, Refresh | None]:
     """Return who belongs after the members of the plan's index were read anew, where that was due."""
     from tradewind.market.index_members import refresh
-    from tradewind.market.indexes.base import create
+    from tradewind.market.indexes.base import INDEXES
 
     universe = workspace.plan.universe
     if not universe.index:
         return Members(_table(workspace)), None
-    source = create(universe.index, url=universe.index_url)
+    source = INDEXES.create(universe.index, url=universe.index_url)
     done = refresh(
         workspace.records, source, clock=workspace.clock, every_days=universe.index_refresh_days, dry_run=dry_run
     )

@@ -28,23 +28,23 @@ def validated(plan: Plan) -> Plan:
 
 def _source(plan: Plan) -> Iterator[_Look]:
     """Look at the source in force and its options, and at what the file says of the other ones."""
-    from tradewind.market.sources.base import options_model, require
+    from tradewind.market.sources.base import SOURCES, options_model
 
     book = plan.playbook
-    yield "data.source", lambda: require(plan.data.source)
+    yield "data.source", lambda: SOURCES.factory(plan.data.source)
     for name in book.narrowings:
-        yield f"source.{name}", lambda name=name: require(name)  # type: ignore[misc]
+        yield f"source.{name}", lambda name=name: SOURCES.factory(name)  # type: ignore[misc]
         book.refuse_unknown_in_narrowing(name, SECTIONS, options_model(name))
     if (model := options_model(plan.data.source)) is not None:
         yield f"source.{plan.data.source}.options", lambda: book.options(model)
 
 
 def _data(plan: Plan) -> Iterator[_Look]:
-    from tradewind.market.indexes.base import require
+    from tradewind.market.indexes.base import INDEXES
 
     yield "data.end", lambda: _in_order(plan)
     if plan.universe.index:
-        yield "universe.index", lambda: require(plan.universe.index)
+        yield "universe.index", lambda: INDEXES.factory(plan.universe.index)
 
 
 def _in_order(plan: Plan) -> None:
@@ -64,25 +64,25 @@ def _features(plan: Plan) -> Iterator[_Look]:
 
 
 def _models(plan: Plan) -> Iterator[_Look]:
-    from tradewind.models.base import create
+    from tradewind.models.base import MODELS
 
     models = plan.models
     named = (("models.use", (models.use,)), ("models.compare", models.compare))
     for key, names in (*named, ("features.forecasts", plan.features.forecasts)):
         for name in names:
-            yield key, lambda name=name: create(name)  # type: ignore[misc]
+            yield key, lambda name=name: MODELS.create(name)  # type: ignore[misc]
     for name, parameters in models.parameters.items():
         place = f"models.parameters.{name}"
-        yield place, lambda name=name, given=parameters: create(name, **given)  # type: ignore[misc]
+        yield place, lambda name=name, given=parameters: MODELS.create(name, **given)  # type: ignore[misc]
 
 
 def _decision(plan: Plan) -> Iterator[_Look]:
-    from tradewind.decisions.confidence import event
-    from tradewind.decisions.signals import check, rule
+    from tradewind.decisions.confidence import EVENTS
+    from tradewind.decisions.signals import RULES, check
 
     decision = plan.decision
-    yield "decision.rule", lambda: rule(decision.rule)
-    yield "decision.event", lambda: event(decision.event)
+    yield "decision.rule", lambda: RULES.factory(decision.rule)
+    yield "decision.event", lambda: EVENTS.factory(decision.event)
     key = "use_sentiment" if decision.use_sentiment else "strategy"
     yield f"decision.{key}", lambda: check(decision, plan.data.timeframe)
     yield "decision.horizon_bars", lambda: _forecast(plan)

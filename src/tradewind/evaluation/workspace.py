@@ -29,12 +29,12 @@ class Workspace:
     @cached_property
     def source(self) -> Source:
         """The plan's source, built from its options in the playbook."""
-        from tradewind.market.sources.base import create, options_model
+        from tradewind.market.sources.base import SOURCES, options_model
 
         model = options_model(self.plan.data.source)
         if model is not None:
             self.plan.playbook.options(model)
-        return create(self.plan.data.source, **self.plan.playbook.source_options)
+        return SOURCES.create(self.plan.data.source, **self.plan.playbook.source_options)
 
     @cached_property
     def lake(self) -> Lake:

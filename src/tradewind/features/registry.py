@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
 from tradewind.errors import BugError, InputError, did_you_mean
 from tradewind.features.spec import Family, FeatureSpec
+from tradewind.registry import load
 
 BASE_20 = (
     "open",
@@ -81,13 +80,8 @@ def specs() -> MappingProxyType[str, FeatureSpec]:
 
 
 def _families() -> list[Family]:
-    import tradewind.features.families as room
-
-    modules = sorted(m.name for m in pkgutil.iter_modules(room.__path__))
-    shipped = [importlib.import_module(f"{room.__name__}.{m}").FAMILY for m in modules]
-    from importlib.metadata import entry_points
-
-    return shipped + [point.load() for point in entry_points(group="tradewind.features")]
+    found = load("tradewind.features.families", "tradewind.features")
+    return [part.FAMILY if isinstance(part, ModuleType) else part for part in found]
 
 
 def families() -> tuple[str, ...]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +11,8 @@ from numpy.typing import NDArray
 from tradewind.features.table import Features
 from tradewind.labels.targets import Labels
 from tradewind.market.panel import Panel
-from tradewind.models.forecast import LEVELS, Forecast
+from tradewind.models.forecast import Forecast
+from tradewind.registry import Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,66 +62,5 @@ class Model(Protocol):
         ...
 
 
-_REGISTRY: dict[str, Callable[..., Model]] = {}
-__all__ = ["LEVELS", "Model", "Windows", "create", "names", "register", "source_file"]
-
-
-def register(factory: Any) -> Any:
-    """Class decorator: make a model known by its ``name``."""
-    _REGISTRY[factory.name] = factory
-    return factory
-
-
-def names() -> tuple[str, ...]:
-    """Return the names of all known models, sorted."""
-    _load()
-    return tuple(sorted(_REGISTRY))
-
-
-def create(name: str, **parameters: Any) -> Model:
-    """Build an unfitted model; unknown names and parameters are refused with the nearest known one."""
-    import inspect
-
-    from tradewind.errors import did_you_mean
-
-    make = _factory(name)
-    known = inspect.signature(make).parameters
-    for parameter in parameters:
-        if parameter not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-            raise did_you_mean(f"parameter of the model {name!r}:", parameter, known)
-    return make(**parameters)
-
-
-def source_file(name: str) -> Path | None:
-    """Return the file that a model was written in; None where it was typed into an interpreter."""
-    import inspect
-
-    try:
-        found = inspect.getsourcefile(inspect.unwrap(_factory(name)))
-    except TypeError:
-        return None
-    return Path(found) if found and Path(found).is_file() else None
-
-
-def _factory(name: str) -> Callable[..., Model]:
-    from tradewind.errors import did_you_mean
-
-    _load()
-    if name not in _REGISTRY:
-        raise did_you_mean("model", name, _REGISTRY)
-    return _REGISTRY[name]
-
-
-@cache
-def _load() -> None:
-    """Import the shipped model files, and those of third parties (entry points ``tradewind.models``)."""
-    import importlib
-    import pkgutil
-    from importlib.metadata import entry_points
-
-    import tradewind.models as room
-
-    for module in pkgutil.iter_modules(room.__path__):
-        importlib.import_module(f"{room.__name__}.{module.name}")
-    for point in entry_points(group="tradewind.models"):
-        point.load()
+MODELS = Registry[Model]("model", room="tradewind.models", group="tradewind.models")
+register = MODELS.register

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, ClassVar, Final, Protocol
+from typing import ClassVar, Final, Protocol
 
-from tradewind.errors import DataError, did_you_mean
+from tradewind.errors import DataError
+from tradewind.registry import Registry
 
 _SYMBOL: Final = re.compile(r"[A-Z0-9][A-Z0-9.\-/=^]{0,14}")
 
@@ -66,43 +67,5 @@ def listing(symbols: Iterable[object], *, stated_on: date | None, provider: str)
     return Listing(tuple(known), stated_on, provider)
 
 
-_REGISTRY: dict[str, Callable[..., IndexSource]] = {}
-
-
-def register(factory: Any) -> Any:
-    """Class decorator: make an index known by its ``name``."""
-    _REGISTRY[factory.name] = factory
-    return factory
-
-
-def names() -> tuple[str, ...]:
-    """Return the names of all known indices, sorted."""
-    _load()
-    return tuple(sorted(_REGISTRY))
-
-
-def require(name: str) -> None:
-    """Raise ``InputError``, with the nearest known one, for a name that no index has."""
-    _load()
-    if name not in _REGISTRY:
-        raise did_you_mean("index", name, _REGISTRY)
-
-
-def create(name: str, **options: Any) -> IndexSource:
-    """Build the source of an index; unknown names are refused with the nearest known one."""
-    require(name)
-    return _REGISTRY[name](**options)
-
-
-def _load() -> None:
-    """Import the shipped index files, and those of third parties (entry points ``tradewind.indexes``)."""
-    import importlib
-    import pkgutil
-    from importlib.metadata import entry_points
-
-    import tradewind.market.indexes as room
-
-    for module in pkgutil.iter_modules(room.__path__):
-        importlib.import_module(f"{room.__name__}.{module.name}")
-    for point in entry_points(group="tradewind.indexes"):
-        point.load()
+INDEXES = Registry[IndexSource]("index", room="tradewind.market.indexes", group="tradewind.indexes")
+register = INDEXES.register

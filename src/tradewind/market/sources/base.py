@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
 
 import polars as pl
 
-from tradewind.errors import InputError, did_you_mean
+from tradewind.errors import InputError
 from tradewind.market.bars import ACTION_SCHEMA, BAR_SCHEMA, SOURCE_ACTION_COLUMNS, SOURCE_BAR_COLUMNS
 from tradewind.market.quality import mark_rows
+from tradewind.registry import Registry
 from tradewind.settings import Section
 
 
@@ -160,49 +161,10 @@ def _shaped(frame: pl.DataFrame, schema: Mapping[str, Any]) -> pl.DataFrame:
     return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
-_REGISTRY: dict[str, Callable[..., Source]] = {}
-
-
-def register(factory: Any) -> Any:
-    """Class decorator: make a source known by its ``name``."""
-    _REGISTRY[factory.name] = factory
-    return factory
-
-
-def names() -> tuple[str, ...]:
-    """Return the names of all known sources, sorted."""
-    _load()
-    return tuple(sorted(_REGISTRY))
-
-
-def require(name: str) -> None:
-    """Raise ``InputError``, with the nearest known one, for a name that no source has."""
-    _load()
-    if name not in _REGISTRY:
-        raise did_you_mean("source", name, _REGISTRY)
-
-
-def create(name: str, **options: Any) -> Source:
-    """Build a source from its playbook options; unknown names are refused with the nearest known one."""
-    require(name)
-    return _REGISTRY[name](**options)
+SOURCES = Registry[Source]("source", room="tradewind.market.sources", group="tradewind.sources")
+register = SOURCES.register
 
 
 def options_model(name: str) -> type[Section] | None:
     """Return what validates the options of a source; None where it is unknown or does that itself."""
-    _load()
-    return getattr(_REGISTRY.get(name), "options_model", None)
-
-
-def _load() -> None:
-    """Import the shipped source files, and those of third parties (entry points ``tradewind.sources``)."""
-    import importlib
-    import pkgutil
-    from importlib.metadata import entry_points
-
-    import tradewind.market.sources as room
-
-    for module in pkgutil.iter_modules(room.__path__):
-        importlib.import_module(f"{room.__name__}.{module.name}")
-    for point in entry_points(group="tradewind.sources"):
-        point.load()
+    return getattr(SOURCES.factory(name), "options_model", None) if name in SOURCES else None
