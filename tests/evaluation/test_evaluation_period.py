@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spine_kit import PLAYBOOK, system, workspace
@@ -45,6 +46,21 @@ def test_a_period_within_what_was_synced_is_not_synced_again(playbook: Path) -> 
         assert lacking(used) == ()
         load_or_sync(used)
         assert len(used.records.jobs("sync")) == 1
+
+
+def test_files_that_changed_within_the_period_are_synced_again_and_the_correction_stands(playbook: Path) -> None:
+    home, table = playbook.parent / "home", playbook.parent / "prices.csv"
+    before = load_or_sync(workspace(playbook, home))
+    lines = table.read_text().splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("BBB,2014-06-02"))
+    symbol, day, opened, high, low, close, volume = lines[at].split(",")
+    lines[at] = ",".join((symbol, day, opened, high, low, str((float(close) + float(low)) / 2), volume))
+    table.write_text("\n".join(lines) + "\n")
+    after = load_or_sync(workspace(playbook, home))
+    changed = np.argwhere(before.panel.close != after.panel.close)
+    assert [(str(after.panel.times[t])[:10], after.panel.symbols[n]) for t, n in changed] == [("2014-06-02", "BBB")]
+    assert load_or_sync(workspace(playbook, home), pin=before.pin).panel.close.tolist() == before.panel.close.tolist()
+    assert len(workspace(playbook, home).records.jobs("sync")) == 2
 
 
 def test_a_symbol_that_the_source_has_nothing_of_in_the_period_is_asked_for_once(playbook: Path) -> None:

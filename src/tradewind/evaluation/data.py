@@ -226,7 +226,7 @@ class _Asked:
 
 def _syncs(workspace: Workspace) -> list[_Asked]:
     """Return the finished syncs of the plan's source and bar size into its lake."""
-    from tradewind.market.sync import source_tag
+    from tradewind.market.sync import source_content, source_tag
 
     jobs = [j for j in workspace.records.jobs("sync") if j.status == "done"]
     if not jobs:
@@ -235,10 +235,11 @@ def _syncs(workspace: Workspace) -> list[_Asked]:
         "source": source_tag(workspace.source),
         "timeframe": workspace.plan.data.timeframe,
         "lake": workspace.lake.identity(),
+        "content": source_content(workspace.source),
     }
     found = []
     for job in jobs:
-        if all(job.detail.get(key) == value for key, value in same.items()):
+        if all(job.detail.get(key, "") == value for key, value in same.items()):
             start, end = (datetime.fromisoformat(job.detail[key]) for key in ("start", "end"))
             found.append(_Asked(job, start, end))
     return found

@@ -170,6 +170,11 @@ def source_tag(source: Source) -> str:
     return str(getattr(source, "tag", source.name))
 
 
+def source_content(source: Source) -> str:
+    """Return the source's ``content``, which changes whenever what it delivers may have; empty where it has none."""
+    return str(getattr(source, "content", ""))
+
+
 @dataclass(frozen=True)
 class _Sync:
     lake: Lake
@@ -188,6 +193,7 @@ class _Sync:
             "start": self.request.start.isoformat(),
             "symbols": sorted(set(self.request.symbols)),
             "lake": self.lake.identity(),
+            "content": source_content(self.source),
         }
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         detail = {**asked, "symbols": len(asked["symbols"]), "end": self.request.end.isoformat()}

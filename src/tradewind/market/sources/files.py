@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -106,6 +107,13 @@ class FilesSource:
         if timeframe != self.options.timeframe:
             return ()
         return (*sorted(self._rows), *(s for s in self._context if s not in self._rows))
+
+    @property
+    def content(self) -> str:
+        """A digest of which files there are, how long and when last written: another one, and they are synced again."""
+        tables = (*self._tables, *self._context.values())
+        seen = [(table.path.name, (at := table.path.stat()).st_size, at.st_mtime_ns) for table in tables]
+        return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
 
     def sectors(self) -> Mapping[str, str]:
         """Return what the sectors file says."""
