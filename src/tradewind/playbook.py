@@ -180,14 +180,26 @@ def load(
     lines = _key_lines(text)
     narrowing = raw.pop("source", {})
     _require_tables(path, lines, narrowing)
+    variables, flags = _from_environment(environ or {}), _nested(overrides or {})
+    said: dict[str, str] = {}
+    _overlay(narrowing, said, variables.pop("source", {}), lambda key: _variable(f"source.{key}"))
+    _overlay(narrowing, said, flags.pop("source", {}), lambda key: f"--set source.{key}")
+    _require_tables(path, lines, narrowing)
     values: dict[str, Any] = raw
     origins = {key: f"{path.name}:{lines.get(key, 1)}" for key in _leaves(values)}
+    origins |= {
+        f"source.{key}": origin for key, origin in said.items() if not any(k.startswith(f"{key}.") for k in said)
+    }
     chosen = source or _late_source(values, overrides, environ) or ""
     part = dict(narrowing.get(chosen, {}))
     options = part.pop("options", {})
-    _overlay(values, origins, part, lambda key: f"{path.name}:{lines.get(f'source.{chosen}.{key}', 1)}")
-    _overlay(values, origins, _from_environment(environ or {}), lambda key: _variable(key))
-    _overlay(values, origins, _nested(overrides or {}), lambda key: f"--set {key}")
+
+    def place_in_part(key: str) -> str:
+        return said.get(f"{chosen}.{key}") or f"{path.name}:{lines.get(f'source.{chosen}.{key}', 1)}"
+
+    _overlay(values, origins, part, place_in_part)
+    _overlay(values, origins, variables, _variable)
+    _overlay(values, origins, flags, lambda key: f"--set {key}")
     if source:
         _overlay(values, origins, {"data": {"source": source}}, lambda _key: f"--source {source}")
     all_lines = {**lines, **_lines_of_part(lines, chosen)}

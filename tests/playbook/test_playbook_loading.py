@@ -9,6 +9,7 @@ import pytest
 from tradewind.decisions.settings import DecisionSection
 from tradewind.errors import PlaybookError
 from tradewind.evaluation.plan import Plan
+from tradewind.evaluation.validate import validated
 from tradewind.playbook import FORMAT, load, shipped
 
 TEXT = """\
@@ -125,3 +126,25 @@ def test_the_content_hash_ignores_prose_and_nothing_else(tmp_path: Path) -> None
     changed = load(written(tmp_path, TEXT.replace("0.6", "0.61")))
     assert described.content_hash == first
     assert changed.content_hash != first
+
+
+def test_options_of_a_source_can_be_set_by_flag_and_variable_and_are_checked_there(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[data]\nsource = "files"\n[source.files.options]\npath = "a.csv"\ntimezone = "UTC"\n')
+    environ = {"TRADEWIND__SOURCE__FILES__OPTIONS__TIMEZONE": "Europe/Berlin"}
+    flags = {
+        "source.files.options.path": "b.csv",
+        "source.files.data.timeframe": "1h",
+        "source.sample.data.end": "2012",
+    }
+    book = load(path, environ=environ, overrides=flags)
+    assert dict(book.source_options) == {"path": "b.csv", "timezone": "Europe/Berlin"}
+    assert book.values["data"]["timeframe"] == "1h"
+    assert book.origins["data.timeframe"] == "--set source.files.data.timeframe"
+    assert book.place("source.files.options.path") == "--set source.files.options.path"
+    assert "end" not in book.values["data"]  # another source's
+    assert book.content_hash != load(path).content_hash
+    with pytest.raises(PlaybookError, match=r"--set source.files.options.pth: unknown key 'pth'"):
+        validated(Plan.of(load(path, overrides={"source.files.options.pth": "b.csv"})))
+    with pytest.raises(PlaybookError, match="must be a table"):
+        load(path, overrides={"source.files": 3})
