@@ -134,6 +134,7 @@ def assemble(
     model: str,
     version: str,
     levels: Sequence[float] = LEVELS,
+    probabilities: FloatArray | None = None,
     explanation: Mapping[str, Any] | None = None,
 ) -> Forecast:
     """Lay samples out as a :class:`Forecast`.
@@ -144,6 +145,8 @@ def assemble(
         ``(n, H, Q)`` and ``(n, H)`` for the samples of ``windows``. Quantiles are sorted (rearranged:
         Chernozhukov, Fernández-Val & Galichon 2010) so they never cross; a sample with any non-finite
         quantile, or without a bar, has no forecast.
+    probabilities
+        ``(n, H, 3)`` of down, neutral and up, from models that forecast classes.
     """
     rows, columns = windows.rows, windows.columns
     span, all_quantiles, all_scores = empty_forecast(windows, levels)
@@ -151,6 +154,9 @@ def assemble(
     complete &= windows.panel.mask[rows, columns][:, None]
     all_quantiles[rows - span.start, columns] = np.where(complete[..., None], np.sort(quantiles, axis=-1), np.nan)
     all_scores[rows - span.start, columns] = np.where(complete, score, np.nan)
+    chances = None if probabilities is None else np.full((*all_scores.shape, 3), np.nan)
+    if chances is not None and probabilities is not None:
+        chances[rows - span.start, columns] = np.where(complete[..., None], probabilities, np.nan)
     return Forecast(
         times=windows.panel.times[span],
         symbols=windows.panel.symbols,
@@ -158,6 +164,7 @@ def assemble(
         levels=tuple(levels),
         quantiles=all_quantiles,
         score=all_scores,
+        probabilities=chances,
         model=model,
         version=version,
         explanation=dict(explanation or {}),

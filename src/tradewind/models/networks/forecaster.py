@@ -1,0 +1,317 @@
+"""A network as a forecaster: what it learns from, what it minimises, and how its answers become forecasts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tradewind.errors import DataError
+from tradewind.models.networks.heads import QuantileHead
+from tradewind.models.networks.network import Block, Network, Outputs, Shape
+from tradewind.models.networks.sequences import (
+    Runs,
+    Sequences,
+    Vocabulary,
+    readable,
+    runs_of,
+    sequences_of,
+)
+from tradewind.models.networks.training import Examples, History, Progress, Schedule, memory_failures, seeded, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tradewind.models.base import Windows
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+#: Targets are volatility-scaled returns; what lies beyond is as far as this.
+LARGEST = 8.0
+_MINIMUM_PART = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What happened after each sample, in units of the causal volatility over each horizon.
+
+    Attributes
+    ----------
+    returns
+        ``(n, H)`` float32; NaN where not known.
+    weight
+        ``(n, H)`` float32 uniqueness, of mean one where known.
+    classes
+        ``(n, H)`` int64: 0 down, 1 neutral, 2 up; None without barriers.
+    high, low
+        ``(n, H)`` the path's highest high and lowest low; None where the network does not forecast them.
+    """
+
+    returns: Tensor
+    weight: Tensor
+    classes: Tensor | None = None
+    high: Tensor | None = None
+    low: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The mean of what is minimised over horizons: pinball of the quantiles, and whatever else is asked for.
+
+    Attributes
+    ----------
+    levels
+        Quantile levels.
+    huber
+        Weight of the Huber loss of the middle level.
+    classes
+        Weight of the cross-entropy of the barrier classes.
+    """
+
+    levels: tuple[float, ...]
+    targets: Targets
+    huber: float = 0.0
+    classes: float = 0.2
+
+    def __call__(self, network: Network, block: Block, sample: IntArray) -> Tensor:
+        """Return the loss of the windows that were asked for."""
+        outputs = network(block)
+        asked = torch.from_numpy(sample)
+        known = asked >= 0
+        number = asked[known]
+        device = block.values.device
+        kept = known.to(device)
+        said = Outputs(outputs.quantiles[kept], *(None if part is None else part[kept] for part in outputs[1:]))
+
+        def of(values: Tensor) -> Tensor:
+            return values[number].to(device)
+
+        truth, weight = of(self.targets.returns), of(self.targets.weight)
+        total = self._quantile_loss(said.quantiles, truth, weight)
+        if self.huber:
+            middle = said.quantiles[..., len(self.levels) // 2]
+            error = nn.functional.huber_loss(middle, truth.nan_to_num(), reduction="none")
+            total = total + self.huber * _mean(error, weight)
+        if said.logits is not None and self.targets.classes is not None:
+            classes = of(self.targets.classes)
+            entropy = nn.functional.cross_entropy(said.logits.flatten(0, 1), classes.flatten(), reduction="none")
+            total = total + self.classes * _mean(entropy.view_as(classes), weight)
+        for part, path in ((said.high, self.targets.high), (said.low, self.targets.low)):
+            if part is not None and path is not None:
+                total = total + self._quantile_loss(part, of(path), weight)
+        return total
+
+    def _quantile_loss(self, quantiles: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+        levels = torch.tensor(self.levels, device=quantiles.device)
+        error = truth.nan_to_num()[..., None] - quantiles
+        return _mean(torch.maximum(levels * error, (levels - 1) * error).mean(dim=-1), weight)
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a network reads: bars of a window, the least share of them, the half-life of the scaling in bars."""
+
+    window_bars: int
+    least_share: float
+    half_life_bars: float
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Trained networks (one a seed) with everything that they need to read a panel.
+
+    Attributes
+    ----------
+    networks
+        In eval mode on the CPU; their answers are averaged.
+    channels
+        What they were shown, in order.
+    """
+
+    networks: tuple[Network, ...]
+    reading: Reading
+    vocabulary: Vocabulary
+    channels: tuple[str, ...]
+    histories: tuple[History, ...]
+
+    def answer(self, windows: Windows, run_windows: int, batch_windows: int) -> tuple[Outputs, NDArray[np.bool_]]:
+        """Return the mean answer for every sample ``(n, H, …)`` as numpy-backed tensors, and which can be answered."""
+        length = self.reading.window_bars
+        can = readable(windows, length, self.reading.least_share)
+        sequences = self.read(windows, run_windows)
+        chosen = np.flatnonzero(can)
+        examples = Examples(sequences, windows.rows, windows.columns, chosen, chosen)
+        runs = examples.runs(chosen, run_windows)
+        size = max(1, batch_windows // run_windows)
+        batches = [runs[start : start + size] for start in range(0, len(runs), size)]
+        answers = [_answers(network, sequences, batches, len(can)) for network in self.networks]
+        return _mean_answer(answers), can
+
+    def read(self, windows: Windows, run_windows: int) -> Sequences:
+        """Return the tensor of a panel as these networks were shown theirs; ``DataError`` for other channels."""
+        sequences = sequences_of(
+            windows,
+            self.vocabulary,
+            half_life_bars=self.reading.half_life_bars,
+            padding=self.reading.window_bars + run_windows - 2,
+        )
+        if sequences.channels != self.channels:
+            changed = sorted(set(sequences.channels) ^ set(self.channels)) or ["their order"]
+            raise DataError(
+                f"the network was trained on other features: {', '.join(changed[:5])} differ",
+                hint="train it again, or give it the playbook's [features] that it was trained with",
+            )
+        return sequences
+
+
+def _answers(network: Network, sequences: Sequences, batches: Sequence[Runs], count: int) -> Outputs:
+    """Return a network's answers laid out by sample; NaN where a sample was not asked for."""
+    laid: list[Tensor | None] = [None] * len(Outputs._fields)
+    with torch.inference_mode():
+        for batch in batches:
+            with memory_failures(int((batch.sample >= 0).sum())):
+                outputs = network(sequences.block(batch, network.shape.length))
+            asked = torch.from_numpy(batch.sample)
+            known = asked >= 0
+            for place, part in enumerate(outputs):
+                if part is None:
+                    continue
+                if laid[place] is None:
+                    laid[place] = torch.full((count, *part.shape[2:]), torch.nan)
+                laid[place][asked[known]] = part[known]  # type: ignore[index]
+    if laid[0] is None:
+        shape = network.shape
+        laid[0] = torch.full((count, shape.horizons, shape.levels), torch.nan)
+    return Outputs(*laid)  # type: ignore[arg-type]
+
+
+def _mean_answer(answers: Sequence[Outputs]) -> Outputs:
+    """Average quantiles level by level, and probabilities (not logits)."""
+    if len(answers) == 1:
+        return answers[0]
+    columns = zip(*answers, strict=True)
+    parts: list[Tensor | None] = []
+    for name, column in zip(Outputs._fields, columns, strict=True):
+        if column[0] is None:
+            parts.append(None)
+        elif name == "logits":
+            parts.append(torch.stack([part.softmax(dim=-1) for part in column]).mean(dim=0).log())
+        else:
+            parts.append(torch.stack(list(column)).mean(dim=0))
+    return Outputs(*parts)  # type: ignore[arg-type]
+
+
+def split_early_late(rows: IntArray, share: float, longest_horizon: int) -> tuple[IntArray, IntArray]:
+    """Return the samples to learn from and the later ones to stop by, purged of labels that reach into them."""
+    edge = np.quantile(rows, 1.0 - share) if len(rows) else 0.0
+    early, late = np.flatnonzero(rows < edge - longest_horizon), np.flatnonzero(rows >= edge)
+    if min(len(early), len(late)) < _MINIMUM_PART:
+        raise DataError(
+            f"{len(rows)} samples leave {len(early)} to learn from and {len(late)} later ones to stop by, "
+            f"{_MINIMUM_PART} of each are needed",
+            hint="give it a longer history, more symbols, a shorter window or shorter horizons",
+        )
+    return early, late
+
+
+def start_from_average(network: Network, quantiles: NDArray[np.float64]) -> None:
+    """Let the network's head for returns begin with the samples' own quantiles, ``(H, Q)``."""
+    head = getattr(network, "quantile_head", None)
+    if isinstance(head, QuantileHead):
+        head.start_at(torch.from_numpy(quantiles).float())
+
+
+def fit_networks(
+    build: Any,
+    windows: Windows,
+    targets: Targets,
+    *,
+    reading: Reading,
+    schedule: Schedule,
+    levels: tuple[float, ...],
+    huber: float,
+    late_share: float,
+    seeds: Sequence[int],
+    device: torch.device,
+    checkpoints: Path | None,
+    key: str,
+    progress: Progress,
+    name: str,
+) -> Fitted:
+    """Train one network a seed on the samples of ``windows`` whose targets are known.
+
+    Parameters
+    ----------
+    build
+        Makes an untrained network of a :class:`Shape`.
+    """
+    vocabulary = Vocabulary.of(windows)
+    known = torch.isfinite(targets.returns).all(dim=-1).numpy() & readable(
+        windows, reading.window_bars, reading.least_share
+    )
+    chosen = np.flatnonzero(known)
+    early, late = split_early_late(windows.rows[chosen], late_share, max(windows.labels.horizons))
+    padding = reading.window_bars + schedule.run_windows - 2
+    sequences = sequences_of(windows, vocabulary, half_life_bars=reading.half_life_bars, padding=padding)
+    examples = Examples(sequences, windows.rows, windows.columns, chosen[early], chosen[late])
+    shape = Shape(
+        length=reading.window_bars,
+        inputs=len(sequences.channels),
+        statics=vocabulary.sizes,
+        future=sequences.future.shape[-1],
+        horizons=len(windows.labels.horizons),
+        levels=len(levels),
+        classes=targets.classes is not None,
+    )
+    average = np.quantile(targets.returns.numpy()[chosen[early]], levels, axis=0).T
+    networks, histories = [], []
+    for seed in seeds:
+        with seeded(seed):
+            network = build(shape)
+            start_from_average(network, average)
+        path = None if checkpoints is None else checkpoints / f"{key}-{seed}.safetensors"
+        losses = Losses(levels, targets, huber)
+        said = name if len(seeds) == 1 else f"{name}, seed {seed}"
+        histories.append(
+            train(
+                network, examples, losses, schedule, seed=seed, device=device, checkpoint=path,
+                progress=progress, name=said,
+            )
+        )  # fmt: skip
+        networks.append(network)
+    return Fitted(tuple(networks), reading, vocabulary, sequences.channels, tuple(histories))
+
+
+def saliency(fitted: Fitted, windows: Windows, at_most: int = 256) -> tuple[FloatArray, FloatArray]:
+    """Return how much each channel ``(F,)`` and each bar of the window ``(L,)`` moved the quantiles, as shares.
+
+    Gradient times input (Shrikumar et al. 2016), absolute values summed over the newest samples and all outputs.
+    """
+    chosen = np.flatnonzero(readable(windows, fitted.reading.window_bars, fitted.reading.least_share))[-at_most:]
+    sequences = fitted.read(windows, 1)
+    statics = sequences.statics.numpy()[windows.columns[chosen], windows.rows[chosen]]
+    runs = runs_of(windows.rows[chosen], windows.columns[chosen], statics, 1)
+    network = fitted.networks[0]
+    if not len(runs):
+        return np.full(len(fitted.channels), np.nan), np.full(fitted.reading.window_bars, np.nan)
+    block = sequences.block(runs, network.shape.length)
+    values = block.values.clone().requires_grad_(True)
+    outputs = network(block._replace(values=values))
+    (gradient,) = torch.autograd.grad(outputs.quantiles.sum(), values)
+    size = (gradient * values).abs().sum(dim=0).detach().double().numpy()
+    return _shares(size.sum(axis=0)), _shares(size.sum(axis=1))
+
+
+def _shares(sizes: FloatArray) -> FloatArray:
+    total = float(sizes.sum())
+    return sizes / total if total > 0 else np.full_like(sizes, np.nan)

@@ -1,0 +1,248 @@
+"""The one tensor that networks read windows from, and the runs of windows that share its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tradewind.errors import DataError, InputError
+from tradewind.features.scaling import RollingScaler
+from tradewind.market.panel import Panel
+from tradewind.market.tiers import TIERS, tier_index
+from tradewind.models.assembly import bar_returns, ewma_volatility, last_known, log_prices
+from tradewind.models.base import Windows
+from tradewind.models.calendar_inputs import CALENDAR_NAMES, calendar_inputs
+from tradewind.models.networks.network import Block
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+BAR_CHANNELS = ("bar_return", "bar_high", "bar_low", "bar_open", "bar_volume")
+"""Every network reads the bar itself: its prices from the close before, in units of the volatility known then."""
+PRESENT = "bar_present"
+
+_CLIP = 5.0
+_DECAY = 0.94
+_VOLUME_DECAY = 0.97
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Which tickers and sectors a network knows by number; 0 is everything else."""
+
+    tickers: tuple[str, ...]
+    sectors: tuple[str, ...]
+
+    @classmethod
+    def of(cls, windows: Windows) -> Vocabulary:
+        """Return the tickers and sectors of the samples."""
+        present = np.unique(windows.columns)
+        panel = windows.panel
+        names = sorted({panel.symbols[n] for n in present}), sorted({panel.sectors[n] for n in present})
+        return cls(tuple(names[0]), tuple(names[1]))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Categories of ticker, sector and price tier, the unknown one included."""
+        return len(self.tickers) + 1, len(self.sectors) + 1, len(TIERS) + 1
+
+    def encode(self, panel: Panel) -> IntArray:
+        """Return ``(N, T, 3)`` ticker, sector and price tier; the tier is that of the raw close of each bar."""
+        ticker = [_place(self.tickers, s) for s in panel.symbols]
+        sector = [_place(self.sectors, s) for s in panel.sectors]
+        tier = tier_index(last_known(np.where(panel.mask, panel.close, np.nan))).T + 1
+        fixed = np.stack([ticker, sector], axis=-1).astype(np.int64)
+        return np.concatenate([np.repeat(fixed[:, None], len(panel), axis=1), tier[..., None]], axis=-1)
+
+
+def _place(known: Sequence[str], name: str) -> int:
+    return known.index(name) + 1 if name in known else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Runs of up to ``R`` consecutive windows each.
+
+    Attributes
+    ----------
+    column, last
+        ``(K,)``: the symbol, and the row at which the last window of the run ends.
+    sample
+        ``(K, R)``: which sample each window is; -1 where it was not asked for.
+    """
+
+    column: IntArray
+    last: IntArray
+    sample: IntArray
+
+    def __getitem__(self, chosen: IntArray | slice) -> Runs:
+        """Return some of the runs."""
+        return Runs(self.column[chosen], self.last[chosen], self.sample[chosen])
+
+    def __len__(self) -> int:
+        """Return how many runs there are."""
+        return len(self.column)
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """All that a network may read of a panel, one copy, symbols first so that a window is contiguous.
+
+    Attributes
+    ----------
+    channels
+        Names of the last axis of ``values``, ``F``: the features, the bar's own channels, whether there was a bar.
+    values
+        ``(N, P + T, F)`` float32: every channel in units of its symbol's own past (see :func:`sequences_of`), 0 where
+        missing; ``P`` empty rows stand before the first bar, so that a run may begin there.
+    statics
+        ``(N, T, C)`` int64, see :class:`Vocabulary`.
+    future
+        ``(T, H, K)`` float32.
+    padding
+        ``P``.
+    """
+
+    channels: tuple[str, ...]
+    values: Tensor
+    statics: Tensor
+    future: Tensor
+    padding: int
+
+    def block(self, runs: Runs, length: int) -> Block:
+        """Return the rows of some runs, copied."""
+        width = runs.sample.shape[1]
+        column = torch.from_numpy(runs.column)
+        last = torch.from_numpy(runs.last)
+        rows = last[:, None] + torch.arange(-(length + width - 2), 1) + self.padding
+        asked = (last[:, None] + torch.arange(-(width - 1), 1)).clamp(min=0)
+        return Block(self.values[column[:, None], rows], self.statics[column, last], self.future[asked])
+
+
+def sequences_of(windows: Windows, vocabulary: Vocabulary, *, half_life_bars: float, padding: int) -> Sequences:
+    """Return the tensor of a panel.
+
+    Each channel is scaled by its own symbol's past alone (exponentially weighted mean and deviation), clipped at five
+    deviations. Nothing at a row depends on a later one.
+
+    Parameters
+    ----------
+    half_life_bars
+        Of the scaling.
+    padding
+        Empty rows to put before the first bar: the windows of a run, less one.
+    """
+    panel = windows.panel
+    scaled = RollingScaler(half_life_bars, clip=_CLIP).transform(windows.features)
+    parts = [scaled.values, bar_channels(panel), panel.mask[..., None].astype(np.float32)]
+    rows = np.concatenate(parts, axis=-1)
+    values = np.zeros((rows.shape[1], padding + rows.shape[0], rows.shape[2]), dtype=np.float32)
+    values[:, padding:] = np.nan_to_num(rows.swapaxes(0, 1), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return Sequences(
+        channels=(*windows.features.names, *BAR_CHANNELS, PRESENT),
+        values=torch.from_numpy(values),
+        statics=torch.from_numpy(vocabulary.encode(panel)),
+        future=torch.from_numpy(known_future(panel, windows.labels.horizons)),
+        padding=padding,
+    )
+
+
+def bar_channels(panel: Panel) -> NDArray[np.float32]:
+    """Return close, high, low and open against the close before in units of its volatility, and volume, ``(T, N, 5)``.
+
+    Volume is the log of its ratio to its own exponentially weighted mean before the bar.
+    """
+    close = log_prices(panel)
+    before = np.full_like(close, np.nan)
+    before[1:] = last_known(close)[:-1]
+    volatility = np.full_like(close, np.nan)
+    volatility[1:] = last_known(ewma_volatility(bar_returns(close), _DECAY))[:-1]
+    prices = [(p - before) / volatility for p in (close, *(log_prices(panel, n) for n in ("high", "low", "open")))]
+    channels = np.stack([*prices, _volume(panel)], axis=-1)
+    return np.clip(channels, -_CLIP, _CLIP).astype(np.float32)
+
+
+def _volume(panel: Panel) -> FloatArray:
+    from tradewind.models.assembly import exponential_mean
+
+    volume = np.where(panel.mask & (panel.volume > 0), panel.volume * np.cumprod(1 / panel.split, axis=0), np.nan)
+    usual = np.full_like(volume, np.nan)
+    usual[1:] = exponential_mean(volume, _VOLUME_DECAY)[:-1]
+    return np.log(volume / usual)
+
+
+FUTURE_NAMES = (*CALENDAR_NAMES, "ahead_year_sine", "ahead_year_cosine", "now_day_sine", "now_day_cosine")
+
+
+def known_future(panel: Panel, horizons: Sequence[int]) -> NDArray[np.float32]:
+    """Return what the calendar says beforehand of the bars up to each horizon, ``(T, H, 9)``.
+
+    The shares of weekdays on the way, the season at its end, and the time of day now (UTC).
+    """
+    day = panel.times.astype("datetime64[D]")
+    hour = (panel.times - day).astype("timedelta64[m]").astype(np.float64) / (24 * 60)
+    parts = []
+    for horizon in horizons:
+        ahead = horizon if panel.timeframe == "1d" else 0
+        end = np.busday_offset(day, ahead, roll="backward")
+        year = (end - end.astype("datetime64[Y]")).astype(np.float64) / 365.25
+        waves = [wave(2 * np.pi * turn) for turn in (year, hour) for wave in (np.sin, np.cos)]
+        parts.append(np.concatenate([calendar_inputs(panel.times, panel.timeframe, horizon), np.stack(waves, -1)], -1))
+    return np.stack(parts, axis=1).astype(np.float32)
+
+
+def readable(windows: Windows, length: int, share: float) -> NDArray[np.bool_]:
+    """Return which samples have at least ``share`` of the ``length`` bars of their window, ``(n,)``.
+
+    The others get no forecast: a window that is mostly empty would be an invented one.
+    """
+    count = np.cumsum(np.pad(windows.panel.mask, ((length, 0), (0, 0))), axis=0, dtype=np.int64)
+    seen = count[length:] - count[:-length]
+    enough: NDArray[np.bool_] = seen[windows.rows, windows.columns] >= max(1.0, share * length)
+    return enough
+
+
+def require_window(windows: Windows, length: int, *, model: str) -> None:
+    """Refuse a window that is longer than the history."""
+    if length < 2:
+        raise InputError(f"window_bars = {length} of {model!r} is no sequence", hint="give it 2 bars or more")
+    if len(windows.panel) < length:
+        raise DataError(
+            f"the window of {model!r} is {length} bars long, the history {len(windows.panel)}",
+            hint=f"set models.parameters.{model}.window_bars to less, or sync a longer history",
+        )
+
+
+def runs_of(rows: IntArray, columns: IntArray, statics: IntArray, width: int, offset: int = 0) -> Runs:
+    """Cut samples into runs of up to ``width`` consecutive windows of one symbol with the same statics.
+
+    Parameters
+    ----------
+    rows, columns
+        ``(n,)`` the samples, each once.
+    statics
+        ``(n, C)`` their static values.
+    width
+        Windows of a run, ``R``.
+    offset
+        Shifts where runs are cut, so that another epoch sees other neighbours.
+    """
+    order = np.lexsort((rows, columns))
+    row, column, static = rows[order], columns[order], statics[order]
+    broken = np.ones(len(order), dtype=bool)
+    same = (np.diff(column) == 0) & (np.diff(static, axis=0) == 0).all(axis=-1)
+    broken[1:] = ~same | (np.diff((row + offset) // width) != 0)
+    run = np.cumsum(broken) - 1
+    count = int(run[-1]) + 1 if len(run) else 0
+    last = np.zeros(count, dtype=np.int64)
+    of = np.zeros(count, dtype=np.int64)
+    np.maximum.at(last, run, row)
+    of[run] = column
+    sample = np.full((count, width), -1, dtype=np.int64)
+    sample[run, width - 1 - (last[run] - row)] = order
+    return Runs(of, last, sample)

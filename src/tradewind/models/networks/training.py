@@ -1,0 +1,351 @@
+"""The one trainer: seeded, stopped early on a purged later part, resumed after a kill, loud where numbers break."""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tradewind.errors import BugError, DataError, InputError
+from tradewind.models.networks.memory import keep_large_blocks
+from tradewind.models.networks.network import Block, Network
+from tradewind.models.networks.sequences import Runs, Sequences, runs_of
+
+IntArray = NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
+
+CHECKPOINT_FORMAT = "1"
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Say nothing of how far it is."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a network learns.
+
+    Attributes
+    ----------
+    epochs
+        At most so many; fewer once ``patience`` epochs in a row did not improve the later part.
+    epoch_windows
+        Windows drawn an epoch, without repetition; all of them where there are fewer.
+    batch_windows, run_windows
+        Windows of one step, and how many consecutive ones of a symbol share their rows; 1: random windows.
+    learning_rate, weight_decay, clip_norm
+        Of AdamW: the peak after a tenth of the steps (then a half cosine down to nothing), its decay, and the largest
+        norm of a gradient.
+    """
+
+    epochs: int = 12
+    patience: int = 3
+    epoch_windows: int = 24_000
+    batch_windows: int = 512
+    run_windows: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that nothing can be learnt with."""
+        for name in ("epochs", "patience", "epoch_windows", "batch_windows", "run_windows"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} = {getattr(self, name)} must be 1 or more")
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} = {getattr(self, name)} must be above 0")
+
+
+class Loss(Protocol):
+    """The mean loss of the asked windows of a block; ``sample`` is ``(S, R)``, -1 where a window was not asked for."""
+
+    def __call__(self, network: Network, block: Block, sample: IntArray) -> Tensor:
+        """Return a scalar."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What a network learns from and is stopped by.
+
+    Attributes
+    ----------
+    sequences
+        The tensor.
+    rows, columns
+        ``(n,)`` the samples; the loss knows what happened to them.
+    early, late
+        Which samples to learn from, and which later ones to stop by; no label of the first reaches into the second.
+    """
+
+    sequences: Sequences
+    rows: IntArray
+    columns: IntArray
+    early: IntArray
+    late: IntArray
+
+    def runs(self, chosen: IntArray, width: int, offset: int = 0) -> Runs:
+        """Cut some of the samples into runs."""
+        statics = self.sequences.statics.numpy()[self.columns[chosen], self.rows[chosen]]
+        runs = runs_of(self.rows[chosen], self.columns[chosen], statics, width, offset)
+        sample = np.where(runs.sample >= 0, chosen[np.maximum(runs.sample, 0)], -1)
+        return replace(runs, sample=sample)
+
+
+@dataclass
+class History:
+    """What happened in training: the loss of both parts by epoch, and which epoch was kept."""
+
+    train: list[float] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
+    best: int = -1
+
+    def done(self, schedule: Schedule) -> bool:
+        """Return whether nothing is left to do."""
+        epochs = len(self.late)
+        return epochs >= schedule.epochs or (epochs > 0 and epochs - 1 - self.best >= schedule.patience)
+
+
+def train(
+    network: Network,
+    examples: Examples,
+    loss: Loss,
+    schedule: Schedule,
+    *,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path | None = None,
+    progress: Progress = silent,
+    name: str = "network",
+) -> History:
+    """Train in place and leave the network at its best epoch, in eval mode on the CPU.
+
+    Everything random in epoch ``e`` follows from ``(seed, e)``, so a training that was killed goes on from its last
+    finished epoch to the same weights. Memory: the tensor of ``sequences``, three copies of the weights and the
+    activations of one batch.
+
+    Raises
+    ------
+    DataError
+        A loss or gradient that is no number (with its epoch, batch, symbols and bars), or no memory for a batch.
+    """
+    keep_large_blocks()
+    network.to(device)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    history, best = History(), _copy(network)
+    if checkpoint is not None and checkpoint.is_file():
+        best = _resume(checkpoint, network, optimiser, history)
+    late = _batches(examples.runs(examples.late, schedule.run_windows), schedule, None)
+    while not history.done(schedule):
+        epoch = len(history.late)
+        progress(name, epoch, schedule.epochs)
+        with seeded(seed, epoch):
+            learnt = _epoch(network, examples, loss, optimiser, schedule, seed, epoch, device)
+        judged = _judge(network, examples, loss, late, device)
+        history.train.append(learnt)
+        history.late.append(judged)
+        if history.best < 0 or judged < history.late[history.best]:
+            history.best, best = epoch, _copy(network)
+        if checkpoint is not None:
+            _save(checkpoint, network, best, optimiser, history)
+    progress(name, schedule.epochs, schedule.epochs)
+    network.load_state_dict(best)
+    network.to("cpu").eval()
+    return history
+
+
+def _epoch(
+    network: Network,
+    examples: Examples,
+    loss: Loss,
+    optimiser: torch.optim.Optimizer,
+    schedule: Schedule,
+    seed: int,
+    epoch: int,
+    device: torch.device,
+) -> float:
+    draw = np.random.default_rng([seed, epoch])
+    runs = examples.runs(examples.early, schedule.run_windows, int(draw.integers(schedule.run_windows)))
+    batches = _batches(runs, schedule, draw)
+    network.train()
+    total, count = 0.0, 0
+    for number, batch in enumerate(batches):
+        rate = _rate(epoch + number / len(batches), schedule.epochs)
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.learning_rate * rate
+        optimiser.zero_grad(set_to_none=True)
+        value = _loss_of(network, examples, loss, batch, device)
+        value.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.clip_norm)
+        if not (math.isfinite(float(value.detach())) and math.isfinite(float(norm))):
+            raise DataError(
+                f"training broke in epoch {epoch + 1}, batch {number + 1} of {len(batches)}: the loss is "
+                f"{float(value.detach())}, the gradient's norm {float(norm)}; {_about(batch)}",
+                hint="lower learning_rate, or look at these bars with `tradewind data check`",
+            )
+        optimiser.step()
+        total += float(value.detach()) * len(batch)
+        count += len(batch)
+    return total / max(count, 1)
+
+
+def _loss_of(network: Network, examples: Examples, loss: Loss, batch: Runs, device: torch.device) -> Tensor:
+    with memory_failures(int((batch.sample >= 0).sum())):
+        block = examples.sequences.block(batch, network.shape.length)
+        return loss(network, Block(*(part.to(device) for part in block)), batch.sample)
+
+
+@torch.no_grad()
+def _judge(network: Network, examples: Examples, loss: Loss, batches: Sequence[Runs], device: torch.device) -> float:
+    network.eval()
+    sizes = np.array([(batch.sample >= 0).sum() for batch in batches], dtype=np.float64)
+    values = [float(_loss_of(network, examples, loss, batch, device)) for batch in batches]
+    judged = float(np.dot(sizes, values) / sizes.sum())
+    if not math.isfinite(judged):
+        raise DataError(
+            f"the network's loss on the later part is {judged}",
+            hint="lower learning_rate, or look at the newest bars with `tradewind data check`",
+        )
+    return judged
+
+
+def _batches(runs: Runs, schedule: Schedule, draw: np.random.Generator | None) -> list[Runs]:
+    """Return the runs of each step; shuffled, and as many windows as an epoch has, where there is a generator."""
+    order = np.arange(len(runs)) if draw is None else draw.permutation(len(runs))
+    if draw is not None:
+        windows = np.cumsum((runs.sample[order] >= 0).sum(axis=1))
+        order = order[: int(np.searchsorted(windows, schedule.epoch_windows)) + 1]
+    size = max(1, schedule.batch_windows // runs.sample.shape[1])
+    return [runs[order[start : start + size]] for start in range(0, len(order), size)]
+
+
+def _rate(epoch: float, epochs: int) -> float:
+    """Return the share of the peak learning rate: up over the first tenth, then a half cosine down."""
+    done = epoch / epochs
+    return max(done / 0.1, 1e-2) if done < 0.1 else 0.5 * (1 + math.cos(math.pi * (done - 0.1) / 0.9))
+
+
+def _about(batch: Runs) -> str:
+    columns = sorted({int(n) for n in batch.column})
+    return f"its windows end at rows {int(batch.last.min())} to {int(batch.last.max())} of columns {columns[:10]}"
+
+
+@contextmanager
+def seeded(*seed: int) -> Iterator[None]:
+    """Let torch draw from this seed inside, and leave its generator outside as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+        yield
+
+
+@contextmanager
+def memory_failures(windows: int) -> Iterator[None]:
+    """Say what to do where memory ends."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error) and "alloc" not in str(error):
+            raise
+        raise DataError(
+            f"there is no memory for a batch of {windows} windows: {str(error).splitlines()[0]}",
+            hint="lower batch_windows, window_bars or the width of the network",
+        ) from error
+
+
+def device_of(wanted: str) -> torch.device:
+    """Return the device to train on: ``auto`` is a GPU where there is one; one that was asked for must be there."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device = {wanted!r} is none", hint='choose "auto", "cpu" or "cuda"')
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise InputError(
+            "device = 'cuda' was asked for, and this machine or this build of torch has no CUDA",
+            hint='set device = "auto", or install a build of torch with CUDA',
+        )
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+def _save(
+    path: Path,
+    network: nn.Module,
+    best: Mapping[str, Tensor],
+    optimiser: torch.optim.Optimizer,
+    history: History,
+) -> None:
+    """Write a checkpoint under another name first: a kill leaves the old one or the new one."""
+    from safetensors.torch import save_file
+
+    tensors = {f"now.{name}": value for name, value in _copy(network).items()}
+    tensors |= {f"best.{name}": value.clone() for name, value in best.items()}
+    for number, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{key}": value.detach().cpu().clone() for key, value in state.items()}
+    about = {"format": CHECKPOINT_FORMAT, "history": json.dumps(vars(history))}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.safetensors")
+    save_file(tensors, temporary, metadata=about)
+    temporary.replace(path)
+
+
+def _resume(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, history: History) -> dict[str, Tensor]:
+    """Put network, optimiser and history where the checkpoint left them; return the best weights so far."""
+    tensors, about = read_checkpoint(path)
+    parts: dict[str, dict[str, Any]] = {"now": {}, "best": {}, "optimiser": {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = value
+    try:
+        network.load_state_dict(parts["now"])
+    except RuntimeError as error:
+        raise BugError(f"the checkpoint {path} is of another network: {str(error).splitlines()[0]}") from None
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in parts["optimiser"].items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    for key, value in json.loads(about["history"]).items():
+        setattr(history, key, value)
+    return parts["best"]
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a safetensors file; ``DataError`` where it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"the checkpoint {path} cannot be read: {error}", hint="delete it to train again") from None
+    if about.get("format") != CHECKPOINT_FORMAT:
+        raise DataError(
+            f"the checkpoint {path} has format {about.get('format')!r}, this version reads {CHECKPOINT_FORMAT!r}",
+            hint="delete it to train again",
+        )
+    return tensors, about

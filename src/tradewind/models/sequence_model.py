@@ -1,0 +1,207 @@
+"""Networks behind the model protocol: parameters that all of them share, fitting, forecasting, explaining.
+
+PyTorch is imported when a network is fitted, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.errors import InputError
+from tradewind.models.assembly import assemble, content_hash, feature_names, settings_of, top_importance, training_id
+from tradewind.models.base import Windows
+from tradewind.models.forecast import LEVELS, Forecast
+from tradewind.models.naive import naive_scale
+
+if TYPE_CHECKING:
+    from tradewind.models.networks.forecaster import Reading, Targets
+    from tradewind.models.networks.network import Network, Shape
+    from tradewind.models.networks.training import Progress, Schedule
+
+FloatArray = NDArray[np.float64]
+_DECAY = 0.94
+
+
+@dataclass(eq=False, kw_only=True)
+class SequenceModel:
+    """Base of forecasters that are networks over windows of bars; subclasses build theirs.
+
+    A sample is read as the last ``window_bars`` bars of the playbook's features and of the bar itself, every channel in
+    units of its symbol's own past. Targets are log returns in units of the causal volatility over each horizon. With
+    barrier labels the network also learns the three classes. It stops when the later part of the training bars, purged
+    of overlap, is no longer told better.
+
+    Parameters
+    ----------
+    window_bars, least_share
+        Bars of a window, and the least share of them that a symbol must have to be forecast.
+    half_life_bars
+        Half-life of the scaling of inputs.
+    epochs, patience, epoch_windows, batch_windows, run_windows, learning_rate, weight_decay, clip_norm
+        See :class:`tradewind.models.networks.training.Schedule`; ``run_windows = 1`` trains on random windows.
+    late_share
+        Share of the training bars, the last ones, that stop the training.
+    huber
+        Weight of the Huber loss of the median beside the pinball loss.
+    seeds
+        Networks trained from different seeds; their answers are averaged.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    levels, threads, seed
+        Quantile levels, threads of torch, first seed.
+    """
+
+    name: ClassVar[str] = ""
+    window_bars: int = 60
+    least_share: float = 0.5
+    half_life_bars: float = 126.0
+    epochs: int = 12
+    patience: int = 3
+    epoch_windows: int = 24_000
+    batch_windows: int = 512
+    run_windows: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    clip_norm: float = 1.0
+    late_share: float = 0.15
+    huber: float = 0.0
+    seeds: int = 1
+    device: str = "auto"
+    levels: Sequence[float] = LEVELS
+    threads: int = 2
+    seed: int = 0
+    _around: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant; keep the levels as a tuple, whatever a playbook wrote."""
+        self.levels = tuple(self.levels)
+        if len(self.levels) % 2 == 0:
+            raise InputError(f"{self.name!r} needs an odd number of levels, the middle one the median")
+        if self.window_bars < 2:
+            raise InputError(f"window_bars = {self.window_bars} is no sequence", hint="give it 2 bars or more")
+        if not 0 < self.least_share <= 1 or not 0 < self.late_share < 1:
+            raise InputError("least_share and late_share must lie between 0 and 1")
+        if self.seeds < 1:
+            raise InputError(f"seeds = {self.seeds} must be 1 or more")
+
+    def network(self, shape: Shape) -> Network:
+        """Return an untrained network."""
+        raise NotImplementedError
+
+    def resume_in(self, folder: Path, progress: Progress) -> None:
+        """Keep checkpoints in a folder, go on from the one that is there, and say how far the training is."""
+        self._around = {"folder": folder, "progress": progress}
+
+    def fit(self, windows: Windows) -> Self:
+        """Train; see :func:`tradewind.models.networks.training.train` for what it raises."""
+        torch_is_there(self.name)
+        from tradewind.models.networks.forecaster import fit_networks
+        from tradewind.models.networks.sequences import require_window
+        from tradewind.models.networks.training import device_of, silent, threads
+
+        feature_names(windows, self.name)
+        require_window(windows, self.window_bars, model=self.name)
+        key = content_hash(self.name, self._settings(), training_id(windows))
+        with threads(self.threads):
+            self.fitted_ = fit_networks(
+                self.network,
+                windows,
+                self._targets(windows),
+                reading=self._reading(),
+                schedule=self._schedule(),
+                levels=tuple(self.levels),
+                huber=self.huber,
+                late_share=self.late_share,
+                seeds=range(self.seed, self.seed + self.seeds),
+                device=device_of(self.device),
+                checkpoints=self._around.get("folder"),
+                key=f"{self.name}-{key}",
+                progress=self._around.get("progress", silent),
+                name=self.name,
+            )
+        self.version_ = content_hash(key, *(p.numpy() for n in self.fitted_.networks for p in n.state_dict().values()))
+        return self
+
+    def predict(self, windows: Windows) -> Forecast:
+        """Forecast the samples; the score is the median. No forecast where the window has too few bars."""
+        from tradewind.models.networks.training import threads
+
+        scale = naive_scale(windows, _DECAY)
+        with threads(self.threads):
+            answer, _ = self.fitted_.answer(windows, self.run_windows, self.batch_windows)
+            explanation = self.explain(windows)
+        unit = answer.quantiles.double().numpy()
+        quantiles = unit * scale[:, :, None]
+        return assemble(
+            windows,
+            quantiles,
+            quantiles[:, :, len(self.levels) // 2],
+            model=self.name,
+            version=self.version_,
+            levels=self.levels,
+            probabilities=None if answer.logits is None else answer.logits.double().softmax(-1).numpy(),
+            explanation=explanation,
+        )
+
+    def explain(self, windows: Windows) -> dict[str, Any]:
+        """Return what moved the forecasts of the newest samples: shares by channel and by bar of the window."""
+        from tradewind.models.networks.forecaster import saliency
+
+        channels, bars = saliency(self.fitted_, windows)
+        return {
+            "importance": top_importance(self.fitted_.channels, np.nan_to_num(channels)),
+            "bars": [round(float(share), 5) for share in np.nan_to_num(bars)],
+            "training": [
+                {"epochs": len(h.late), "kept": h.best + 1, "loss": round(h.late[h.best], 6)}
+                for h in self.fitted_.histories
+            ],
+        }
+
+    def _targets(self, windows: Windows) -> Targets:
+        import torch
+
+        from tradewind.models.networks.forecaster import LARGEST, Targets
+
+        rows, columns = windows.rows, windows.columns
+        ratio = np.clip(windows.labels.returns[rows, columns] / naive_scale(windows, _DECAY), -LARGEST, LARGEST)
+        weight = np.where(np.isfinite(ratio), windows.labels.weight[rows, columns], 0.0)
+        weight /= np.maximum(weight.sum(axis=0) / np.maximum((weight > 0).sum(axis=0), 1), 1e-12)
+        classes = windows.labels.classes
+        return Targets(
+            returns=torch.from_numpy(ratio).float(),
+            weight=torch.from_numpy(weight).float(),
+            classes=None if classes is None else torch.from_numpy(classes[rows, columns].astype(np.int64) + 1),
+        )
+
+    def _reading(self) -> Reading:
+        from tradewind.models.networks.forecaster import Reading
+
+        return Reading(self.window_bars, self.least_share, self.half_life_bars)
+
+    def _schedule(self) -> Schedule:
+        from tradewind.models.networks.training import Schedule
+
+        names = ("epochs", "patience", "epoch_windows", "batch_windows", "run_windows")
+        numbers = ("learning_rate", "weight_decay", "clip_norm")
+        return Schedule(**{name: getattr(self, name) for name in (*names, *numbers)})
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: value for name, value in settings_of(self).items() if not name.startswith("_")}
+
+
+def torch_is_there(model: str) -> None:
+    """Raise ``InputError`` with the command that installs PyTorch where it is missing."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "safetensors") if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"the model {model!r} is a network and needs {' and '.join(missing)}, which are not installed",
+            hint="pip install 'tradewind[deep]'",
+        )
