@@ -3,9 +3,9 @@
 B. Lim, S. Ö. Arık, N. Loeff, T. Pfister, "Temporal Fusion Transformers for interpretable multi-horizon time series
 forecasting", International Journal of Forecasting 37 (2021). Equation numbers are the paper's.
 
-Variable selection (section 4.2) looks at one row and the static context alone, so it is done once for every row of a run
-and its results are laid out as overlapping windows. What depends on the window (the LSTM, the enrichment of its outputs,
-attention) is done per window, and queries are asked for the decoder's positions only.
+Variable selection (section 4.2) looks at one row and the static context alone, so it is done once for every row of a
+run and its results are laid out as overlapping windows. What depends on the window (the LSTM, the enrichment of its
+outputs, attention) is done per window, and queries are asked for the decoder's positions only.
 
 Departures from the paper: dropout masks are held over a sequence; a learnt token tells the decoder's steps apart, as
 horizons need not be equally far from each other; positions without a bar are not attended to; in training a category is
@@ -23,7 +23,7 @@ from tradewind.errors import InputError
 from tradewind.models.networks.heads import ClassHead, QuantileHead
 from tradewind.models.networks.network import Block, Network, Outputs, Shape, windows_of
 from tradewind.models.networks.tft_attention import InterpretableAttention
-from tradewind.models.networks.tft_gating import GatedResidual, GateAddNorm, zeros
+from tradewind.models.networks.tft_gating import GateAddNorm, GatedResidual, zeros
 from tradewind.models.networks.tft_selection import CategorySelection, NumericSelection
 
 _RANGE_STEP = -1.5
@@ -113,7 +113,7 @@ class TemporalFusionTransformer(Network):
         """Return what the forecasts of a block are made of."""
         _, weights = self._process(block)
         runs, count = block.future.shape[:2]
-        past = windows_of(weights.past, self.shape.length).unflatten(0, (runs, count))
+        past = windows_of(weights.past, self.shape.length).reshape(runs, count, self.shape.length, -1)
         return Explanation(past.mean(2), past[:, :, -1], weights.future, weights.statics, weights.attention)
 
     def _process(self, block: Block) -> tuple[Tensor, _Weights]:
@@ -183,13 +183,12 @@ class RangeHead(nn.Module):
 
     def __init__(self, width: int, levels: int) -> None:
         super().__init__()
-        self.levels = levels
         self.linear = nn.Linear(width, 2 * levels)
         nn.init.constant_(self.linear.bias, _RANGE_STEP)
 
     def forward(self, hidden: Tensor, quantiles: Tensor) -> tuple[Tensor, Tensor]:
         """Return highs and lows ``(..., H, Q)``."""
-        up, down = nn.functional.softplus(self.linear(hidden)).split(self.levels, -1)
+        up, down = nn.functional.softplus(self.linear(hidden)).chunk(2, -1)
         high = quantiles.clamp(min=0.0) + torch.cumsum(up, -1)
         low = quantiles.clamp(max=0.0) - torch.flip(torch.cumsum(down, -1), [-1])
         return high, low

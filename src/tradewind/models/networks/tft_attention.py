@@ -15,8 +15,8 @@ class InterpretableAttention(nn.Module):
     """Heads with queries and keys of their own that share one value, so that their mean is *the* attention.
 
     Keys and values of the many past positions are never formed: with ``q (θ W)ᵀ = (q Wᵀ) θᵀ`` and ``A (θ W) = (A θ) W``
-    all matrices are applied on the side of the few queries. A key's offset adds the same to all scores of a query, which
-    the softmax takes out again, so there is none.
+    all matrices are applied on the side of the few queries. A key's offset adds the same to all scores of a query,
+    which the softmax takes out again, so there is none.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
