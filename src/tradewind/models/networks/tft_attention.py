@@ -21,7 +21,7 @@ class InterpretableAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        size = width // heads
+        self.heads, size = heads, width // heads
         self.query, self.query_bias = stacked(heads, width, size), zeros(heads, 1, 1, size)
         self.key = stacked(heads, width, size)
         self.value, self.value_bias = nn.Parameter(stacked(1, width, size)[0].detach()), zeros(size)
@@ -45,8 +45,8 @@ class InterpretableAttention(nn.Module):
         """
         asked = self._asked(ahead)
         scores = torch.cat([self._of_past(asked, past, present), self._of_ahead(asked, ahead)], -1)
-        attention = functional.softmax(scores, -1).unflatten(1, (-1, ahead.shape[1])).mean(1)
-        length = past.shape[1]
+        steps, length = ahead.shape[1], past.shape[1]
+        attention = functional.softmax(scores, -1).view(-1, self.heads, steps, length + steps).mean(1)
         seen = torch.bmm(attention[..., :length], past) + torch.bmm(attention[..., length:], ahead)
         value = self.dropout(seen @ self.value + self.value_bias)
         return self.dropout(value @ self.out), attention
@@ -64,5 +64,5 @@ class InterpretableAttention(nn.Module):
     def _of_ahead(self, asked: Tensor, ahead: Tensor) -> Tensor:
         steps = ahead.shape[1]
         later = torch.ones(steps, steps, dtype=torch.bool, device=ahead.device).triu(1)
-        scores = torch.bmm(asked, ahead.transpose(1, 2)).unflatten(1, (-1, steps))
+        scores = torch.bmm(asked, ahead.transpose(1, 2)).view(-1, self.heads, steps, steps)
         return scores.masked_fill(later, _NEVER).flatten(1, 2)

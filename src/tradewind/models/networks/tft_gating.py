@@ -86,7 +86,7 @@ class GatedResiduals(nn.Module):
         ``sequences`` is how many sequences the rows are made of; each has its own dropout mask.
         """
         second = torch.baddbmm(self.second_bias, functional.elu(hidden), self.second)
-        second = self.dropout(second.unflatten(1, (sequences, -1))).flatten(1, 2)
+        second = self.dropout(second.view(second.shape[0], sequences, -1, second.shape[-1])).flatten(1, 2)
         gated = functional.glu(torch.baddbmm(self.gate_bias, second, self.gate), -1)
         return functional.layer_norm(gated + skip, skip.shape[-1:])
 

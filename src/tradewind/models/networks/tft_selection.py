@@ -31,7 +31,7 @@ class NumericSelection(nn.Module):
         hidden = torch.baddbmm(self._through(self.bias) + self.each.first_bias, columns, self._through(self.weight))
         skip = torch.baddbmm(self.bias, columns, self.weight)
         normed = self.each.finish(hidden, skip, x.shape[0])
-        return self._weighted(normed, weights.flatten(0, 1)).unflatten(0, x.shape[:2]), weights
+        return self._weighted(normed, weights.flatten(0, 1)).view(*x.shape[:2], -1), weights
 
     def _through(self, embedding: Tensor) -> Tensor:
         return torch.bmm(embedding, self.each.first)
@@ -44,7 +44,7 @@ class NumericSelection(nn.Module):
 
     def _of_all(self, x: Tensor, layer: nn.Linear) -> Tensor:
         """Apply a layer to the embeddings of all variables side by side."""
-        matrices = layer.weight.unflatten(1, (x.shape[-1], -1))
+        matrices = layer.weight.view(layer.out_features, x.shape[-1], -1)
         slope = (matrices * self.weight.squeeze(1)).sum(-1)
         offset = (matrices * self.bias.squeeze(1)).sum((1, 2))
         return functional.linear(x, slope, offset + layer.bias)
