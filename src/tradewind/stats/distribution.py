@@ -8,6 +8,7 @@ H, Q)`` in, ``(T, N, H)`` or ``(T, N, H, K)`` out. Missing quantiles give missin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -105,6 +106,36 @@ def probability_above(quantiles: ArrayLike, threshold: ArrayLike, on: QuantileGr
 def pit(quantiles: ArrayLike, outcome: ArrayLike, on: QuantileGrid) -> FloatArray:
     """Return the probability integral transform of what happened; uniform where calibrated."""
     return cdf(quantiles, outcome, on)
+
+
+def log_density(quantiles: ArrayLike, outcome: ArrayLike, on: QuantileGrid) -> FloatArray:
+    """Return the log of the predictive density at what happened, ``(...)``; of :func:`cdf`'s distribution.
+
+    Levels closer together than a thousandth of the outermost ones' distance count as that far apart: a density that
+    is infinite at a point would decide every comparison. NaN where all levels coincide. ``normal`` and ``t`` only.
+    """
+    if on.tail == "exponential":
+        raise InputError("the log density is not defined for exponential tails", hint="use tail 't' or 'normal'")
+    q = np.asarray(quantiles, dtype=np.float64)
+    x = np.broadcast_to(np.asarray(outcome, dtype=np.float64), q.shape[:-1])
+    left, right = _segment(q, x)
+    z = on.score(on.levels)
+    reach = q[..., -1] - q[..., 0]
+    a, step = _take(q, left), z[right] - z[left]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope = step / np.maximum(_take(q, right) - a, 1e-3 * reach)
+        score = z[left] + (x - a) * slope
+        density = _log_reference(score, on) + np.log(slope)
+    return np.where(np.isfinite(q).all(axis=-1) & np.isfinite(x) & (reach > 0), density, np.nan)
+
+
+def _log_reference(score: FloatArray, on: QuantileGrid) -> FloatArray:
+    """Return the log density of the reference distribution."""
+    if on.tail == "normal":
+        return np.asarray(-0.5 * score**2 - 0.5 * math.log(2.0 * math.pi))
+    half = 0.5 * (on.df + 1.0)
+    constant = math.lgamma(half) - math.lgamma(0.5 * on.df) - 0.5 * math.log(on.df * math.pi)
+    return np.asarray(constant - half * np.log1p(score**2 / on.df))
 
 
 def quantile(quantiles: ArrayLike, probability: ArrayLike, on: QuantileGrid) -> FloatArray:
