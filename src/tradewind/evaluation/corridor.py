@@ -5,9 +5,10 @@ Back-test, recommendation, explanation and audit all call these; a live loop cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,8 +35,11 @@ from tradewind.labels.splits import Fold, walk_forward
 from tradewind.labels.targets import Labels
 from tradewind.market.panel import Panel
 from tradewind.models.as_features import absent, as_features
-from tradewind.models.base import MODELS, Windows
+from tradewind.models.base import MODELS, Resumable, Windows
+from tradewind.models.ensembles.base import combiner_of
+from tradewind.models.ensembles.combine import Combined, blank_forecast, combine
 from tradewind.models.forecast import Forecast
+from tradewind.models.settings import ENSEMBLE
 from tradewind.portfolio.sizing import Targets, size
 
 if TYPE_CHECKING:
@@ -196,22 +200,71 @@ def folds_of(world: World, min_train_bars: int | None = None) -> list[Fold]:
 def forecast_out_of_sample(
     world: World, name: str, cache: FoldCache, progress: Progress = silent, folds: Sequence[Fold] | None = None
 ) -> Forecast:
-    """Fit and forecast fold by fold (the plan's); every forecast comes from a model that had not seen its bar."""
+    """Fit and forecast fold by fold (the plan's); every forecast comes from a model that had not seen its bar.
+
+    ``ensemble`` is the combination of its members.
+    """
+    if name == ENSEMBLE:
+        return combine_out_of_sample(world, cache, progress, folds).forecast
     folds = folds_of(world) if folds is None else folds
-    parts: list[tuple[int, Forecast]] = []
+    return join(world, list(_walk(world, name, cache, progress, folds)))
+
+
+def combine_out_of_sample(
+    world: World, cache: FoldCache, progress: Progress = silent, folds: Sequence[Fold] | None = None
+) -> Combined:
+    """Forecast with every member of the ensemble fold by fold, then combine them bar by bar.
+
+    A member that cannot be fitted in a fold has no forecast there, and it is said why; raises ``DataError`` when none
+    can in any. Weights learn from the whole walk: nothing is reset where a fold begins.
+    """
+    section, folds = world.plan.ensemble, folds_of(world) if folds is None else folds
+    failures: dict[str, list[str]] = {name: [] for name in section.members}
+    parts = {name: list(_walk(world, name, cache, progress, folds, why)) for name, why in failures.items()}
+    made = {name: join(world, part) for name, part in parts.items() if part}
+    if failures and not made:
+        raise DataError(f"no member of the ensemble could be fitted: {failures[section.members[0]][0]}")
+    members = {name: made.get(name) or blank_forecast(next(iter(made.values())), name) for name in section.members}
+    left_out = {name: f"in {len(why)} of {len(folds)} folds: {why[0]}" for name, why in failures.items() if why}
+    return combine(members, world.labels.returns, combiner_of(section, world.plan.models.seed), left_out)
+
+
+def _walk(
+    world: World,
+    name: str,
+    cache: FoldCache,
+    progress: Progress,
+    folds: Sequence[Fold],
+    failures: list[str] | None = None,
+) -> Iterator[tuple[int, Forecast]]:
+    """Yield each fold's first test row and forecast; what cannot be fitted is noted in ``failures``, if there are."""
     for number, fold in enumerate(folds):
-        made = cache.get(world, name, fold, partial(forecast_fold, world, name, fold))
-        parts.append((int(fold.test[0]), made))
+        try:
+            make = partial(forecast_fold, world, name, fold, cache, progress)
+            yield int(fold.test[0]), cache.get(world, name, fold, make)
+        except DataError as error:
+            if failures is None:
+                raise
+            failures.append(error.what)
         progress(name, number + 1, len(folds))
-    return join(world, parts)
 
 
-def forecast_fold(world: World, name: str, fold: Fold) -> Forecast:
-    """Fit one model on a fold's training rows and forecast its test rows."""
-    return _learn(world, name, fold, fold.train)(fold.test)
+def forecast_fold(
+    world: World, name: str, fold: Fold, cache: FoldCache | None = None, progress: Progress = silent
+) -> Forecast:
+    """Fit one model on a fold's training rows and forecast its test rows; checkpoints are kept beside the cache."""
+    folder = None if cache is None or cache.folder is None else cache.folder / "training"
+    return _learn(world, name, fold, fold.train, folder, progress)(fold.test)
 
 
-def _learn(world: World, name: str, fold: Fold, rows: NDArray[np.int64]) -> Callable[[NDArray[np.int64]], Forecast]:
+def _learn(
+    world: World,
+    name: str,
+    fold: Fold,
+    rows: NDArray[np.int64],
+    checkpoints: Path | None = None,
+    progress: Progress = silent,
+) -> Callable[[NDArray[np.int64]], Forecast]:
     """Fit a model on some of a fold's training rows; return how to ask it for the forecasts of other rows."""
     plan, part = world.plan, replace(fold, train=rows)
     parameters = {"seed": plan.models.seed, **plan.models.parameters.get(name, {})}
@@ -220,7 +273,10 @@ def _learn(world: World, name: str, fold: Fold, rows: NDArray[np.int64]) -> Call
     if len(rows) < len(fold.train):
         seen = replace(seen, labels=_only(seen.labels, rows))
     shown = training_windows(seen, part, plan.evaluation.train_stride_bars)
-    model = MODELS.create(name, **parameters).fit(shown)
+    model = MODELS.create(name, **parameters)
+    if isinstance(model, Resumable):
+        model.resume_in(checkpoints, progress)
+    model.fit(shown)
 
     def ask(asked: NDArray[np.int64]) -> Forecast:
         """Return one row for each asked, NaN where nobody belongs to the universe."""

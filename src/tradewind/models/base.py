@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from pathlib import Path
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +61,15 @@ class Model(Protocol):
 
     def predict(self, windows: Windows) -> Forecast:
         """Forecast the samples."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A model whose training takes long enough to be watched, and taken up again after a kill."""
+
+    def resume_in(self, folder: Path | None, progress: Callable[[str, int, int], None]) -> None:
+        """Keep checkpoints in a folder, go on from the one that is there, and say how far it is."""
         ...
 
 

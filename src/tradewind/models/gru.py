@@ -28,7 +28,7 @@ class Gru(SequenceModel):
     huber: float = 0.5
     width: int = 64
     layers: int = 1
-    dropout: float = 0.2
+    dropout: float = 0.4
 
     def network(self, shape: Shape) -> Network:
         """Return an untrained network."""

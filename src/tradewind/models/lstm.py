@@ -26,7 +26,7 @@ class Lstm(SequenceModel):
     name: ClassVar[str] = "lstm"
     width: int = 64
     layers: int = 1
-    dropout: float = 0.2
+    dropout: float = 0.4
 
     def network(self, shape: Shape) -> Network:
         """Return an untrained network."""

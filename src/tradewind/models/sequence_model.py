@@ -43,7 +43,7 @@ class SequenceModel:
         Bars of a window, and the least share of them that a symbol must have to be forecast.
     half_life_bars
         Half-life of the scaling of inputs.
-    epochs, patience, epoch_windows, batch_windows, run_windows, learning_rate, weight_decay, clip_norm
+    epochs, patience, epoch_windows, batch_windows, run_windows, learning_rate, weight_decay, clip_norm, averaging
         See :class:`tradewind.models.networks.training.Schedule`; ``run_windows = 1`` trains on random windows.
     late_share
         Share of the training bars, the last ones, that stop the training.
@@ -61,20 +61,21 @@ class SequenceModel:
     window_bars: int = 60
     least_share: float = 0.5
     half_life_bars: float = 126.0
-    epochs: int = 12
-    patience: int = 3
-    epoch_windows: int = 24_000
+    epochs: int = 16
+    patience: int = 4
+    epoch_windows: int = 8_000
     batch_windows: int = 512
     run_windows: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
+    averaging: float = 0.98
     late_share: float = 0.15
     huber: float = 0.0
     seeds: int = 1
     device: str = "auto"
     levels: Sequence[float] = LEVELS
-    threads: int = 2
+    threads: int = 1
     seed: int = 0
     _around: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -94,8 +95,8 @@ class SequenceModel:
         """Return an untrained network."""
         raise NotImplementedError
 
-    def resume_in(self, folder: Path, progress: Progress) -> None:
-        """Keep checkpoints in a folder, go on from the one that is there, and say how far the training is."""
+    def resume_in(self, folder: Path | None, progress: Progress) -> None:
+        """See :class:`tradewind.models.base.Resumable`; checkpoints go once the training is done."""
         self._around = {"folder": folder, "progress": progress}
 
     def fit(self, windows: Windows) -> Self:
@@ -188,7 +189,7 @@ class SequenceModel:
         from tradewind.models.networks.training import Schedule
 
         names = ("epochs", "patience", "epoch_windows", "batch_windows", "run_windows")
-        numbers = ("learning_rate", "weight_decay", "clip_norm")
+        numbers = ("learning_rate", "weight_decay", "clip_norm", "averaging")
         return Schedule(**{name: getattr(self, name) for name in (*names, *numbers)})
 
     def _settings(self) -> dict[str, Any]:

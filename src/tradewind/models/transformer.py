@@ -27,7 +27,7 @@ class Transformer(SequenceModel):
     width: int = 64
     heads: int = 4
     layers: int = 2
-    dropout: float = 0.2
+    dropout: float = 0.3
 
     def network(self, shape: Shape) -> Network:
         """Return an untrained network."""

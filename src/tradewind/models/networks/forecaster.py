@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,8 +26,6 @@ from tradewind.models.networks.sequences import (
 from tradewind.models.networks.training import Examples, History, Progress, Schedule, memory_failures, seeded, train
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tradewind.models.base import Windows
 
 FloatArray = NDArray[np.float64]
@@ -274,12 +273,13 @@ def fit_networks(
         classes=targets.classes is not None,
     )
     average = np.quantile(targets.returns.numpy()[chosen[early]], levels, axis=0).T
-    networks, histories = [], []
+    networks, histories, finished = [], [], list[Path]()
     for seed in seeds:
         with seeded(seed):
             network = build(shape)
             start_from_average(network, average)
         path = None if checkpoints is None else checkpoints / f"{key}-{seed}.safetensors"
+        finished += [] if path is None else [path]
         losses = Losses(levels, targets, huber)
         said = name if len(seeds) == 1 else f"{name}, seed {seed}"
         histories.append(
@@ -289,6 +289,8 @@ def fit_networks(
             )
         )  # fmt: skip
         networks.append(network)
+    for path in finished:
+        path.unlink(missing_ok=True)
     return Fitted(tuple(networks), reading, vocabulary, sequences.channels, tuple(histories))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tradewind.errors import BugError, DataError, InputError
 from tradewind.models.networks.memory import keep_large_blocks
@@ -46,16 +47,20 @@ class Schedule:
     learning_rate, weight_decay, clip_norm
         Of AdamW: the peak after a tenth of the steps (then a half cosine down to nothing), its decay, and the largest
         norm of a gradient.
+    averaging
+        Decay of the exponential mean of the weights over the steps, which is what is judged and kept (Polyak & Juditsky
+        1992).
     """
 
-    epochs: int = 12
-    patience: int = 3
-    epoch_windows: int = 24_000
+    epochs: int = 16
+    patience: int = 4
+    epoch_windows: int = 8_000
     batch_windows: int = 512
     run_windows: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
+    averaging: float = 0.98
 
     def __post_init__(self) -> None:
         """Refuse sizes that nothing can be learnt with."""
@@ -132,7 +137,7 @@ def train(
     """Train in place and leave the network at its best epoch, in eval mode on the CPU.
 
     Everything random in epoch ``e`` follows from ``(seed, e)``, so a training that was killed goes on from its last
-    finished epoch to the same weights. Memory: the tensor of ``sequences``, three copies of the weights and the
+    finished epoch to the same weights. Memory: the tensor of ``sequences``, five copies of the weights and the
     activations of one batch.
 
     Raises
@@ -143,22 +148,23 @@ def train(
     keep_large_blocks()
     network.to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.averaging))
     history, best = History(), _copy(network)
     if checkpoint is not None and checkpoint.is_file():
-        best = _resume(checkpoint, network, optimiser, history)
+        best = _resume(checkpoint, network, mean, optimiser, history)
     late = _batches(examples.runs(examples.late, schedule.run_windows), schedule, None)
     while not history.done(schedule):
         epoch = len(history.late)
         progress(name, epoch, schedule.epochs)
         with seeded(seed, epoch):
-            learnt = _epoch(network, examples, loss, optimiser, schedule, seed, epoch, device)
-        judged = _judge(network, examples, loss, late, device)
+            learnt = _epoch(network, mean, examples, loss, optimiser, schedule, seed, epoch, device)
+        judged = _judge(mean.module, examples, loss, late, device)
         history.train.append(learnt)
         history.late.append(judged)
         if history.best < 0 or judged < history.late[history.best]:
-            history.best, best = epoch, _copy(network)
+            history.best, best = epoch, _copy(mean.module)
         if checkpoint is not None:
-            _save(checkpoint, network, best, optimiser, history)
+            _save(checkpoint, network, mean, best, optimiser, history)
     progress(name, schedule.epochs, schedule.epochs)
     network.load_state_dict(best)
     network.to("cpu").eval()
@@ -167,6 +173,7 @@ def train(
 
 def _epoch(
     network: Network,
+    mean: AveragedModel,
     examples: Examples,
     loss: Loss,
     optimiser: torch.optim.Optimizer,
@@ -195,6 +202,7 @@ def _epoch(
                 hint="lower learning_rate, or look at these bars with `tradewind data check`",
             )
         optimiser.step()
+        mean.update_parameters(network)
         total += float(value.detach()) * len(batch)
         count += len(batch)
     return total / max(count, 1)
@@ -294,6 +302,7 @@ def _copy(network: nn.Module) -> dict[str, Tensor]:
 def _save(
     path: Path,
     network: nn.Module,
+    mean: AveragedModel,
     best: Mapping[str, Tensor],
     optimiser: torch.optim.Optimizer,
     history: History,
@@ -302,6 +311,7 @@ def _save(
     from safetensors.torch import save_file
 
     tensors = {f"now.{name}": value for name, value in _copy(network).items()}
+    tensors |= {f"mean.{name}": value for name, value in _copy(mean).items()}
     tensors |= {f"best.{name}": value.clone() for name, value in best.items()}
     for number, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{key}": value.detach().cpu().clone() for key, value in state.items()}
@@ -312,15 +322,18 @@ def _save(
     temporary.replace(path)
 
 
-def _resume(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, history: History) -> dict[str, Tensor]:
+def _resume(
+    path: Path, network: nn.Module, mean: AveragedModel, optimiser: torch.optim.Optimizer, history: History
+) -> dict[str, Tensor]:
     """Put network, optimiser and history where the checkpoint left them; return the best weights so far."""
     tensors, about = read_checkpoint(path)
-    parts: dict[str, dict[str, Any]] = {"now": {}, "best": {}, "optimiser": {}}
+    parts: dict[str, dict[str, Any]] = {"now": {}, "mean": {}, "best": {}, "optimiser": {}}
     for name, value in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = value
     try:
         network.load_state_dict(parts["now"])
+        mean.load_state_dict(parts["mean"])
     except RuntimeError as error:
         raise BugError(f"the checkpoint {path} is of another network: {str(error).splitlines()[0]}") from None
     state: dict[int, dict[str, Tensor]] = {}
