@@ -23,6 +23,7 @@ from tradewind.features.table import Features
 from tradewind.labels.splits import Fold
 from tradewind.market.panel import Panel
 from tradewind.models.forecast import GRID, Forecast
+from tradewind.models.settings import ENSEMBLE
 from tradewind.portfolio.sizing import size
 
 MOMENTS = 2
@@ -37,7 +38,7 @@ def audit_playbook(workspace: Workspace, progress: Progress = silent, *, seed: i
 
     Each is recomputed on panels whose future was truncated, perturbed or shuffled after a few moments; the past must
     not change. Splits are checked for labels that reach into their test block, fills for their order and price.
-    The model is audited on the last walk-forward fold that leaves room for a future.
+    The model is audited on the last walk-forward fold that leaves room for a future, an ensemble on the one before too.
     """
     loaded = load_or_sync(workspace, progress)
     panel = workspace.plan.universe.restrict(loaded.panel)
@@ -108,7 +109,7 @@ class _Walk:
         plan, fold = self.workspace.plan, self.fold
         world = corridor.build_world(plan, panel)
         clipped = Fold(fold.train, fold.test[fold.test < len(panel)], fold.purge_cut, fold.number)
-        forecast = _on_axis(world, corridor.forecast_fold(world, plan.models.use, clipped), int(fold.test[0]))
+        forecast = self._forecast(world, clipped)
         calibrated, _ = corridor.calibrated(world, forecast)
         belief = Belief(panel, world.features, calibrated, corridor.round_trip_cost(plan.execution), plan.decision)
         signals = RULES.create(plan.decision.rule).decide(belief)
@@ -122,6 +123,14 @@ class _Walk:
             "fills": {"shares": book.shares, "equity": book.equity},
             "book": book,
         }
+
+    def _forecast(self, world: World, fold: Fold) -> Forecast:
+        """Return a fold's forecast on the whole time axis; an ensemble learns in the fold before, too."""
+        name = world.plan.models.use
+        if name != ENSEMBLE:
+            return corridor.join(world, [(int(fold.test[0]), corridor.forecast_fold(world, name, fold))])
+        before = [earlier for earlier in corridor.folds_of(self.world) if earlier.number < fold.number][-1:]
+        return corridor.combine_out_of_sample(world, FoldCache(None), folds=[*before, fold]).forecast
 
     def rules(self) -> CorridorAudit:
         """Check the splits for overlapping labels, and the fills for their order and price."""
@@ -145,11 +154,6 @@ class _Walk:
             record.decided[planned], record.filled[planned], record.column[planned], record.price[planned]
         )
         return CorridorAudit((*found, *audit_fills(ordered, world.panel)), ("splits", "fills in order"))
-
-
-def _on_axis(world: World, forecast: Forecast, first: int) -> Forecast:
-    """Lay a fold's forecast on the panel's whole time axis."""
-    return corridor.join(world, [(first, forecast)])
 
 
 def _columns(names: list[str], symbols: tuple[str, ...]) -> NDArray[np.int64]:

@@ -22,6 +22,8 @@ def show_result(result: Mapping[str, Any]) -> None:
         console.print(f"[dim]· {text}[/]")
     console.print(_record(result))
     console.print(_coverage(result))
+    if "ensemble" in result:
+        console.print(_ensemble(result["ensemble"]))
     if result["targets"]:
         console.print(_targets(result))
     for flag in result["red_flags"]:
@@ -102,6 +104,23 @@ def _coverage(result: Mapping[str, Any]) -> Any:
         table.add_column(name, justify="right")
     for horizon, row in result["coverage"].items():
         table.add_row(f"{horizon} bar{'s' * (horizon != '1')}", percent(row["nominal"]), percent(row["realised"]))
+    return table
+
+
+def _ensemble(ensemble: Mapping[str, Any]) -> Any:
+    """Return the members' newest weights and the loss they save, beside the ensemble's and equal weights'."""
+    from rich.table import Table
+
+    title = f"Ensemble by {ensemble['method'].replace('_', ' ')}: newest weight, loss saved"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for horizon in ensemble["pinball_skill"]:
+        table.add_column(f"{horizon} bar{'s' * (horizon != '1')}", justify="right")
+    for name in next(iter(ensemble["pinball_skill"].values())):
+        both = ((ensemble["weights_last"][h].get(name), own[name]) for h, own in ensemble["pinball_skill"].items())
+        table.add_row(
+            name, *(f"{percent(weight) if weight is not None else ''}  {percent(s):>6}" for weight, s in both)
+        )
     return table
 
 

@@ -27,6 +27,9 @@ def _sections(steps: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     yield "1 bars, raw prices", _bars(steps["1_bars"])
     yield "2 features", _features(steps["2_features"])
     yield "3 forecasts, log returns in percent", _forecasts(steps["3_forecasts"])
+    if "3_ensemble" in steps:
+        method = steps["3_ensemble"]["method"].replace("_", " ")
+        yield f"3 ensemble, shares by {method}, distances in sigma", _ensemble(steps["3_ensemble"]["horizons"])
     yield "4 calibration, log returns in percent", _calibration(steps["4_calibration"])
     yield "5 decision", _decision(steps["5_decision"])
     yield "6 size", _lines(steps["6_size"])
@@ -106,6 +109,16 @@ def _forecasts(models: Mapping[str, Any]) -> Any:
     ]
     levels = next(iter(next(iter(models.values()))["horizons"].values()))
     return _table(("model", "bars", *levels), rows)
+
+
+def _ensemble(horizons: Mapping[str, Any]) -> Any:
+    """Return each member's share of the forecast, and how far medians and quantiles are apart, in deviations."""
+    members = next(iter(horizons.values()))["shares"]
+    rows = [
+        (h, *(f"{share:.1%}" for share in own["shares"].values()), short(own["spread"]), short(own["distance"]))
+        for h, own in horizons.items()
+    ]
+    return _table(("bars", *members, "medians apart", "quantiles apart"), rows)
 
 
 def _calibration(horizons: Mapping[str, Any]) -> Any:

@@ -19,6 +19,7 @@ from tradewind.errors import DataError, InputError
 from tradewind.evaluation import corridor, runs
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import Loaded, load_or_sync, require_symbol
+from tradewind.evaluation.ensemble import ensemble_flags, ensemble_result, member_notes, shown_beside
 from tradewind.evaluation.fold_cache import FoldCache, code_version, panel_digest
 from tradewind.evaluation.forecast_quality import (
     quality_table,
@@ -27,6 +28,7 @@ from tradewind.evaluation.forecast_quality import (
     superior_ability_reason,
     unscored,
 )
+from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.prediction_log import log_run
 from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.track_record import Trials, book_returns, periods_per_year, summarise
@@ -35,7 +37,9 @@ from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.simulator import Simulation
 from tradewind.market.store.failures import storage_failures
 from tradewind.market.store.lake import Pin
+from tradewind.models.ensembles.combine import Combined
 from tradewind.models.forecast import Forecast
+from tradewind.models.settings import ENSEMBLE
 from tradewind.stats.metrics import performance
 
 FloatArray = NDArray[np.float64]
@@ -64,6 +68,8 @@ class TrackRecord:
         The JSON object, free of everything that changes from run to run.
     run
         What does change: id, times, places.
+    combined
+        The ensemble, where the playbook trades one or compares it.
     """
 
     decision: Decision
@@ -74,6 +80,7 @@ class TrackRecord:
     result: dict[str, Any]
     manifest: runs.Manifest
     run: dict[str, Any] = field(default_factory=dict)
+    combined: Combined | None = None
 
     @property
     def world(self) -> World:
@@ -117,17 +124,19 @@ def backtest(
     cache = FoldCache(workspace.home / "folds")
     world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes, cache, progress)
     progress("features", 1, 1)
-    forecasts, left_out = _forecasts(world, cache, progress)
+    combined = corridor.combine_out_of_sample(world, cache, progress) if _combines(workspace.plan) else None
+    forecasts, left_out = _forecasts(world, cache, progress, combined)
     calibrated, coverage = corridor.calibrated(world, forecasts[workspace.plan.models.use], cache, progress)
     belief, signals, targets = corridor.act(world, calibrated)
-    decision = Decision(world, belief, signals, targets)
+    traded = combined if workspace.plan.models.use == ENSEMBLE else None
+    decision = Decision(world, belief, signals, targets, traded)
     start = corridor.first_forecast_row(calibrated)
     simulations = _simulations(world, decision, start)
     progress("trade", 1, 1)
     manifest = _manifest(workspace, world, started, loaded.pin, as_of)
     own = _own_trial(manifest, book_returns(simulations["base"], start), world, start)
     trials = _trials(workspace, own, trials_until, counts=counts)
-    result = _result(workspace, loaded, decision, forecasts, left_out, coverage, simulations, start, trials)
+    result = _result(workspace, loaded, decision, forecasts, left_out, coverage, simulations, start, trials, combined)
     progress("judge", 1, 1)
     run = {
         "id": manifest.run,
@@ -135,7 +144,7 @@ def backtest(
         "seconds": round(time.perf_counter() - clock, 2),
         "home": str(workspace.home),
     }
-    return TrackRecord(decision, forecasts, coverage, simulations, start, result, manifest, run)
+    return TrackRecord(decision, forecasts, coverage, simulations, start, result, manifest, run, combined)
 
 
 def save(record: TrackRecord, workspace: Workspace, *, verb: str = "backtest") -> Path:
@@ -221,11 +230,22 @@ def _write_table(table: Any, path: Path) -> None:
             table.write_parquet(path)
 
 
-def _forecasts(world: World, cache: FoldCache, progress: Progress) -> tuple[dict[str, Forecast], dict[str, str]]:
-    """Return the forecasts by model, and why those are missing that were only to be compared with."""
-    found: dict[str, Forecast] = {}
+def _combines(plan: Plan) -> bool:
+    return ENSEMBLE in plan.models.all
+
+
+def _forecasts(
+    world: World, cache: FoldCache, progress: Progress, combined: Combined | None
+) -> tuple[dict[str, Forecast], dict[str, str]]:
+    """Return the forecasts by model, and why those are missing that were only to be compared with.
+
+    An ensemble stands with equal weights and its members beside it.
+    """
+    found = {} if combined is None else shown_beside(combined)
     left_out: dict[str, str] = {}
     for name in dict.fromkeys((*world.plan.models.all, NAIVE)):
+        if name in found:
+            continue
         try:
             found[name] = corridor.forecast_out_of_sample(world, name, cache, progress)
         except DataError as error:
@@ -314,6 +334,7 @@ def _result(
     simulations: Mapping[str, Simulation],
     start: int,
     trials: Trials,
+    combined: Combined | None,
 ) -> dict[str, Any]:
     plan, world = workspace.plan, decision.world
     shown = {f"{plan.models.use} (calibrated)": decision.belief.forecast, **forecasts}
@@ -322,7 +343,10 @@ def _result(
     own = quality[f"{plan.models.use} (calibrated)"]
     record = summarise(world, simulations["base"], start, trials)
     covered = coverage.to_dict()
+    together = None if combined is None else ensemble_result(combined, world.labels.returns, quality, plan.ensemble)
     flags = red_flags(world.panel.flags, own, record, world.panel.timeframe)
+    flags += [] if together is None else ensemble_flags(together)
+    notes = () if combined is None else member_notes(combined)
     times = world.panel.times
     return {
         "playbook": plan.playbook.name,
@@ -335,6 +359,7 @@ def _result(
         "track_record": record,
         "robustness": {name: _variant(world, s, start) for name, s in simulations.items() if name != "base"},
         "forecast_quality": quality | {name: unscored(why, world.labels.horizons) for name, why in left_out.items()},
+        **({} if together is None else {"ensemble": together}),
         "superior_ability_p": superior,
         "superior_ability_reason": superior_ability_reason(superior, left_out),
         "reliability": _reliability(decision, start),
@@ -352,7 +377,7 @@ def _result(
             "out_of_sample_from": str(times[start])[:10],
             "to": str(times[-1])[:10],
         },
-        "notes": [*world.notes, *decision.signals.notes, *(_left_out(*pair) for pair in left_out.items())],
+        "notes": [*world.notes, *decision.signals.notes, *notes, *(_left_out(*pair) for pair in left_out.items())],
         "warnings": list(plan.head.warnings),
     }
 

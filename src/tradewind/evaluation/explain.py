@@ -37,6 +37,7 @@ def explain(record: TrackRecord, symbol: str, baselines: Mapping[str, Baseline] 
         "1_bars": _bars(record, row, column),
         "2_features": _features(record, row, column),
         "3_forecasts": _forecasts(record, row, column),
+        **_ensemble(record, row, column),
         "4_calibration": _calibration(record, row, column),
         "5_decision": {k: said[k] for k in ("action", "confidence", "event", "horizon_bars", "reasons")},
         "6_size": _size(record, row, column, said),
@@ -94,6 +95,17 @@ def _forecasts(record: TrackRecord, row: int, column: int) -> dict[str, Any]:
         }
         for name, forecast in record.forecasts.items()
     }
+
+
+def _ensemble(record: TrackRecord, row: int, column: int) -> dict[str, Any]:
+    """Return each member's share of the symbol's forecast by horizon, and how far members are apart."""
+    combined = record.decision.combined
+    if combined is None:
+        return {}
+    apart = combined.disagreement_at(row, column)
+    shares = combined.shares_at(row, column)
+    horizons = {h: {"shares": own, **apart[h]} for h, own in shares.items()}
+    return {"3_ensemble": {"method": record.world.plan.ensemble.method, "horizons": horizons}}
 
 
 def _calibration(record: TrackRecord, row: int, column: int) -> dict[str, Any]:

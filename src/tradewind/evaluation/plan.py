@@ -14,7 +14,7 @@ from tradewind.execution.settings import AccountSection, ExecutionSection
 from tradewind.features.settings import FeaturesSection
 from tradewind.labels.settings import LabelsSection
 from tradewind.market.settings import DataSection, UniverseSection
-from tradewind.models.settings import ModelsSection
+from tradewind.models.settings import EnsembleSection, ModelsSection
 from tradewind.playbook import Playbook
 from tradewind.portfolio.settings import LimitsSection, SizingSection
 from tradewind.settings import Section
@@ -37,6 +37,7 @@ SECTIONS: dict[str, type[Section]] = {
     "features": FeaturesSection,
     "labels": LabelsSection,
     "models": ModelsSection,
+    "ensemble": EnsembleSection,
     "calibration": CalibrationSection,
     "decision": DecisionSection,
     "sizing": SizingSection,
@@ -59,6 +60,7 @@ class Plan:
     features: FeaturesSection
     labels: LabelsSection
     models: ModelsSection
+    ensemble: EnsembleSection
     calibration: CalibrationSection
     decision: DecisionSection
     sizing: SizingSection

@@ -14,6 +14,7 @@ from tradewind.decisions.signals import Action, Belief, Signals
 from tradewind.decisions.style import style_of
 from tradewind.evaluation.corridor import World
 from tradewind.market.tiers import tier_of
+from tradewind.models.ensembles.combine import Combined
 from tradewind.models.forecast import Forecast
 from tradewind.portfolio.sizing import Targets
 
@@ -23,12 +24,13 @@ INTERVALS = {"50": (0.25, 0.75), "80": (0.10, 0.90), "90": (0.05, 0.95)}
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """Everything that one bar's recommendations are read from."""
+    """Everything that one bar's recommendations are read from; ``combined`` where an ensemble is traded."""
 
     world: World
     belief: Belief
     signals: Signals
     targets: Targets
+    combined: Combined | None = None
 
     @cached_property
     def sigma(self) -> dict[int, NDArray[np.float64]]:
@@ -46,9 +48,10 @@ def recommendation(decision: Decision, row: int, column: int) -> dict[str, Any]:
     """Return what is recommended for one symbol at one close, as plain values.
 
     ``intervals`` and ``median`` are prices at the horizon (raw, as of the deciding close); ``weight`` is the target
-    fraction of equity that a new position would get, 0 where none is recommended.
+    fraction of equity that a new position would get, 0 where none is recommended. Where an ensemble is traded,
+    ``disagreement`` says how far its members are apart, in deviations.
     """
-    world, signals, targets = decision.world, decision.signals, decision.targets
+    world, signals, targets, together = decision.world, decision.signals, decision.targets, decision.combined
     panel = world.panel
     close = float(panel.close[row, column])
     action = Action(int(signals.action[row, column]))
@@ -76,6 +79,7 @@ def recommendation(decision: Decision, row: int, column: int) -> dict[str, Any]:
         "sector": panel.sectors[column],
         "tier": tier_of(close) if math.isfinite(close) else None,
         "intervals": intervals(decision.belief.forecast, row, column, close),
+        **({} if together is None else {"disagreement": together.disagreement_at(row, column)}),
         "reasons": reasons(decision, row, column, known),
     }
 
@@ -110,6 +114,7 @@ def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]
     )
     said += _exit_words(decision, row, column)
     said.append(_volatility_words(decision, row, column))
+    said += _disagreement_words(decision, row, column, bars)
     wait = -row % settings.every_bars
     if wait:
         said.append(f"the playbook changes positions every {settings.every_bars} bars: next in {wait}")
@@ -145,6 +150,19 @@ def _volatility_words(decision: Decision, row: int, column: int) -> str:
     word = "calm" if share < 0.25 else "wild" if share > 0.75 else "usual"
     symbol = decision.world.panel.symbols[column]
     return f"expected volatility is {word} for {symbol}: above {share:.0%} of its past forecasts"
+
+
+def _disagreement_words(decision: Decision, row: int, column: int, bars: int) -> list[str]:
+    """Say how far the members of an ensemble are apart, beside what is usual for the symbol so far."""
+    if decision.combined is None:
+        return []
+    index = decision.combined.forecast.horizons.index(bars)
+    past = decision.combined.distance[: row + 1, column, index]
+    now = float(past[-1])
+    if not math.isfinite(now):
+        return ["fewer than two members of the ensemble have a forecast here"]
+    share = float(np.mean(past[np.isfinite(past)] <= now))
+    return [f"the ensemble's members are {now:.2f} sigma apart: more than in {share:.0%} of its forecasts so far"]
 
 
 def _shares(world: World, weight: float, close: float) -> float | None:

@@ -10,13 +10,21 @@ from collections.abc import Callable, Iterator
 
 from tradewind.errors import InputError, PlaybookError
 from tradewind.evaluation.plan import SECTIONS, Plan
+from tradewind.models.settings import ENSEMBLE
 
 _Look = tuple[str, Callable[[], object]]
 
 
 def validated(plan: Plan) -> Plan:
     """Return the plan; raise ``PlaybookError`` with the place of the first name or combination that cannot be."""
-    for key, look in (*_source(plan), *_data(plan), *_features(plan), *_models(plan), *_decision(plan)):
+    for key, look in (
+        *_source(plan),
+        *_data(plan),
+        *_features(plan),
+        *_models(plan),
+        *_ensemble(plan),
+        *_decision(plan),
+    ):
         try:
             look()
         except PlaybookError:
@@ -70,10 +78,64 @@ def _models(plan: Plan) -> Iterator[_Look]:
     named = (("models.use", (models.use,)), ("models.compare", models.compare))
     for key, names in (*named, ("features.forecasts", plan.features.forecasts)):
         for name in names:
-            yield key, lambda name=name: MODELS.create(name)  # type: ignore[misc]
+            if name == ENSEMBLE:
+                yield key, lambda key=key: _is_traded(key)  # type: ignore[misc]
+            else:
+                yield key, lambda name=name: MODELS.create(name)  # type: ignore[misc]
     for name, parameters in models.parameters.items():
         place = f"models.parameters.{name}"
         yield place, lambda name=name, given=parameters: MODELS.create(name, **given)  # type: ignore[misc]
+
+
+def _ensemble(plan: Plan) -> Iterator[_Look]:
+    """Look at members and method wherever any are named, and at what an ensemble needs where it is used."""
+    from tradewind.models.base import MODELS
+    from tradewind.models.ensembles.base import COMBINERS, combiner_of
+
+    section, used = plan.ensemble, ENSEMBLE in plan.models.all
+    for name in section.members:
+        if name == ENSEMBLE:
+            yield "ensemble.members", _member_of_itself
+        yield "ensemble.members", lambda name=name: MODELS.create(name)  # type: ignore[misc]
+    if used or section.members:
+        yield "ensemble.members", lambda: _several(section.members)
+    known = max(len(section.members), 2)
+    yield "ensemble.method", lambda: COMBINERS.factory(section.method)
+    yield "ensemble.parameters", lambda: combiner_of(section, plan.models.seed).start((1,), known)
+    if plan.models.use == ENSEMBLE:
+        yield "calibration.method", lambda: _calibrates_together(plan)
+
+
+def _is_traded(key: str) -> None:
+    if key == "features.forecasts":
+        raise InputError(
+            "an ensemble cannot be a feature", hint="name its members: whoever learns from them weighs them"
+        )
+
+
+def _member_of_itself() -> None:
+    raise InputError("an ensemble cannot be a member of itself", hint="name the models that it combines")
+
+
+def _several(members: tuple[str, ...]) -> None:
+    twice = [name for name in dict.fromkeys(members) if members.count(name) > 1]
+    if twice:
+        raise InputError(f"{twice[0]!r} is named twice", hint="name every member once; weights say how much it counts")
+    if len(members) < 2:
+        raise InputError(
+            f"an ensemble of {len(members)} member(s) has nothing to weigh",
+            hint='name two or more models, e.g. members = ["scale_blend", "garch_t"]',
+        )
+
+
+def _calibrates_together(plan: Plan) -> None:
+    from tradewind.calibration.blocked import is_blocked
+
+    if is_blocked(plan.calibration.method):
+        raise InputError(
+            f"{plan.calibration.method!r} fits one model to blocks of its training rows, and an ensemble has no fit",
+            hint='use calibration.method = "adaptive" or "none"',
+        )
 
 
 def _decision(plan: Plan) -> Iterator[_Look]:
