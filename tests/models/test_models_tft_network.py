@@ -179,10 +179,32 @@ class TestTraining:
 
     def test_draws_dropout_once_for_all_steps_of_a_sequence(self):
         dropout = a_network(dropout=0.5).local_gate.dropout.train()
-        kept = dropout(torch.ones(40, 9, 8))
-        assert torch.equal(kept, kept[:, :1].expand_as(kept))
+        kept = dropout(torch.ones(9, 40, 8))
+        assert torch.equal(kept, kept[:1].expand_as(kept))
         assert 0.3 < float((kept == 0).float().mean()) < 0.7
         assert set(kept.unique().tolist()) == {0.0, 2.0}
+
+    def test_takes_the_same_way_as_answering_does_where_nothing_is_dropped(self):
+        network, block = a_network(dropout=0.0).double(), in_double(a_block())
+        gradients = []
+        for mode in (network.train, network.eval):
+            mode()
+            network.zero_grad()
+            said = network(block)
+            (said.high * said.quantiles).sum().backward()
+            gradients.append(
+                [said.quantiles.detach(), *(p.grad.clone() for p in network.parameters() if p.grad is not None)]
+            )
+        for training, answering in zip(*gradients, strict=True):
+            torch.testing.assert_close(training, answering, atol=1e-9, rtol=1e-9)
+
+    def test_drops_as_much_as_it_makes_up_for(self):
+        network, block = a_network(dropout=0.05), a_block()
+        with torch.no_grad():
+            exact = network.past(block.values, torch.zeros(RUNS, 1, 8))[0]
+            network.past.train()
+            drawn = torch.stack([network.past(block.values, torch.zeros(RUNS, 1, 8))[0] for _ in range(400)])
+        assert float((drawn.mean(0) - exact).abs().mean()) < 0.15 * float((drawn - exact).abs().mean())
 
     def test_sometimes_hides_a_category_so_that_the_unseen_one_is_learnt(self):
         network = a_network(dropout=0.3).train()
@@ -197,6 +219,26 @@ class TestTraining:
         torch.manual_seed(5)
         second = a_network(dropout=0.2).train()(a_block()).quantiles
         assert torch.equal(first, second)
+
+
+class TestExport:
+    @pytest.mark.filterwarnings("ignore:The tensor attributes:UserWarning")  # torch's own word on its LSTM
+    def test_has_no_control_flow_on_data_and_any_number_of_windows(self):
+        class Flat(torch.nn.Module):
+            def __init__(self, network):
+                super().__init__()
+                self.network = network
+
+            def forward(self, values, statics, future):
+                return tuple(self.network(Block(values, statics, future)))
+
+        network = a_network()
+        many = {0: torch.export.Dim("windows", min=1, max=4096)}
+        program = torch.export.export(Flat(network), tuple(a_block(windows=1)), dynamic_shapes=(many, many, many))
+        for count in (1, 9):
+            block = a_block(runs=count, windows=1, seed=7)
+            for exported, ours in zip(program.module()(*block), network(block), strict=True):
+                torch.testing.assert_close(exported, ours, atol=1e-6, rtol=1e-6)
 
 
 class TestThePapersFormulas:
@@ -261,9 +303,8 @@ class Textbook:
         return self.w[f"{name}.weight"] @ x + (0.0 if bias is None else bias)
 
     def gate(self, name, x, skip):
-        return norm(
-            skip + glu(self.linear(f"{name}.gate", x)), self.w[f"{name}.norm.weight"], self.w[f"{name}.norm.bias"]
-        )
+        gated = self.linear(f"{name}.value", x) * sigmoid(self.linear(f"{name}.gate", x))
+        return norm(skip + gated, self.w[f"{name}.norm.weight"], self.w[f"{name}.norm.bias"])
 
     def grn(self, name, a, context=None):
         hidden = self.linear(f"{name}.first", a)
@@ -273,11 +314,11 @@ class Textbook:
         return self.gate(f"{name}.out", self.linear(f"{name}.second", elu(hidden)), skip)
 
     def own(self, name, j, a):
-        w = {part: self.w[f"{name}.each.{part}"][j] for part in ("first", "second", "gate")}
-        b = {part: self.w[f"{name}.each.{part}"][j, 0] for part in ("first_bias", "second_bias", "gate_bias")}
-        hidden = elu(a @ w["first"] + b["first_bias"]) @ w["second"] + b["second_bias"]
+        w = {part: self.w[f"{name}.each.{part}"][j] for part in ("first", "second", "value", "gate")}
+        b = {part: self.w[f"{name}.each.{part}_bias"][j, 0] for part in w}
+        hidden = elu(a @ w["first"] + b["first"]) @ w["second"] + b["second"]
         scale, shift = self.w[f"{name}.each.scale"][j, 0], self.w[f"{name}.each.shift"][j, 0]
-        return norm(a + glu(hidden @ w["gate"] + b["gate_bias"]), scale, shift)
+        return norm(a + (hidden @ w["value"] + b["value"]) * sigmoid(hidden @ w["gate"] + b["gate"]), scale, shift)
 
     def select(self, name, row, context):
         slope, offset = self.w[f"{name}.weight"][:, 0], self.w[f"{name}.bias"][:, 0]
@@ -348,11 +389,6 @@ def softmax(x):
     return e / e.sum()
 
 
-def glu(x):
-    value, gate = np.split(x, 2)
-    return value * sigmoid(gate)
-
-
 def norm(x, scale, shift):
     return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * scale + shift
 
@@ -375,8 +411,13 @@ def copied(layer, weight, bias=None):
     return layer
 
 
+def copied_glu(theirs, ours):
+    halves = (ours.value, ours.gate)
+    copied(theirs.fc, torch.cat([half.weight for half in halves]), torch.cat([half.bias for half in halves]))
+
+
 def copied_gate(theirs, ours):
-    copied(theirs.glu.fc, ours.gate.weight, ours.gate.bias)
+    copied_glu(theirs.glu, ours)
     copied(theirs.add_norm.norm, ours.norm.weight, ours.norm.bias)
 
 
@@ -397,7 +438,8 @@ def one_of(blocks, ours, j):
     theirs = blocks.GatedResidualNetwork(width, width, width)
     copied(theirs.fc1, ours.first[j].T, ours.first_bias[j, 0])
     copied(theirs.fc2, ours.second[j].T, ours.second_bias[j, 0])
-    copied(theirs.gate_norm.glu.fc, ours.gate[j].T, ours.gate_bias[j, 0])
+    halves = torch.cat([ours.value[j], ours.gate[j]], 1), torch.cat([ours.value_bias[j, 0], ours.gate_bias[j, 0]])
+    copied(theirs.gate_norm.glu.fc, halves[0].T, halves[1])
     copied(theirs.gate_norm.add_norm.norm, ours.scale[j, 0], ours.shift[j, 0])
     return theirs
 
@@ -460,8 +502,8 @@ class TestAgainstPytorchForecasting:
         hidden = torch.cat([~present[:, None].expand(-1, 3, -1), torch.ones(4, 3, 3).triu(1).bool()], -1)
         everything = torch.cat([past, ahead], 1)
         expected, heads = theirs(ahead, everything, everything, hidden)
-        said, attention = ours(past, ahead, present.float())
-        torch.testing.assert_close(said, expected, atol=1e-6, rtol=1e-5)
+        said, attention = ours(past.transpose(0, 1), ahead.transpose(0, 1), present.t().float())
+        torch.testing.assert_close(said.transpose(0, 1), expected, atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(attention, heads.mean(2), atol=1e-6, rtol=1e-5)
 
     @pytest.mark.filterwarnings("ignore")
@@ -512,7 +554,7 @@ def the_same_whole(peer, ours):
         copied_grn(getattr(theirs, f"static_context_{name}"), ours.context[context])
     theirs.lstm_encoder.load_state_dict(ours.encoder.state_dict())
     theirs.lstm_decoder.load_state_dict(ours.decoder.state_dict())
-    copied(theirs.post_lstm_gate_encoder.fc, ours.local_gate.gate.weight, ours.local_gate.gate.bias)
+    copied_glu(theirs.post_lstm_gate_encoder, ours.local_gate)
     copied(theirs.post_lstm_add_norm_encoder.norm, ours.local_gate.norm.weight, ours.local_gate.norm.bias)
     copied_grn(theirs.static_enrichment, ours.enrichment)
     copied_attention(theirs.multihead_attn, ours.attention)

@@ -23,7 +23,7 @@ from tradewind.errors import InputError
 from tradewind.models.networks.heads import ClassHead, QuantileHead
 from tradewind.models.networks.network import Block, Network, Outputs, Shape, windows_of
 from tradewind.models.networks.tft_attention import InterpretableAttention
-from tradewind.models.networks.tft_gating import GateAddNorm, GatedResidual, zeros
+from tradewind.models.networks.tft_gating import GateAddNorm, GatedResidual, LockedDropout, zeros
 from tradewind.models.networks.tft_selection import CategorySelection, NumericSelection
 
 _RANGE_STEP = -1.5
@@ -82,21 +82,22 @@ class TemporalFusionTransformer(Network):
             raise InputError(f"width = {width} is no multiple of heads = {heads}")
         self.shape = shape
         self.width = width
+        by_run, by_window, none = LockedDropout(dropout, 1), LockedDropout(dropout, 0), LockedDropout(0.0, 0)
         self.statics = CategorySelection(shape.statics, width, dropout) if shape.statics else None
         self.context = nn.ModuleDict(
-            {name: GatedResidual(width, width, width, 0, dropout) for name in ("selection", "hidden", "cell", "enrich")}
+            {name: GatedResidual(width, width, width, 0, by_run) for name in ("selection", "hidden", "cell", "enrich")}
         )
         self.past = NumericSelection(shape.inputs, width, dropout)
         self.future = NumericSelection(shape.future, width, dropout) if shape.future else None
         self.token = zeros(shape.horizons, width)
-        self.encoder = nn.LSTM(width, width, batch_first=True)
-        self.decoder = nn.LSTM(width, width, batch_first=True)
-        self.local_gate = GateAddNorm(width, width, dropout)
-        self.enrichment = GatedResidual(width, width, width, width, dropout)
+        self.encoder = nn.LSTM(width, width)
+        self.decoder = nn.LSTM(width, width)
+        self.local_gate = GateAddNorm(width, width, by_window)
+        self.enrichment = GatedResidual(width, width, width, width, by_window)
         self.attention = InterpretableAttention(width, heads, dropout)
-        self.attention_gate = GateAddNorm(width, width, dropout)
-        self.feed_forward = GatedResidual(width, width, width, 0, dropout)
-        self.last_gate = GateAddNorm(width, width, 0.0)
+        self.attention_gate = GateAddNorm(width, width, by_window)
+        self.feed_forward = GatedResidual(width, width, width, 0, by_window)
+        self.last_gate = GateAddNorm(width, width, none)
         self.quantile_head = StepQuantileHead(width, 1, shape.levels)
         self.range_head = RangeHead(width, shape.levels)
         self.class_head = ClassHead(width, 1) if shape.classes else None
@@ -117,21 +118,29 @@ class TemporalFusionTransformer(Network):
         return Explanation(past.mean(2), past[:, :, -1], weights.future, weights.statics, weights.attention)
 
     def _process(self, block: Block) -> tuple[Tensor, _Weights]:
-        """Return the decoder's last hidden states ``(S, R, H, width)``."""
-        windows = block.future.shape[:2]
+        """Return the decoder's last hidden states ``(S, R, H, width)``.
+
+        From the LSTMs on, steps come first: ``(L, S * R, width)`` of the past, ``(H, S * R, width)`` ahead.
+        """
+        runs, windows = block.future.shape[:2]
         static, static_weights = self._static(block)
         context = {name: encoder(static) for name, encoder in self.context.items()}
         rows, past_weights = self.past(block.values, context["selection"])
         steps, future_weights = self._ahead(block.future, context["selection"])
-        state = [_per_window(context[name], windows[1]).transpose(0, 1) for name in ("hidden", "cell")]
-        past, ahead = self._local(windows_of(rows, self.shape.length), steps, (state[0], state[1]))
-        enrich = _per_window(context["enrich"], windows[1])
-        asked = self.enrichment(ahead, enrich)
-        present = windows_of(block.values[..., -1:], self.shape.length).squeeze(-1)
+        state = _per_window(context["hidden"], windows), _per_window(context["cell"], windows)
+        past, ahead = self._local(self._steps(rows), steps, state)
+        enrich = _per_window(context["enrich"], windows)
+        asked, present = self.enrichment(ahead, enrich), self._steps(block.values[..., -1:]).squeeze(-1)
         found, attention = self.attention(self.enrichment(past, enrich), asked, present)
         decoded = self.feed_forward(self.attention_gate(found, asked))
-        hidden = self.last_gate(decoded, ahead).unflatten(0, windows)
-        return hidden, _Weights(past_weights, future_weights, static_weights, attention.unflatten(0, windows))
+        hidden = self.last_gate(decoded, ahead).transpose(0, 1).reshape(runs, windows, -1, self.width)
+        attention = attention.view(runs, windows, *attention.shape[1:])
+        return hidden, _Weights(past_weights, future_weights, static_weights, attention)
+
+    def _steps(self, rows: Tensor) -> Tensor:
+        """Lay out ``(S, L + R - 1, C)`` as windows with steps first, ``(L, S * R, C)``."""
+        unfolded = rows.unfold(1, self.shape.length, 1).permute(3, 0, 1, 2)
+        return unfolded.reshape(self.shape.length, -1, rows.shape[-1])
 
     def _static(self, block: Block) -> tuple[Tensor, Tensor]:
         """Return what the categories say, ``(S, 1, width)``, and their weights ``(S, C)``."""
@@ -142,13 +151,13 @@ class TemporalFusionTransformer(Network):
         return selected.unsqueeze(1), weights
 
     def _ahead(self, future: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the decoder's inputs ``(S * R, H, width)`` and the weights behind them ``(S, R, H, K)``."""
-        steps = self.token.expand(future.shape[0] * future.shape[1], -1, -1)
+        """Return the decoder's inputs ``(H, S * R, width)`` and the weights behind them ``(S, R, H, K)``."""
+        runs, windows, steps, _ = future.shape
+        tokens = self.token.unsqueeze(1).expand(-1, runs * windows, -1)
         if self.future is None:
-            return steps, future
+            return tokens.contiguous(), future
         selected, weights = self.future(future.flatten(1, 2), context)
-        each = future.shape[1:3]
-        return steps + selected.unflatten(1, each).flatten(0, 1), weights.unflatten(1, each)
+        return tokens + selected.view(-1, steps, self.width).transpose(0, 1), weights.view(future.shape)
 
     def _local(self, past: Tensor, ahead: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Process both parts of every window in order, section 4.5.1; equation 17."""
@@ -158,8 +167,8 @@ class TemporalFusionTransformer(Network):
 
 
 def _per_window(of_run: Tensor, windows: int) -> Tensor:
-    """Repeat ``(S, 1, width)`` for the windows of each run, ``(S * R, 1, width)``."""
-    return of_run.expand(-1, windows, -1).reshape(-1, 1, of_run.shape[-1])
+    """Repeat ``(S, 1, width)`` for the windows of each run, ``(1, S * R, width)``."""
+    return of_run.expand(-1, windows, -1).reshape(1, -1, of_run.shape[-1])
 
 
 class StepQuantileHead(QuantileHead):

@@ -26,7 +26,7 @@ class InterpretableAttention(nn.Module):
         self.key = stacked(heads, width, size)
         self.value, self.value_bias = nn.Parameter(stacked(1, width, size)[0].detach()), zeros(size)
         self.out = nn.Parameter(stacked(1, size, width)[0].detach())
-        self.dropout = LockedDropout(dropout)
+        self.dropout = LockedDropout(dropout, steps=1)
 
     def forward(self, past: Tensor, ahead: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Answer the positions ahead.
@@ -34,22 +34,23 @@ class InterpretableAttention(nn.Module):
         Parameters
         ----------
         past, ahead
-            ``(N, L, width)`` and ``(N, D, width)``; a position ahead sees the past, itself and those before it.
+            ``(L, N, width)`` and ``(D, N, width)``; a position ahead sees the past, itself and those before it.
         present
-            ``(N, L)``, whether there was a bar at all.
+            ``(L, N)``, whether there was a bar at all.
 
         Returns
         -------
         tuple
-            ``(N, D, width)``, and the attention ``(N, D, L + D)`` as the mean over heads.
+            ``(D, N, width)``, and the attention ``(N, D, L + D)`` as the mean over heads.
         """
+        past, ahead, present = past.transpose(0, 1), ahead.transpose(0, 1), present.t()
         asked = self._asked(ahead)
         scores = torch.cat([self._of_past(asked, past, present), self._of_ahead(asked, ahead)], -1)
         steps, length = ahead.shape[1], past.shape[1]
         attention = functional.softmax(scores, -1).view(-1, self.heads, steps, length + steps).mean(1)
         seen = torch.bmm(attention[..., :length], past) + torch.bmm(attention[..., length:], ahead)
         value = self.dropout(seen @ self.value + self.value_bias)
-        return self.dropout(value @ self.out), attention
+        return self.dropout(value @ self.out).transpose(0, 1), attention
 
     def _asked(self, ahead: Tensor) -> Tensor:
         """Queries as seen from the positions' side of the key matrices, ``(N, heads * D, width)``."""

@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+class _GatedSum(torch.autograd.Function):
+    """``skip + value * sigmoid(gate)``, with no more passes over memory on the way back than it needs."""
+
+    @staticmethod
+    def forward(ctx: Any, skip: Tensor, value: Tensor, gate: Tensor) -> Tensor:
+        share = torch.sigmoid(gate)
+        ctx.save_for_backward(value, share)
+        return torch.addcmul(skip, value, share)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (gradient,), (value, share) = gradients, ctx.saved_tensors
+        return gradient, gradient * share, torch.ops.aten.sigmoid_backward(gradient * value, share)
+
+
+def gated_sum(skip: Tensor, value: Tensor, gate: Tensor, training: bool) -> Tensor:
+    """Return ``skip + value * sigmoid(gate)``, all of one shape."""
+    if training:
+        summed: Tensor = _GatedSum.apply(skip, value, gate)  # type: ignore[no-untyped-call]
+        return summed
+    return torch.addcmul(skip, value, torch.sigmoid(gate))
 
 
 class LockedDropout(nn.Module):
@@ -12,39 +37,67 @@ class LockedDropout(nn.Module):
 
     Variational dropout (Gal & Ghahramani 2016, "A theoretically grounded application of dropout in recurrent neural
     networks", section 4). Drawing a number per step as well costs more CPU time than the layer that it regularises.
+
+    Parameters
+    ----------
+    rate
+        Share of channels dropped.
+    steps
+        Which axis holds the steps.
     """
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, steps: int) -> None:
         super().__init__()
-        self.rate = rate
+        self.rate, self.steps = rate, steps
+
+    @property
+    def idle(self) -> bool:
+        """Whether it changes nothing."""
+        return not self.training or self.rate == 0.0
 
     def forward(self, values: Tensor) -> Tensor:
-        """Drop whole channels of ``(..., steps, channels)``."""
-        if not self.training or self.rate == 0.0:
+        """Drop channels (the last axis)."""
+        if self.idle:
             return values
-        kept = values.new_ones(*values.shape[:-2], 1, values.shape[-1])
+        kept = torch.ones_like(values.select(self.steps, 0)).unsqueeze(self.steps)
         return values * functional.dropout(kept, self.rate)
 
 
 class GateAddNorm(nn.Module):
-    """``LayerNorm(skip + GLU(x))``, equations 4 and 5, and the gates of equations 17, 20 and 22."""
+    """``LayerNorm(skip + GLU(x))``, equations 4 and 5, and the gates of equations 17, 20 and 22.
 
-    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
+    Values and gates come from two layers instead of the halves of one, so that both lie contiguous in memory.
+    """
+
+    def __init__(self, inputs: int, outputs: int, dropout: LockedDropout) -> None:
         super().__init__()
-        self.dropout = LockedDropout(dropout)
-        self.gate = linear(inputs, 2 * outputs)
+        self.dropout = dropout
+        self.value, self.gate = linear(inputs, outputs), linear(inputs, outputs)
         self.norm = nn.LayerNorm(outputs)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Gate ``(..., steps, inputs)`` and add it to ``(..., steps, outputs)``."""
-        normed: Tensor = self.norm(functional.glu(self.gate(self.dropout(x)), -1) + skip)
+        """Gate ``(…, inputs)`` and add it to ``(…, outputs)``."""
+        x = self.dropout(x)
+        normed: Tensor = self.norm(gated_sum(skip, self.value(x), self.gate(x), self.training))
         return normed
+
+    def after(self, layer: nn.Linear, x: Tensor, skip: Tensor) -> Tensor:
+        """Do the same with what a layer makes of ``x``; without dropout in between, two layers are one."""
+        if not self.dropout.idle:
+            return self(layer(x), skip)
+        value, gate = (functional.linear(x, *_joined(layer, last)) for last in (self.value, self.gate))
+        normed: Tensor = self.norm(gated_sum(skip, value, gate, self.training))
+        return normed
+
+
+def _joined(first: nn.Linear, last: nn.Linear) -> tuple[Tensor, Tensor]:
+    return last.weight @ first.weight, torch.addmv(last.bias, last.weight, first.bias)
 
 
 class GatedResidual(nn.Module):
     """A gated residual network, equations 2 to 4; the skip is projected where input and output differ in size."""
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, context: int, dropout: float) -> None:
+    def __init__(self, inputs: int, hidden: int, outputs: int, context: int, dropout: LockedDropout) -> None:
         super().__init__()
         self.first = linear(inputs, hidden)
         self.context = linear(context, hidden, bias=False) if context else None
@@ -53,7 +106,7 @@ class GatedResidual(nn.Module):
         self.skip = linear(inputs, outputs) if inputs != outputs else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Process ``(..., steps, inputs)``; the context must broadcast against it."""
+        """Process ``(…, inputs)``; the context must broadcast against it."""
         hidden = self.first(x)
         if self.context is not None and context is not None:
             hidden = hidden + self.context(context)
@@ -61,8 +114,7 @@ class GatedResidual(nn.Module):
 
     def finish(self, hidden: Tensor, skip: Tensor) -> Tensor:
         """Go on from the pre-activation of equation 4 and the skip."""
-        finished: Tensor = self.out(self.second(functional.elu(hidden)), skip)
-        return finished
+        return self.out.after(self.second, functional.elu(hidden), skip)
 
 
 class GatedResiduals(nn.Module):
@@ -72,27 +124,35 @@ class GatedResiduals(nn.Module):
         super().__init__()
         self.first, self.first_bias = stacked(count, width, width), zeros(count, 1, width)
         self.second, self.second_bias = stacked(count, width, width), zeros(count, 1, width)
-        self.gate, self.gate_bias = stacked(count, width, 2 * width), zeros(count, 1, 2 * width)
+        self.value, self.value_bias = stacked(count, width, width), zeros(count, 1, width)
+        self.gate, self.gate_bias = stacked(count, width, width), zeros(count, 1, width)
         self.scale, self.shift = nn.Parameter(torch.ones(count, 1, width)), zeros(count, 1, width)
-        self.dropout = LockedDropout(dropout)
+        self.dropout = LockedDropout(dropout, steps=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Answer ``(count, rows, width)``, each network its own rows, each row a sequence of its own."""
-        return self.scaled(self.finish(torch.baddbmm(self.first_bias, x, self.first), x, x.shape[1]))
+        normed = self.finish(torch.baddbmm(self.first_bias, x, self.first), x, x.shape[1])
+        return torch.addcmul(self.shift, normed, self.scale)
 
     def finish(self, hidden: Tensor, skip: Tensor, sequences: int) -> Tensor:
         """Go on from the pre-activation; return the normed answer before scale and shift.
 
         ``sequences`` is how many sequences the rows are made of; each has its own dropout mask.
         """
-        second = torch.baddbmm(self.second_bias, functional.elu(hidden), self.second)
-        second = self.dropout(second.view(second.shape[0], sequences, -1, second.shape[-1])).flatten(1, 2)
-        gated = functional.glu(torch.baddbmm(self.gate_bias, second, self.gate), -1)
-        return functional.layer_norm(gated + skip, skip.shape[-1:])
+        x = functional.elu(hidden)
+        if self.dropout.idle:
+            value, gate = (self._joined(*last, x) for last in self._last())
+        else:
+            x = torch.baddbmm(self.second_bias, x, self.second)
+            x = self.dropout(x.view(x.shape[0], sequences, -1, x.shape[-1])).view(x.shape)
+            value, gate = (torch.baddbmm(bias, x, weight) for weight, bias in self._last())
+        return functional.layer_norm(gated_sum(skip, value, gate, self.training), skip.shape[-1:])
 
-    def scaled(self, normed: Tensor) -> Tensor:
-        """Apply each network's own scale and shift."""
-        return torch.addcmul(self.shift, normed, self.scale)
+    def _last(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        return (self.value, self.value_bias), (self.gate, self.gate_bias)
+
+    def _joined(self, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+        return torch.baddbmm(torch.baddbmm(bias, self.second_bias, weight), x, torch.bmm(self.second, weight))
 
 
 def linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:

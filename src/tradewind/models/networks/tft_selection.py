@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tradewind.models.networks.tft_gating import GatedResidual, GatedResiduals
+from tradewind.models.networks.tft_gating import GatedResidual, GatedResiduals, LockedDropout
 
 
 class NumericSelection(nn.Module):
@@ -22,7 +22,7 @@ class NumericSelection(nn.Module):
         self.weight = nn.Parameter(torch.empty(variables, 1, width).uniform_(-1.0, 1.0))
         self.bias = nn.Parameter(torch.empty(variables, 1, width).uniform_(-1.0, 1.0))
         self.each = GatedResiduals(variables, width, dropout)
-        self.weights = GatedResidual(variables * width, width, variables, width, dropout)
+        self.weights = GatedResidual(variables * width, width, variables, width, LockedDropout(dropout, steps=1))
 
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Select from ``(S, T, V)`` given ``(S, 1, width)``; return ``(S, T, width)`` and the weights ``(S, T, V)``."""
@@ -66,7 +66,7 @@ class CategorySelection(nn.Module):
         self.rate = dropout
         self.embeddings = nn.ModuleList([nn.Embedding(size, width) for size in sizes])
         self.each = GatedResiduals(len(sizes), width, dropout)
-        self.weights = GatedResidual(len(sizes) * width, width, len(sizes), 0, dropout)
+        self.weights = GatedResidual(len(sizes) * width, width, len(sizes), 0, LockedDropout(dropout, steps=1))
         for table in self.embeddings:
             nn.init.zeros_(table.weight[0])  # type: ignore[index]
 
