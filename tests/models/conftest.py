@@ -49,7 +49,8 @@ def the_windows(panel: Panel, rows: np.ndarray, horizons: tuple[int, ...] = HORI
         forward[:-horizon, :, index] = log_close[horizon:] - log_close[:-horizon]
     end = np.arange(len(panel))[:, None, None] + np.asarray(horizons) + np.zeros((1, panel.shape[1], 1), int)
     labels = Labels(horizons, forward, np.full(panel.shape, 0.01), end, np.ones_like(forward))
-    values = np.stack([returns, np.abs(returns), np.roll(np.abs(returns), 1, axis=0)], axis=-1).astype(np.float32)
+    before = np.vstack([np.full((1, panel.shape[1]), np.nan), np.abs(returns[:-1])])
+    values = np.stack([returns, np.abs(returns), before], axis=-1).astype(np.float32)
     features = Features(panel.times, panel.symbols, ("last_return", "last_size", "size_before"), values)
     grid_rows, grid_columns = np.meshgrid(rows, np.arange(panel.shape[1]), indexing="ij")
     return Windows(panel, features, labels, grid_rows.ravel(), grid_columns.ravel())

@@ -8,6 +8,7 @@ import pytest
 from tradewind.errors import DataError, InputError
 from tradewind.models.base import MODELS
 from tradewind.models.forecast import LEVELS
+from tradewind.models.sequence_model import SequenceModel
 
 SPLIT = 600
 SMALL = {
@@ -17,10 +18,12 @@ SMALL = {
     "xgboost": {"trees": 20},
     "voting": {"maximum_samples": 1_000},
 }
+NETWORK = {"window_bars": 20, "width": 8, "epochs": 3, "epoch_windows": 800, "batch_windows": 128}
 
 
 def small(name):
-    return MODELS.create(name, seed=7, **SMALL.get(name, {}))
+    network = issubclass(MODELS.factory(name), SequenceModel)
+    return MODELS.create(name, seed=7, **SMALL.get(name, {}), **(NETWORK if network else {}))
 
 
 @pytest.fixture(scope="module")

@@ -137,7 +137,7 @@ class SequenceModel:
         with threads(self.threads):
             answer, _ = self.fitted_.answer(windows, self.run_windows, self.batch_windows)
             explanation = self.explain(windows)
-        unit = answer.quantiles.double().numpy()
+        unit = answer.quantiles.numpy()
         quantiles = unit * scale[:, :, None]
         return assemble(
             windows,
@@ -146,7 +146,7 @@ class SequenceModel:
             model=self.name,
             version=self.version_,
             levels=self.levels,
-            probabilities=None if answer.logits is None else answer.logits.double().softmax(-1).numpy(),
+            probabilities=None if answer.logits is None else answer.logits.softmax(-1).numpy(),
             explanation=explanation,
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tradewind.errors import DataError
-from tradewind.models.networks.heads import QuantileHead
 from tradewind.models.networks.network import Block, Network, Outputs, Shape
 from tradewind.models.networks.sequences import (
     Runs,
@@ -153,8 +154,17 @@ class Fitted:
         runs = examples.runs(chosen, run_windows)
         size = max(1, batch_windows // run_windows)
         batches = [runs[start : start + size] for start in range(0, len(runs), size)]
-        answers = [_answers(network, sequences, batches, len(can)) for network in self.networks]
+        answers = [_answers(network, sequences, batches, len(can)) for network in self.precise]
         return _mean_answer(answers), can
+
+    @cached_property
+    def precise(self) -> tuple[Network, ...]:
+        """The networks in double precision, which forecasts are made in.
+
+        In single precision the last bits depend on which windows share a batch, and a decision on a forecast's rounded
+        value would now and then depend on them.
+        """
+        return tuple(copy.deepcopy(network).double() for network in self.networks)
 
     def read(self, windows: Windows, run_windows: int) -> Sequences:
         """Return the tensor of a panel as these networks were shown theirs; ``DataError`` for other channels."""
@@ -179,19 +189,23 @@ def _answers(network: Network, sequences: Sequences, batches: Sequence[Runs], co
     with torch.inference_mode():
         for batch in batches:
             with memory_failures(int((batch.sample >= 0).sum())):
-                outputs = network(sequences.block(batch, network.shape.length))
+                outputs = network(_precisely(sequences.block(batch, network.shape.length)))
             asked = torch.from_numpy(batch.sample)
             known = asked >= 0
             for place, part in enumerate(outputs):
                 if part is None:
                     continue
                 if laid[place] is None:
-                    laid[place] = torch.full((count, *part.shape[2:]), torch.nan)
+                    laid[place] = torch.full((count, *part.shape[2:]), torch.nan, dtype=part.dtype)
                 laid[place][asked[known]] = part[known]  # type: ignore[index]
     if laid[0] is None:
         shape = network.shape
         laid[0] = torch.full((count, shape.horizons, shape.levels), torch.nan)
     return Outputs(*laid)  # type: ignore[arg-type]
+
+
+def _precisely(block: Block) -> Block:
+    return Block(block.values.double(), block.statics, block.future.double())
 
 
 def _mean_answer(answers: Sequence[Outputs]) -> Outputs:
@@ -223,11 +237,12 @@ def split_early_late(rows: IntArray, share: float, longest_horizon: int) -> tupl
     return early, late
 
 
-def start_from_average(network: Network, quantiles: NDArray[np.float64]) -> None:
-    """Let the network's head for returns begin with the samples' own quantiles, ``(H, Q)``."""
-    head = getattr(network, "quantile_head", None)
-    if isinstance(head, QuantileHead):
-        head.start_at(torch.from_numpy(quantiles).float())
+def start_from_average(network: Network, targets: Targets, chosen: IntArray, levels: tuple[float, ...]) -> None:
+    """Let a network begin with the samples' own quantiles and shares of classes."""
+    quantiles = torch.from_numpy(np.quantile(targets.returns.numpy()[chosen], levels, axis=0).T).float()
+    classes = targets.classes
+    shares = None if classes is None else nn.functional.one_hot(classes[chosen], 3).float().mean(dim=0)
+    network.start_at(quantiles, shares)
 
 
 def fit_networks(
@@ -272,12 +287,11 @@ def fit_networks(
         levels=len(levels),
         classes=targets.classes is not None,
     )
-    average = np.quantile(targets.returns.numpy()[chosen[early]], levels, axis=0).T
     networks, histories, finished = [], [], list[Path]()
     for seed in seeds:
         with seeded(seed):
             network = build(shape)
-            start_from_average(network, average)
+            start_from_average(network, targets, chosen[early], levels)
         path = None if checkpoints is None else checkpoints / f"{key}-{seed}.safetensors"
         finished += [] if path is None else [path]
         losses = Losses(levels, targets, huber)

@@ -42,6 +42,12 @@ class ClassHead(nn.Module):
         """Return logits."""
         return self.linear(hidden).unflatten(-1, (self.horizons, 3))
 
+    @torch.no_grad()
+    def start_at(self, shares: Tensor) -> None:
+        """Let the untrained head say about these ``(H, 3)`` shares whatever it is shown."""
+        self.linear.weight.mul_(_QUIET)
+        self.linear.bias.copy_(shares.clamp(min=1e-3).log().flatten())
+
 
 def free(quantiles: Tensor) -> Tensor:
     """Return the free numbers that :func:`rising` turns into these quantiles, ``(..., Q)``; equal steps get apart."""

@@ -91,6 +91,12 @@ class Network(nn.Module):
         """Answer every window of every run."""
         raise NotImplementedError
 
+    def start_at(self, quantiles: Tensor, shares: Tensor | None) -> None:
+        """Let the untrained network say what is true on average: ``(H, Q)`` quantiles and ``(H, 3)`` of the classes.
+
+        A network that cannot starts from chance and takes longer.
+        """
+
 
 def windows_of(values: Tensor, length: int) -> Tensor:
     """Return every window of every run side by side, ``(S * R, L, F)``, copied out of ``(S, L + R - 1, F)``."""

@@ -46,16 +46,15 @@ class Recurrent(Network):
         self.context = StaticContext(shape.statics, width)
         self.answer = Answer(shape, width, dropout)
 
-    @property
-    def quantile_head(self) -> QuantileHead:
-        """The head that a training starts from the average of."""
-        return self.answer.quantiles
-
     def forward(self, block: Block) -> Outputs:
         """Answer every window; what enters the recurrence is computed once for every row of a run."""
         rows = nn.functional.silu(self.enter(block.values))
         states, _ = self.cell(windows_of(rows, self.shape.length))
         return self.answer(states[:, -1], self.context(block.statics), block.future)
+
+    def start_at(self, quantiles: Tensor, shares: Tensor | None) -> None:
+        """Let the heads say so."""
+        self.answer.start_at(quantiles, shares)
 
 
 class Answer(nn.Module):
@@ -78,3 +77,9 @@ class Answer(nn.Module):
         fixed = context[:, None].expand(runs, count, context.shape[-1])
         mixed = self.mix(torch.cat([states, fixed, future.flatten(2)], dim=-1))
         return Outputs(self.quantiles(mixed), None if self.classes is None else self.classes(mixed))
+
+    def start_at(self, quantiles: Tensor, shares: Tensor | None) -> None:
+        """Let both heads begin with what is true on average."""
+        self.quantiles.start_at(quantiles)
+        if self.classes is not None and shares is not None:
+            self.classes.start_at(shares)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -148,7 +148,7 @@ def train(
     keep_large_blocks()
     network.to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
-    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.averaging))
+    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.averaging))  # type: ignore[no-untyped-call]
     history, best = History(), _copy(network)
     if checkpoint is not None and checkpoint.is_file():
         best = _resume(checkpoint, network, mean, optimiser, history)
@@ -158,7 +158,7 @@ def train(
         progress(name, epoch, schedule.epochs)
         with seeded(seed, epoch):
             learnt = _epoch(network, mean, examples, loss, optimiser, schedule, seed, epoch, device)
-        judged = _judge(mean.module, examples, loss, late, device)
+        judged = _judge(cast(Network, mean.module), examples, loss, late, device)
         history.train.append(learnt)
         history.late.append(judged)
         if history.best < 0 or judged < history.late[history.best]:

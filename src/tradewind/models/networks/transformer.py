@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from tradewind.errors import InputError
-from tradewind.models.networks.heads import QuantileHead
 from tradewind.models.networks.network import Block, Network, Outputs, Shape, windows_of
 from tradewind.models.networks.recurrent import Answer, StaticContext
 
@@ -38,11 +37,6 @@ class Transformer(Network):
         self.context = StaticContext(shape.statics, width)
         self.answer = Answer(shape, width, dropout)
 
-    @property
-    def quantile_head(self) -> QuantileHead:
-        """The head that a training starts from the average of."""
-        return self.answer.quantiles
-
     def forward(self, block: Block) -> Outputs:
         """Answer every window; what enters the encoder is computed once for every row of a run."""
         states = windows_of(self.enter(block.values), self.shape.length) + self.position
@@ -50,6 +44,10 @@ class Transformer(Network):
         for place, layer in enumerate(self.layers):
             states = layer(states, 1 if place == last else self.shape.length)
         return self.answer(self.leave(states[:, -1]), self.context(block.statics), block.future)
+
+    def start_at(self, quantiles: Tensor, shares: Tensor | None) -> None:
+        """Let the heads say so."""
+        self.answer.start_at(quantiles, shares)
 
 
 class EncoderLayer(nn.Module):
@@ -71,9 +69,8 @@ class EncoderLayer(nn.Module):
         key, value = self.key_value(seen).chunk(2, dim=-1)
         query = self.query(seen[:, -newest:])
         share = self.share if self.training else 0.0
-        met = nn.functional.scaled_dot_product_attention(
-            *(self._split(x) for x in (query, key, value)), dropout_p=share
-        )
+        query, key, value = self._split(query), self._split(key), self._split(value)
+        met = nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=share)
         asked = asked + self.dropout(self.merge(met.transpose(1, 2).flatten(2)))
         return asked + self.dropout(self.feed(self.before_feed(asked)))
 
