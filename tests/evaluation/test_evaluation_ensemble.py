@@ -271,7 +271,7 @@ def made(sigma: np.ndarray, shift: np.ndarray) -> Forecast:
     quantiles = (shift[:, None] + sigma[:, None] * ndtri(np.asarray(LEVELS)))[:, None, None, :]
     quantiles = np.tile(quantiles, (1, 2, 1, 1))
     times = np.datetime64("2015-01-01T21:00:00", "us") + np.arange(bars) * np.timedelta64(1, "D")
-    return Forecast(times, ("A", "B"), (1,), LEVELS, quantiles, quantiles[..., 3].copy(), None, "made", "1")
+    return Forecast(times, ("A", "B"), (1,), LEVELS, quantiles, quantiles[..., 3].copy(), model="made")
 
 
 def alerts(good: Forecast, bad: Forecast, bars: int) -> list[str]:

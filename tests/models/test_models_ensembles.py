@@ -50,7 +50,9 @@ def forecast(width: float = 1.0, shift: float = 0.0, bars: int = BARS, seed: int
     sigma = 0.01 * np.sqrt(HORIZONS) * noise
     quantiles = sigma[..., None] * (shift + width * Z)
     times = np.datetime64("2020-01-01T21:00:00", "us") + np.arange(bars) * np.timedelta64(1, "D")
-    return Forecast(times, tuple("ABCD"), HORIZONS, LEVELS, quantiles, quantiles[..., 3].copy(), None, name, name)
+    return Forecast(
+        times, tuple("ABCD"), HORIZONS, LEVELS, quantiles, quantiles[..., 3].copy(), model=name, version=name
+    )
 
 
 def members(bars: int = BARS) -> dict[str, Forecast]:

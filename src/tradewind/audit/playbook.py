@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tradewind.decisions.signals import RULES, Belief
 from tradewind.evaluation import corridor
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import load_or_sync
-from tradewind.evaluation.fold_cache import FoldCache, panel_digest
+from tradewind.evaluation.fold_cache import FoldCache, key_of, panel_digest
 from tradewind.evaluation.workspace import Workspace
 from tradewind.features.table import Features
 from tradewind.labels.splits import Fold
@@ -55,6 +56,22 @@ def _moments_in(fold: Fold, rng: np.random.Generator) -> list[int]:
     return sorted(int(row) for row in rng.choice(fold.test[:-1], size=min(MOMENTS, len(fold.test) - 1), replace=False))
 
 
+@dataclass(frozen=True)
+class _Shared(FoldCache):
+    """Folds kept while the audit lasts: the one before the audited fold is, by its content, the same in all futures."""
+
+    folder: Path | None = None
+    kept: dict[str, Forecast] = field(default_factory=dict)
+
+    def get(
+        self, world: World, model: str, fold: Fold, make: Callable[[], Forecast], **besides: str | float
+    ) -> Forecast:
+        key = key_of(world, model, fold, **besides)
+        if key not in self.kept:
+            self.kept[key] = make()
+        return self.kept[key]
+
+
 @dataclass
 class _Walk:
     """The corridor as functions of a panel, each panel walked once."""
@@ -62,6 +79,7 @@ class _Walk:
     workspace: Workspace
     world: World
     walked: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    shared: _Shared = field(default_factory=_Shared)
 
     @property
     def fold(self) -> Fold:
@@ -130,7 +148,7 @@ class _Walk:
         if name != ENSEMBLE:
             return corridor.join(world, [(int(fold.test[0]), corridor.forecast_fold(world, name, fold))])
         before = [earlier for earlier in corridor.folds_of(self.world) if earlier.number < fold.number][-1:]
-        return corridor.combine_out_of_sample(world, FoldCache(None), folds=[*before, fold]).forecast
+        return corridor.combine_out_of_sample(world, self.shared, folds=[*before, fold]).forecast
 
     def rules(self) -> CorridorAudit:
         """Check the splits for overlapping labels, and the fills for their order and price."""

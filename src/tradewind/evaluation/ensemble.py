@@ -122,9 +122,9 @@ def _degradation(combined: Combined, outcome: Array, index: int, horizon: int) -
     own, equal = (pinball(outcome, one.quantiles[:, :, index], one.levels).mean(axis=-1) for one in both)
     dates = np.isfinite(own).any(axis=1)
     unit = mean_of_present((own / _sigma(combined.forecast, index))[dates].T)
-    recent = [loss[dates][-RECENT_DATES:] for loss in (own, equal)]
+    recent = np.flatnonzero(dates)[-RECENT_DATES:]
     return {
-        "against_equal_weight": _worse(*recent, horizon),
+        "against_equal_weight": _worse(own[recent], equal[recent], horizon),
         "against_own_past": _worse_than_before(unit[np.isfinite(unit)], horizon),
     }
 

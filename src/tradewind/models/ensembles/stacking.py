@@ -48,22 +48,23 @@ class Stacking:
     prior_dates
         Weight of equal weights, in independent dates.
     maximum_samples
-        Forecasts used in one fit: evenly spaced ones where there are more.
+        Forecasts used in one fit: drawn from those in the window where there are more.
     seed
-        Not used: nothing is random.
+        Of that draw.
     """
 
     name: ClassVar[str] = "stacking"
     window_bars: int = 500
     refit_bars: int = 20
     prior_dates: float = 100.0
-    maximum_samples: int = 2000
+    maximum_samples: int = 4000
     seed: int = 7
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
         for name in ("window_bars", "refit_bars", "maximum_samples"):
             require_whole(name, getattr(self, name), least=1)
+        require_whole("seed", self.seed, least=0)
         require("prior_dates", self.prior_dates, least=0.0)
 
     def start(self, horizons: Sequence[int], members: int) -> Memory:
@@ -88,8 +89,10 @@ class Stacking:
             return equal
         made = np.concatenate([one for one, _ in samples])
         came = np.concatenate([one for _, one in samples])
-        every = -(-len(came) // self.maximum_samples)
-        fitted = least_loss(made[::every], came[::every], levels)
+        if len(came) > self.maximum_samples:
+            some = np.random.default_rng(self.seed).choice(len(came), self.maximum_samples, replace=False)
+            made, came = made[some], came[some]
+        fitted = least_loss(made, came, levels)
         dates = len(samples) / memory.overlap[index]
         return np.asarray((dates * fitted + self.prior_dates * equal) / (dates + self.prior_dates))
 
