@@ -221,9 +221,9 @@ def test_training_that_died_goes_on_with_the_folds_that_are_missing(
 ) -> None:
     made: list[int] = []
 
-    def counted(world: World, name: str, fold: object) -> object:
+    def counted(world: World, name: str, fold: object, *besides: object) -> object:
         made.append(fold.number)  # type: ignore[attr-defined]
-        return real(world, name, fold)  # type: ignore[arg-type]
+        return real(world, name, fold, *besides)  # type: ignore[arg-type]
 
     def dying(phase: str, done: int, _total: int) -> None:
         if phase == "ridge" and done == 1:

@@ -5,7 +5,7 @@ Back-test, recommendation, explanation and audit all call these; a live loop cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
@@ -425,17 +425,10 @@ def first_forecast_row(forecast: Forecast) -> int:
 
 def join(world: World, parts: list[tuple[int, Forecast]]) -> Forecast:
     """Lay forecasts, each from its first row on, on the panel's time axis; NaN where nothing was forecast."""
-    first = parts[0][1]
-    axes = (*world.panel.shape, len(first.horizons))
-    quantiles, score = np.full((*axes, len(first.levels)), np.nan), np.full(axes, np.nan)
-    probabilities = None if first.probabilities is None else np.full((*axes, 3), np.nan)
+    first, last = parts[0][1], parts[-1][1]
+    bars = len(world.panel)
+    laid = first.mapped(lambda values: np.full((bars, *values.shape[1:]), np.nan))
     for first_row, part in parts:
-        rows = slice(first_row, first_row + len(part.times))
-        quantiles[rows], score[rows] = part.quantiles, part.score
-        if probabilities is not None and part.probabilities is not None:
-            probabilities[rows] = part.probabilities
-    explanation: Mapping[str, object] = parts[-1][1].explanation
-    return Forecast(
-        world.panel.times, world.panel.symbols, first.horizons, first.levels, quantiles, score, probabilities,
-        first.model, parts[-1][1].version, explanation,
-    )  # fmt: skip
+        for name, values in part.arrays.items():
+            laid[name][first_row : first_row + len(part.times)] = values
+    return replace(first, times=world.panel.times, version=last.version, explanation=last.explanation, **laid)

@@ -26,7 +26,7 @@ from tradewind.labels.splits import Fold
 from tradewind.market.panel import Panel
 from tradewind.market.store.failures import storage_failures
 from tradewind.models.base import MODELS
-from tradewind.models.forecast import Forecast
+from tradewind.models.forecast import SAID, Forecast
 
 if TYPE_CHECKING:
     from tradewind.evaluation.corridor import World
@@ -141,10 +141,8 @@ def _write(path: Path, forecast: Forecast) -> None:
         "version": forecast.version,
         "explanation": dict(forecast.explanation),
     }
-    arrays = {"times": forecast.times, "quantiles": forecast.quantiles, "score": forecast.score}
-    if forecast.probabilities is not None:
-        arrays["probabilities"] = forecast.probabilities
-    np.savez(temporary, allow_pickle=False, head=np.array(json.dumps(head)), **arrays)
+    head_as_text = np.array(json.dumps(head))
+    np.savez(temporary, allow_pickle=False, head=head_as_text, times=forecast.times, **forecast.arrays)
     temporary.replace(path)
 
 
@@ -164,9 +162,7 @@ def _stored(path: Path) -> Forecast:
             symbols=tuple(head["symbols"]),
             horizons=tuple(head["horizons"]),
             levels=tuple(head["levels"]),
-            quantiles=stored["quantiles"],
-            score=stored["score"],
-            probabilities=stored.get("probabilities"),
+            **{name: stored[name] for name in SAID if name in stored},
             model=head["model"],
             version=head["version"],
             explanation=head["explanation"],

@@ -135,6 +135,8 @@ def assemble(
     version: str,
     levels: Sequence[float] = LEVELS,
     probabilities: FloatArray | None = None,
+    high: FloatArray | None = None,
+    low: FloatArray | None = None,
     explanation: Mapping[str, Any] | None = None,
 ) -> Forecast:
     """Lay samples out as a :class:`Forecast`.
@@ -147,6 +149,8 @@ def assemble(
         quantile, or without a bar, has no forecast.
     probabilities
         ``(n, H, 3)`` of down, neutral and up, from models that forecast classes.
+    high, low
+        ``(n, H, Q)`` of the path's extremes, from models that forecast them; sorted too.
     """
     rows, columns = windows.rows, windows.columns
     span, all_quantiles, all_scores = empty_forecast(windows, levels)
@@ -154,9 +158,14 @@ def assemble(
     complete &= windows.panel.mask[rows, columns][:, None]
     all_quantiles[rows - span.start, columns] = np.where(complete[..., None], np.sort(quantiles, axis=-1), np.nan)
     all_scores[rows - span.start, columns] = np.where(complete, score, np.nan)
-    chances = None if probabilities is None else np.full((*all_scores.shape, 3), np.nan)
-    if chances is not None and probabilities is not None:
-        chances[rows - span.start, columns] = np.where(complete[..., None], probabilities, np.nan)
+
+    def laid(values: FloatArray | None) -> FloatArray | None:
+        if values is None:
+            return None
+        whole = np.full((*all_scores.shape, values.shape[-1]), np.nan)
+        whole[rows - span.start, columns] = np.where(complete[..., None], values, np.nan)
+        return whole
+
     return Forecast(
         times=windows.panel.times[span],
         symbols=windows.panel.symbols,
@@ -164,7 +173,9 @@ def assemble(
         levels=tuple(levels),
         quantiles=all_quantiles,
         score=all_scores,
-        probabilities=chances,
+        probabilities=laid(probabilities),
+        high=laid(None if high is None else np.sort(high, axis=-1)),
+        low=laid(None if low is None else np.sort(low, axis=-1)),
         model=model,
         version=version,
         explanation=dict(explanation or {}),

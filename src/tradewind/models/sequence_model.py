@@ -20,6 +20,8 @@ from tradewind.models.forecast import LEVELS, Forecast
 from tradewind.models.naive import naive_scale
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tradewind.models.networks.forecaster import Reading, Targets
     from tradewind.models.networks.network import Network, Shape
     from tradewind.models.networks.training import Progress, Schedule
@@ -58,6 +60,7 @@ class SequenceModel:
     """
 
     name: ClassVar[str] = ""
+    path: ClassVar[bool] = False
     window_bars: int = 60
     least_share: float = 0.5
     half_life_bars: float = 126.0
@@ -147,6 +150,8 @@ class SequenceModel:
             version=self.version_,
             levels=self.levels,
             probabilities=None if answer.logits is None else answer.logits.softmax(-1).numpy(),
+            high=_scaled(answer.high, scale),
+            low=_scaled(answer.low, scale),
             explanation=explanation,
         )
 
@@ -174,11 +179,23 @@ class SequenceModel:
         weight = np.where(np.isfinite(ratio), windows.labels.weight[rows, columns], 0.0)
         weight /= np.maximum(weight.sum(axis=0) / np.maximum((weight > 0).sum(axis=0), 1), 1e-12)
         classes = windows.labels.classes
+        high, low = self._path(windows) if self.path else (None, None)
         return Targets(
             returns=torch.from_numpy(ratio).float(),
             weight=torch.from_numpy(weight).float(),
             classes=None if classes is None else torch.from_numpy(classes[rows, columns].astype(np.int64) + 1),
+            high=None if high is None else torch.from_numpy(high).float(),
+            low=None if low is None else torch.from_numpy(low).float(),
         )
+
+    def _path(self, windows: Windows) -> list[FloatArray]:
+        """Return the scaled extremes of each sample's path; those of a closes-only bar are its closes'."""
+        from tradewind.labels.path import path_extremes
+        from tradewind.models.networks.forecaster import LARGEST
+
+        scale = naive_scale(windows, _DECAY)
+        both = path_extremes(windows.panel, windows.labels.horizons)
+        return [np.clip(part[windows.rows, windows.columns] / scale, -LARGEST, LARGEST) for part in both]
 
     def _reading(self) -> Reading:
         from tradewind.models.networks.forecaster import Reading
@@ -194,6 +211,10 @@ class SequenceModel:
 
     def _settings(self) -> dict[str, Any]:
         return {name: value for name, value in settings_of(self).items() if not name.startswith("_")}
+
+
+def _scaled(unit: Tensor | None, scale: FloatArray) -> FloatArray | None:
+    return None if unit is None else unit.numpy() * scale[:, :, None]
 
 
 def torch_is_there(model: str) -> None:

@@ -109,6 +109,7 @@ class Losses:
 
     def _quantile_loss(self, quantiles: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         levels = torch.tensor(self.levels, device=quantiles.device)
+        weight = torch.where(truth.isfinite(), weight, 0.0)
         error = truth.nan_to_num()[..., None] - quantiles
         return _mean(torch.maximum(levels * error, (levels - 1) * error).mean(dim=-1), weight)
 
@@ -313,19 +314,28 @@ def saliency(fitted: Fitted, windows: Windows, at_most: int = 256) -> tuple[Floa
 
     Gradient times input (Shrikumar et al. 2016), absolute values summed over the newest samples and all outputs.
     """
-    chosen = np.flatnonzero(readable(windows, fitted.reading.window_bars, fitted.reading.least_share))[-at_most:]
-    sequences = fitted.read(windows, 1)
-    statics = sequences.statics.numpy()[windows.columns[chosen], windows.rows[chosen]]
-    runs = runs_of(windows.rows[chosen], windows.columns[chosen], statics, 1)
-    network = fitted.networks[0]
-    if not len(runs):
+    found = newest_block(fitted, windows, at_most)
+    if found is None:
         return np.full(len(fitted.channels), np.nan), np.full(fitted.reading.window_bars, np.nan)
-    block = sequences.block(runs, network.shape.length)
+    _, block = found
+    network = fitted.networks[0]
     values = block.values.clone().requires_grad_(True)
     outputs = network(block._replace(values=values))
     (gradient,) = torch.autograd.grad(outputs.quantiles.sum(), values)
     size = (gradient * values).abs().sum(dim=0).detach().double().numpy()
     return _shares(size.sum(axis=0)), _shares(size.sum(axis=1))
+
+
+def newest_block(fitted: Fitted, windows: Windows, at_most: int) -> tuple[IntArray, Block] | None:
+    """Return the newest samples that can be read and their windows, one a run; None where there is none."""
+    chosen = np.flatnonzero(readable(windows, fitted.reading.window_bars, fitted.reading.least_share))
+    chosen = chosen[np.argsort(windows.rows[chosen], kind="stable")][-at_most:]
+    if not len(chosen):
+        return None
+    sequences = fitted.read(windows, 1)
+    statics = sequences.statics.numpy()[windows.columns[chosen], windows.rows[chosen]]
+    runs = runs_of(windows.rows[chosen], windows.columns[chosen], statics, 1)
+    return chosen[runs.sample[:, 0]], sequences.block(runs, fitted.reading.window_bars)
 
 
 def _shares(sizes: FloatArray) -> FloatArray:
