@@ -224,7 +224,7 @@ def test_a_truncated_history_gives_the_same_weights_and_forecasts(together: Quic
     assert np.ptp(whole.weights[:stop], axis=0).max() > 0.01 or method == "equal"
 
 
-@pytest.mark.parametrize("method", ["ewma_softmax", "thompson", "stacking"])
+@pytest.mark.parametrize("method", ["thompson", "stacking"])
 def test_the_audit_of_an_ensemble_finds_nothing(together: QuickRun, tmp_path: Path, method: str) -> None:
     used = workspace(together.playbook, tmp_path / "home", ensemble__method=method)
     audit = audit_playbook(used)

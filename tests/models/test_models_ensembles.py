@@ -55,6 +55,11 @@ def forecast(width: float = 1.0, shift: float = 0.0, bars: int = BARS, seed: int
     )
 
 
+def extremes(one: Forecast) -> Forecast:
+    """The same with a highest high and a lowest low, a little outside."""
+    return replace(one, high=one.quantiles + 0.002, low=one.quantiles - 0.003)
+
+
 def members(bars: int = BARS) -> dict[str, Forecast]:
     made = {"right": forecast(1.0, seed=1), "wide": forecast(2.5, seed=2), "off": forecast(1.0, 0.7, seed=3)}
     return {name: replace(one.part(np.arange(bars)), model=name) for name, one in made.items()}
@@ -344,6 +349,18 @@ def test_class_probabilities_are_averaged_where_all_that_speak_have_them() -> No
     assert partly is not None
     assert np.isfinite(partly[:50]).all() and np.isnan(partly[50:]).all()
     assert average([replace(pair[0], probabilities=None), forecast()], half, "it").probabilities is None
+
+
+@given(weight=st.floats(0, 1))
+@settings(max_examples=20)
+def test_the_paths_extremes_stay_on_their_sides_of_the_close(weight: float) -> None:
+    pair = [extremes(forecast(seed=1)), extremes(forecast(2.0, 0.4, seed=2))]
+    weights = np.broadcast_to([weight, 1.0 - weight], (BARS, len(HORIZONS), 2))
+    found = average(pair, weights, "it")
+    assert found.low is not None and found.high is not None
+    assert (found.low <= found.quantiles).all() and (found.quantiles <= found.high).all()
+    without = average([pair[0], forecast(seed=2)], np.full_like(weights, 0.5), "it")
+    assert without.high is None and without.low is None
 
 
 def test_members_that_agree_do_not_disagree_and_half_a_sigma_apart_is_half_a_sigma() -> None:

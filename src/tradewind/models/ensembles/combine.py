@@ -8,7 +8,7 @@ adds the spread between members to the width, so a pool of calibrated members is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -128,23 +128,20 @@ def average(forecasts: Sequence[Forecast], weights: FloatArray, name: str) -> Fo
     """Return the weighted mean of forecasts, level by level; weights ``(T, H, M)``.
 
     At each bar, symbol and horizon the members with a forecast share the whole weight; where they have none of it, they
-    share alike. Without any member there is no forecast. An optional array, like class probabilities, is averaged where
-    all members that share in the forecast have it, and missing elsewhere.
+    share alike. Without any member there is no forecast. What not every forecast has, like class probabilities or the
+    path's extremes, is averaged where all members that share in the forecast have it, and missing elsewhere.
     """
     shares = shares_of(forecasts, weights)
-    quantiles, score = (_mean([getattr(one, key) for one in forecasts], shares) for key in ("quantiles", "score"))
-    others: dict[str, Any] = {key: _optional_mean(key, forecasts, shares) for key in _optional(forecasts)}
+    names = dict.fromkeys(array for one in forecasts for array in one.arrays)
+    said: dict[str, Any] = {array: _mean_of(array, forecasts, shares) for array in names}
     version = content_hash(*(one.version for one in forecasts))
-    return replace(
-        forecasts[0], quantiles=quantiles, score=score, model=name, version=version, explanation={}, **others
-    )
+    return replace(forecasts[0], **said, model=name, version=version, explanation={})
 
 
 def blank_forecast(like: Forecast, model: str) -> Forecast:
     """Return a model's forecast on the same axes that says nothing."""
-    quantiles, score = np.full_like(like.quantiles, np.nan), np.full_like(like.score, np.nan)
-    none: dict[str, Any] = dict.fromkeys(_optional([like]))
-    return replace(like, quantiles=quantiles, score=score, model=model, version="", explanation={}, **none)
+    nothing = like.mapped(lambda values: np.full_like(values, np.nan))
+    return replace(like, **nothing, model=model, version="", explanation={})
 
 
 def shares_of(forecasts: Sequence[Forecast], weights: FloatArray) -> list[FloatArray]:
@@ -183,29 +180,23 @@ def explanation_of(combined: Combined, combiner: Combiner) -> dict[str, Any]:
     }
 
 
-def _mean(arrays: Sequence[FloatArray], shares: Sequence[FloatArray]) -> FloatArray:
-    """Return the mean over members of ``(T, N, H, ...)`` arrays; rising stays rising, term by term as it is added."""
-    total, weight = np.zeros_like(arrays[0]), np.zeros_like(shares[0])
-    for values, share in zip(arrays, shares, strict=True):
-        wide = share.reshape(*share.shape, *[1] * (values.ndim - share.ndim))
-        total = total + np.where(wide > 0, wide * values, 0.0)
+def _mean_of(name: str, forecasts: Sequence[Forecast], shares: Sequence[FloatArray]) -> FloatArray | None:
+    """Return the mean of one of the arrays where all members that speak have it, NaN elsewhere.
+
+    None where that is everywhere, of an array that a forecast need not have.
+    """
+    like = next(one.arrays[name] for one in forecasts if name in one.arrays)
+    total, weight = np.zeros_like(like), np.zeros_like(shares[0])
+    for one, share in zip(forecasts, shares, strict=True):  # one after the other: rising stays rising
+        wide = _widened(share, like.ndim)
+        total = total + np.where(wide > 0, wide * one.arrays.get(name, np.nan), 0.0)
         weight = weight + share
-    return np.where((weight > 0).reshape(*weight.shape, *[1] * (total.ndim - weight.ndim)), total, np.nan)
+    mean = np.where(_widened(weight, like.ndim) > 0, total, np.nan)
+    return mean if name in ("quantiles", "score") or np.isfinite(mean).any() else None
 
 
-def _optional(forecasts: Sequence[Forecast]) -> list[str]:
-    """Return the names of the arrays that a forecast may have or not, of those that any of these has."""
-    always = ("times", "quantiles", "score")
-    names = [field.name for field in fields(Forecast) if field.name not in always]
-    return [name for name in names if any(isinstance(getattr(one, name), np.ndarray) for one in forecasts)]
-
-
-def _optional_mean(name: str, forecasts: Sequence[Forecast], shares: Sequence[FloatArray]) -> FloatArray | None:
-    """Return the mean where all members that speak have the array, NaN elsewhere; None where that is everywhere."""
-    shape = next(array.shape for one in forecasts if (array := getattr(one, name)) is not None)
-    arrays = [getattr(one, name) for one in forecasts]
-    mean = _mean([np.full(shape, np.nan) if array is None else array for array in arrays], shares)
-    return mean if np.isfinite(mean).any() else None
+def _widened(share: FloatArray, dimensions: int) -> FloatArray:
+    return share.reshape(*share.shape, *[1] * (dimensions - share.ndim))
 
 
 def _known(value: np.float64) -> float | None:
