@@ -13,6 +13,7 @@ from tradewind.models.networks.memory import keep_large_blocks
 from tradewind.models.networks.network import Block, Shape
 from tradewind.models.networks.tft import StepQuantileHead, TemporalFusionTransformer
 from tradewind.models.networks.tft_selection import NumericSelection
+from tradewind.models.networks.tft_spacing import SpacedExamples, SpacedSequences
 
 SHAPE = Shape(length=7, inputs=5, statics=(4, 3), future=3, horizons=4, levels=5, classes=True)
 RUNS, WINDOWS = 3, 6
@@ -85,6 +86,37 @@ class TestWindowsThatShareRows:
             before, after = network(block), network(block._replace(values=changed))
         assert torch.equal(before.quantiles[:, :3], after.quantiles[:, :3])
         assert not torch.allclose(before.quantiles[:, 3:], after.quantiles[:, 3:])
+
+    def test_may_lie_several_bars_apart(self):
+        network, block = a_network(), a_block(windows=7)
+        with torch.no_grad():
+            every, third = network(block), network(block._replace(future=block.future[:, ::3]))
+        torch.testing.assert_close(every.quantiles[:, ::3], third.quantiles, atol=1e-6, rtol=1e-6)
+
+    @pytest.mark.parametrize("stride", [1, 3, 5])
+    @pytest.mark.parametrize("offset", [0, 2])
+    def test_are_cut_into_spaced_runs_that_hold_every_sample_once(self, stride, offset):
+        g = np.random.default_rng(4)
+        rows, columns = np.divmod(np.sort(g.choice(40 * 3, 70, replace=False)), 3)
+        length, width, bars = 6, 4, 40
+        padding = length + (width - 1) * stride
+        values = torch.zeros(3, padding + bars, 2)
+        values[:, padding:, 0], values[:, padding:, 1] = torch.arange(bars), torch.arange(3)[:, None]
+        statics = torch.from_numpy(np.repeat(np.arange(3)[:, None, None] * np.ones((1, bars, 1), np.int64), 1, axis=0))
+        known = torch.arange(bars).view(-1, 1, 1).float()
+        sequences = SpacedSequences((), values, statics, known, padding, stride)
+        every = np.arange(len(rows))
+        examples = SpacedExamples(sequences, rows, columns, every, every, stride)
+        runs = examples.runs(every, width, offset)
+        assert sorted(runs.sample[runs.sample >= 0]) == every.tolist()
+        block = sequences.block(runs, length)
+        assert block.values.shape[1] == length + (width - 1) * stride
+        for run, place in np.argwhere(runs.sample >= 0):
+            sample = runs.sample[run, place]
+            window = block.values[run, place * stride : place * stride + length]
+            assert window[-1].tolist() == [rows[sample], columns[sample]]
+            assert block.future[run, place].item() == rows[sample]
+            assert block.statics[run].item() == columns[sample]
 
     def test_share_their_explanations_too(self):
         network, block = a_network(), a_block()

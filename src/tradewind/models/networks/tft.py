@@ -5,7 +5,8 @@ forecasting", International Journal of Forecasting 37 (2021). Equation numbers a
 
 Variable selection (section 4.2) looks at one row and the static context alone, so it is done once for every row of a
 run and its results are laid out as overlapping windows. What depends on the window (the LSTM, the enrichment of its
-outputs, attention) is done per window, and queries are asked for the decoder's positions only.
+outputs, attention) is done per window, and queries are asked for the decoder's positions only. The windows of a run may
+also lie ``k`` bars apart: ``L + (R - 1) * k`` rows for ``R`` windows.
 
 Departures from the paper: dropout masks are held over a sequence; a learnt token tells the decoder's steps apart, as
 horizons need not be equally far from each other; positions without a bar are not attended to; in training a category is
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from tradewind.errors import InputError
 from tradewind.models.networks.heads import ClassHead, QuantileHead
-from tradewind.models.networks.network import Block, Network, Outputs, Shape, windows_of
+from tradewind.models.networks.network import Block, Network, Outputs, Shape
 from tradewind.models.networks.tft_attention import InterpretableAttention
 from tradewind.models.networks.tft_gating import GateAddNorm, GatedResidual, LockedDropout, zeros
 from tradewind.models.networks.tft_selection import CategorySelection, NumericSelection
@@ -113,9 +114,9 @@ class TemporalFusionTransformer(Network):
     def explain(self, block: Block) -> Explanation:
         """Return what the forecasts of a block are made of."""
         _, weights = self._process(block)
-        runs, count = block.future.shape[:2]
-        past = windows_of(weights.past, self.shape.length).reshape(runs, count, self.shape.length, -1)
-        return Explanation(past.mean(2), past[:, :, -1], weights.future, weights.statics, weights.attention)
+        past = self._steps(weights.past, block.future.shape[1])
+        mean, last = (part.reshape(*block.future.shape[:2], -1) for part in (past.mean(0), past[-1]))
+        return Explanation(mean, last, weights.future, weights.statics, weights.attention)
 
     def _process(self, block: Block) -> tuple[Tensor, _Weights]:
         """Return the decoder's last hidden states ``(S, R, H, width)``.
@@ -128,18 +129,19 @@ class TemporalFusionTransformer(Network):
         rows, past_weights = self.past(block.values, context["selection"])
         steps, future_weights = self._ahead(block.future, context["selection"])
         state = _per_window(context["hidden"], windows), _per_window(context["cell"], windows)
-        past, ahead = self._local(self._steps(rows), steps, state)
+        past, ahead = self._local(self._steps(rows, windows), steps, state)
         enrich = _per_window(context["enrich"], windows)
-        asked, present = self.enrichment(ahead, enrich), self._steps(block.values[..., -1:]).squeeze(-1)
+        asked, present = self.enrichment(ahead, enrich), self._steps(block.values[..., -1:], windows).squeeze(-1)
         found, attention = self.attention(self.enrichment(past, enrich), asked, present)
         decoded = self.feed_forward(self.attention_gate(found, asked))
         hidden = self.last_gate(decoded, ahead).transpose(0, 1).reshape(runs, windows, -1, self.width)
         attention = attention.view(runs, windows, *attention.shape[1:])
         return hidden, _Weights(past_weights, future_weights, static_weights, attention)
 
-    def _steps(self, rows: Tensor) -> Tensor:
-        """Lay out ``(S, L + R - 1, C)`` as windows with steps first, ``(L, S * R, C)``."""
-        unfolded = rows.unfold(1, self.shape.length, 1).permute(3, 0, 1, 2)
+    def _steps(self, rows: Tensor, windows: int) -> Tensor:
+        """Lay out the rows of runs ``(S, …, C)`` as windows with steps first, ``(L, S * R, C)``."""
+        stride = max(1, (rows.shape[1] - self.shape.length) // max(1, windows - 1))
+        unfolded = rows.unfold(1, self.shape.length, stride).permute(3, 0, 1, 2)
         return unfolded.reshape(self.shape.length, -1, rows.shape[-1])
 
     def _static(self, block: Block) -> tuple[Tensor, Tensor]:
