@@ -23,6 +23,7 @@ from tradewind.evaluation.workspace import Workspace
 from tradewind.features.table import Features
 from tradewind.labels.splits import Fold
 from tradewind.market.panel import Panel
+from tradewind.models.base import Model
 from tradewind.models.forecast import GRID, Forecast
 from tradewind.models.settings import ENSEMBLE
 from tradewind.portfolio.sizing import size
@@ -58,9 +59,14 @@ def _moments_in(fold: Fold, rng: np.random.Generator) -> list[int]:
 
 @dataclass(frozen=True)
 class _Shared(FoldCache):
-    """Folds kept while the audit lasts: the one before the audited fold is, by its content, the same in all futures."""
+    """Folds and fitted models kept while the audit lasts, by their content.
+
+    Where a future differs only after a model's training rows, all that the model was shown is the same to the bit, and
+    fitting it again would give it again.
+    """
 
     folder: Path | None = None
+    models: dict[str, Model] | None = field(default_factory=dict)
     kept: dict[str, Forecast] = field(default_factory=dict)
 
     def get(
@@ -146,7 +152,7 @@ class _Walk:
         """Return a fold's forecast on the whole time axis; an ensemble learns in the fold before, too."""
         name = world.plan.models.use
         if name != ENSEMBLE:
-            return corridor.join(world, [(int(fold.test[0]), corridor.forecast_fold(world, name, fold))])
+            return corridor.join(world, [(int(fold.test[0]), corridor.forecast_fold(world, name, fold, self.shared))])
         before = [earlier for earlier in corridor.folds_of(self.world) if earlier.number < fold.number][-1:]
         return corridor.combine_out_of_sample(world, self.shared, folds=[*before, fold]).forecast
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +34,7 @@ from tradewind.labels.splits import Fold, walk_forward
 from tradewind.labels.targets import Labels
 from tradewind.market.panel import Panel
 from tradewind.models.as_features import absent, as_features
-from tradewind.models.base import MODELS, Resumable, Windows
+from tradewind.models.base import MODELS, Model, Resumable, Windows
 from tradewind.models.ensembles.base import combiner_of
 from tradewind.models.ensembles.combine import Combined, blank_forecast, combine
 from tradewind.models.forecast import Forecast
@@ -253,8 +252,7 @@ def forecast_fold(
     world: World, name: str, fold: Fold, cache: FoldCache | None = None, progress: Progress = silent
 ) -> Forecast:
     """Fit one model on a fold's training rows and forecast its test rows; checkpoints are kept beside the cache."""
-    folder = None if cache is None or cache.folder is None else cache.folder / "training"
-    return _learn(world, name, fold, fold.train, folder, progress)(fold.test)
+    return _learn(world, name, fold, fold.train, cache or FoldCache(None), progress)(fold.test)
 
 
 def _learn(
@@ -262,7 +260,7 @@ def _learn(
     name: str,
     fold: Fold,
     rows: NDArray[np.int64],
-    checkpoints: Path | None = None,
+    cache: FoldCache,
     progress: Progress = silent,
 ) -> Callable[[NDArray[np.int64]], Forecast]:
     """Fit a model on some of a fold's training rows; return how to ask it for the forecasts of other rows."""
@@ -273,10 +271,14 @@ def _learn(
     if len(rows) < len(fold.train):
         seen = replace(seen, labels=_only(seen.labels, rows))
     shown = training_windows(seen, part, plan.evaluation.train_stride_bars)
-    model = MODELS.create(name, **parameters)
-    if isinstance(model, Resumable):
-        model.resume_in(checkpoints, progress)
-    model.fit(shown)
+
+    def fit() -> Model:
+        model = MODELS.create(name, **parameters)
+        if isinstance(model, Resumable):
+            model.resume_in(None if cache.folder is None else cache.folder / "training", progress)
+        return model.fit(shown)
+
+    model = cache.fitted(name, parameters, shown, fit)
 
     def ask(asked: NDArray[np.int64]) -> Forecast:
         """Return one row for each asked, NaN where nobody belongs to the universe."""
@@ -355,7 +357,7 @@ def _conformal_out_of_sample(
 def _conformal_fold(world: World, name: str, fold: Fold, method: Method, forecast: Forecast) -> Forecast:
     settings = world.plan.calibration
     training = Training(
-        learn=partial(_learn, world, name, fold),
+        learn=partial(_learn, world, name, fold, cache=FoldCache(None)),
         rows=fold.train,
         outcomes=world.labels.head(int(fold.test[0])).returns,
         longest_horizon_bars=max(world.labels.horizons),

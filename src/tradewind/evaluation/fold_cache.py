@@ -12,12 +12,12 @@ import json
 import uuid
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from tradewind.evaluation.runs import environment
 from tradewind.labels.splits import Fold
 from tradewind.market.panel import Panel
 from tradewind.market.store.failures import storage_failures
-from tradewind.models.base import MODELS
+from tradewind.models.base import MODELS, Model, Windows
 from tradewind.models.forecast import SAID, Forecast
 
 if TYPE_CHECKING:
@@ -34,9 +34,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoldCache:
-    """A folder of fold forecasts; ``None`` keeps nothing."""
+    """A folder of fold forecasts; ``None`` keeps nothing.
+
+    ``models`` keeps fitted models in memory by all that they were fitted on; ``None`` keeps none.
+    """
 
     folder: Path | None
+    models: dict[str, Model] | None = None
 
     def get(
         self, world: World, model: str, fold: Fold, make: Callable[[], Forecast], **besides: str | float
@@ -56,6 +60,25 @@ class FoldCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             _write(path, forecast)
         return forecast
+
+    def fitted(self, name: str, parameters: Mapping[str, Any], shown: Windows, fit: Callable[[], Model]) -> Model:
+        """Return the model that was fitted on just this, or fit and keep it."""
+        if self.models is None:
+            return fit()
+        key = f"{name} {json.dumps(parameters, sort_keys=True, default=str)} {_content_of(shown)}"
+        if key not in self.models:
+            self.models[key] = fit()
+        return self.models[key]
+
+
+def _content_of(windows: Windows) -> str:
+    """Return a hash of all that a model is shown."""
+    features, labels = windows.features, windows.labels
+    digest = hashlib.blake2b(panel_digest(windows.panel).encode() + repr(features.names).encode())
+    arrays = (features.values, labels.returns, labels.scale, labels.end, labels.weight, labels.classes)
+    for array in (*arrays, windows.rows, windows.columns):
+        digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def key_of(world: World, model: str, fold: Fold, **besides: str | float) -> str:
