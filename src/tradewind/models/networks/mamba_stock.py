@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from tradewind.errors import InputError
-from tradewind.models.networks.heads import QuantileHead
 from tradewind.models.networks.mamba import Mamba, MambaStack, run_layer
 from tradewind.models.networks.network import Block, Network, Outputs, Shape, windows_of
 from tradewind.models.networks.recurrent import Answer, StaticContext
@@ -46,10 +45,9 @@ class MambaStock(Network):
         self.context = StaticContext(shape.statics, width)
         self.answer = Answer(shape, width, dropout)
 
-    @property
-    def quantile_head(self) -> QuantileHead:
-        """The head that a training starts from the average of."""
-        return self.answer.quantiles
+    def start_at(self, quantiles: Tensor, shares: Tensor | None) -> None:
+        """Let the heads say so."""
+        self.answer.start_at(quantiles, shares)
 
     def forward(self, block: Block) -> Outputs:
         """Answer every window; what enters the layers is computed once for every row of a run.
@@ -118,10 +116,9 @@ class TSMamba(Network):
         self.context = StaticContext(shape.statics, width)
         self.answer = Answer(shape, width, dropout)
 
-    @property
-    def quantile_head(self) -> QuantileHead:
-        """The head that a training starts from the average of."""
-        return self.answer.quantiles
+    def start_at(self, quantiles: Tensor, shares: Tensor | None) -> None:
+        """Let the heads say so."""
+        self.answer.start_at(quantiles, shares)
 
     def forward(self, block: Block) -> Outputs:
         """Answer every window from all of its patches; neighbouring windows share their patches' embeddings."""

@@ -111,6 +111,12 @@ class TemporalFusionTransformer(Network):
         logits = None if self.class_head is None else self.class_head(hidden).squeeze(-2)
         return Outputs(quantiles, logits, high, low)
 
+    def start_at(self, quantiles: Tensor, shares: Tensor | None) -> None:
+        """Let the heads, which all horizons share, say the mean over horizons."""
+        self.quantile_head.start_at(quantiles)
+        if self.class_head is not None and shares is not None:
+            self.class_head.start_at(shares.mean(dim=0, keepdim=True))
+
     def explain(self, block: Block) -> Explanation:
         """Return what the forecasts of a block are made of."""
         _, weights = self._process(block)
