@@ -9,8 +9,9 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
-#: Channels that a kernel works on side by side; its inner loops have this constant length.
-LANES = 64
+#: Channels, at most, that a kernel works on side by side, in a task of its own: with 16 states and 16 bars of them,
+#: what a task touches stays within half a megabyte of cache.
+LANES = 128
 
 #: How kernels are compiled: sums in any order, products fused into them, never the assumption that there is no NaN;
 #: a division by zero is no exception (whose check would forbid vector code).

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tradewind.errors import InputError, did_you_mean
 from tradewind.models.networks.causal_conv import causal_conv
+from tradewind.models.networks.products import linear
 from tradewind.models.networks.selective_scan import (
     Scan,
     fusible,
@@ -111,10 +112,10 @@ class Mamba(nn.Module):
         """Return the answers, what went into the convolution, and the last state of the scan."""
         # two products instead of one and a split: both halves are contiguous, which the kernels want
         inward, gate = self.in_proj.weight.chunk(2)
-        mixed_in, z = nn.functional.linear(x, inward), nn.functional.linear(x, gate)
+        mixed_in, z = linear(x, inward), linear(x, gate)
         u = causal_conv(mixed_in, self.conv1d.weight.squeeze(1), self._conv_bias)
         y, state = _FORMS[self._form(u)](self._scan_of(u, z))
-        return self.out_proj(y), mixed_in, state
+        return linear(y, self.out_proj.weight), mixed_in, state
 
     def initial_state(self, batch: int) -> State:
         """Return the state before the first bar."""
@@ -132,8 +133,9 @@ class Mamba(nn.Module):
 
     def _scan_of(self, u: Tensor, z: Tensor) -> Scan:
         """Select: step sizes, what enters the state and what is read follow from the input."""
-        low, B, C = self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        delta = nn.functional.linear(low, self.dt_proj.weight)
+        chosen = linear(u, self.x_proj.weight)
+        low, B, C = torch.split(chosen, [self.dt_rank, self.d_state, self.d_state], dim=-1)
+        delta = linear(low, self.dt_proj.weight)
         return Scan(u, delta, z, -torch.exp(self.A_log), B, C, self.D, self.dt_proj.bias)
 
     def _form(self, u: Tensor) -> str:

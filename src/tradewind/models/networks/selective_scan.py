@@ -171,19 +171,19 @@ def _arrays(scan: Scan) -> tuple[np.ndarray[Any, Any], ...]:
 
 
 @njit(**KERNEL)
-def _lanes() -> Any:
-    """Return zeros for a block of channels; an unpacked row of a matrix would be typed as strided: no vector code."""
-    return np.zeros(LANES, dtype=np.float32)
-
-
-@njit(**KERNEL)
 def _rates(A: Any) -> Any:
-    """Return a block's ``A`` for powers of two, ``(N, LANES)``; lanes beyond the last channel are 0."""
-    rates = np.zeros((A.shape[0], LANES), dtype=np.float32)
+    """Return a block's ``A`` for powers of two, ``(N, width)``."""
+    rates = np.empty(A.shape, dtype=np.float32)
     for n in range(A.shape[0]):
         for d in range(A.shape[1]):
             rates[n, d] = A[n, d] * LOG2_E
     return rates
+
+
+@njit(**KERNEL)
+def _zeros(width: int) -> Any:
+    """Return zeros for a block of channels; an unpacked row of a matrix would be typed as strided: no vector code."""
+    return np.zeros(width, dtype=np.float32)
 
 
 @njit(**KERNEL)
@@ -201,7 +201,7 @@ def _advance(rates: Any, step: Any, push: Any, enter: Any, leave: Any, state: An
     read[:] = f32(0.0)
     for n in range(rates.shape[0]):
         b, c = enter[n], leave[n]
-        for d in range(LANES):
+        for d in range(rates.shape[1]):
             h = decay_of(step[d] * rates[n, d]) * state[n, d] + push[d] * b
             state[n, d] = h
             read[d] += c * h
@@ -226,16 +226,16 @@ def _forward(
         past = min(first + LANES, channels)
         width = past - first
         rates = _rates(A[:, first:past])
-        state = np.zeros((states, LANES), dtype=np.float32)
-        step, push, read = _lanes(), _lanes(), _lanes()
+        state = np.zeros((states, width), dtype=np.float32)
+        step, push, read = _zeros(width), _zeros(width), _zeros(width)
         for t in range(length):
             if t % EVERY == 0:
-                kept[b, t // EVERY, :, first:past] = state[:, :width]
+                kept[b, t // EVERY, :, first:past] = state
             now = u[b, t, first:past]
             _load(now, delta[b, t, first:past], bias[first:past], step, push)
             _advance(rates, step, push, B[b, t], C[b, t], state, read)
             _answer(now, z[b, t, first:past], D[first:past], read, y[b, t, first:past])
-        last[b, :, first:past] = state[:, :width]
+        last[b, :, first:past] = state
 
 
 @njit(**KERNEL)
@@ -246,7 +246,7 @@ def _advance_keeping(
     read[:] = f32(0.0)
     for n in range(rates.shape[0]):
         b, c = enter[n], leave[n]
-        for d in range(LANES):
+        for d in range(rates.shape[1]):
             e = decay_of(step[d] * rates[n, d])
             decay[n, d] = e
             h = e * before[n, d] + push[d] * b
@@ -281,7 +281,7 @@ def _retreat(
     for n in range(rates.shape[0]):
         b, c = enter[n], leave[n]
         entered, left = f32(0.0), f32(0.0)
-        for d in range(LANES):
+        for d in range(rates.shape[1]):
             dh = carry[n, d] + c * slope[d]
             left += slope[d] * after[n, d]
             entered += dh * push[d]
@@ -321,17 +321,23 @@ def _backward(
         past = min(first + LANES, channels)
         width = past - first
         rates, direct, offset = _rates(A[:, first:past]), D[first:past], bias[first:past]
-        state = np.zeros((EVERY + 1, states, LANES), dtype=np.float32)
-        decay = np.empty((EVERY, states, LANES), dtype=np.float32)
-        step = np.zeros((EVERY, LANES), dtype=np.float32)
+        state = np.zeros((EVERY + 1, states, width), dtype=np.float32)
+        decay = np.empty((EVERY, states, width), dtype=np.float32)
+        step = np.zeros((EVERY, width), dtype=np.float32)
         push, read = np.zeros_like(step), np.zeros_like(step)
-        carry = np.zeros((states, LANES), dtype=np.float32)
+        carry = np.zeros((states, width), dtype=np.float32)
         drate = np.zeros_like(carry)
-        slope, dpush, dstep, ddirect, doffset = _lanes(), _lanes(), _lanes(), _lanes(), _lanes()
+        slope, dpush, dstep, ddirect, doffset = (
+            _zeros(width),
+            _zeros(width),
+            _zeros(width),
+            _zeros(width),
+            _zeros(width),
+        )
         for chunk in range(kept.shape[1] - 1, -1, -1):
             start = chunk * EVERY
             count = min(EVERY, length - start)
-            state[0, :, :width] = kept[b, chunk, :, first:past]
+            state[0] = kept[b, chunk, :, first:past]
             for s in range(count):
                 t = start + s
                 _load(u[b, t, first:past], delta[b, t, first:past], offset, step[s], push[s])
@@ -351,6 +357,6 @@ def _backward(
                     now, delta[b, t, first:past], offset, direct, step[s], slope, dpush, dstep,
                     du[b, t, first:past], ddelta[b, t, first:past], doffset,
                 )  # fmt: skip
-        dA[b, :, first:past] = drate[:, :width]
-        dD[b, first:past] = ddirect[:width]
-        dbias[b, first:past] = doffset[:width]
+        dA[b, :, first:past] = drate
+        dD[b, first:past] = ddirect
+        dbias[b, first:past] = doffset
