@@ -14,7 +14,8 @@ OPTIONS = {"files": FilesOptions, "synthetic": SyntheticOptions, "yahoo": YahooO
 
 HEAD = """# Playbooks
 
-A playbook is a TOML file. Two ship: `sample` (real quotes, offline) and `nasdaq-tft`. `tradewind init my.toml` copies
+A playbook is a TOML file. Three ship: `sample` (real quotes, offline), `nasdaq-tft`
+and `dual-model`. `tradewind init my.toml` copies
 one; `tradewind config show my.toml` prints every resolved value with its origin. Later wins: default, file,
 `[source.NAME]`, environment (`TRADEWIND__SECTION__KEY`), flag (`--set section.key=value`). Unknown keys are errors with
 the nearest known name.
