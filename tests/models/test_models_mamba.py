@@ -472,6 +472,23 @@ def test_every_parameter_learns(build):
 
 
 @NETWORKS
+def test_a_network_learns_a_fading_sum_of_the_bars(build):
+    network = build()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    fading = 0.5 * 0.8 ** torch.arange(SHAPE.length).flip(0)
+    losses = []
+    for _ in range(100):
+        block = a_block(runs=24, windows=4)
+        wanted = block.values.unfold(1, SHAPE.length, 1)[:, :, 0] @ fading
+        loss = (network(block).quantiles[..., 2] - wanted[..., None]).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert np.mean(losses[-10:]) < 0.2 * np.mean(losses[:5])
+
+
+@NETWORKS
 def test_a_network_with_checkpointing_gives_the_same(build):
     plain, saving, block = build(), build(checkpointing=True), a_block()
     saving.load_state_dict(plain.state_dict())

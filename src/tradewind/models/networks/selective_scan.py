@@ -7,8 +7,9 @@ r"""The selective scan of Mamba (Gu & Dao 2023, section 3): the recurrence and i
     y_t = (C_t h_t + D u_t)\,\mathrm{silu}(z_t)
 
 A state of ``N`` numbers per channel lives only inside the kernel. The forward pass keeps it every ``EVERY`` bars; the
-backward pass computes the states in between again, so memory is a sixteenth of what an operation-by-operation form
-needs. Channels lie side by side in the innermost loops, blocks of channels and the batch are shared among threads.
+backward pass computes the states in between again, so a sixteenth of the states is kept where an operation-by-operation
+form keeps several copies of all. Channels lie side by side in the innermost loops; blocks of channels and the sequences
+of a batch are shared among threads.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def _read(scan: Scan, states: Tensor) -> Tensor:
 
 
 def as_array(x: Tensor) -> np.ndarray[Any, Any]:
-    """Return the tensor's memory as a contiguous array."""
+    """Return the tensor's memory as a contiguous array; of a copy where it is not contiguous (for reading only)."""
     return x.detach().contiguous().numpy()
 
 
