@@ -224,6 +224,6 @@ def torch_is_there(model: str) -> None:
     missing = [name for name in ("torch", "safetensors") if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"the model {model!r} is a network and needs {' and '.join(missing)}, which are not installed",
+            f"the model {model!r} is a network and needs {' and '.join(missing)}, not installed here",
             hint="pip install 'tradewind[deep]'",
         )

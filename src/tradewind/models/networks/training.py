@@ -147,7 +147,7 @@ def train(
     """
     keep_large_blocks()
     network.to(device)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    optimiser = torch.optim.AdamW(decayed(network, schedule.weight_decay), lr=schedule.learning_rate)
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.averaging))  # type: ignore[no-untyped-call]
     history, best = History(), _copy(network)
     if checkpoint is not None and checkpoint.is_file():
@@ -169,6 +169,13 @@ def train(
     network.load_state_dict(best)
     network.to("cpu").eval()
     return history
+
+
+def decayed(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Return the groups of parameters: matrices decay; offsets, norms and the rates of a state space do not."""
+    free = [p for name, p in network.named_parameters() if p.ndim < 2 or name.endswith("A_log")]
+    rest = [p for name, p in network.named_parameters() if not (p.ndim < 2 or name.endswith("A_log"))]
+    return [{"params": rest, "weight_decay": decay}, {"params": free, "weight_decay": 0.0}]
 
 
 def _epoch(
