@@ -35,8 +35,8 @@ from benchmarks._open_task import open_panel
 from benchmarks.peers import run_peer
 from tradewind.models.networks.memory import keep_large_blocks
 from tradewind.models.networks.network import Block, Network, Shape
+from tradewind.models.networks.sequences import Sequences
 from tradewind.models.networks.tft import TemporalFusionTransformer
-from tradewind.models.networks.tft_spacing import SpacedExamples, SpacedSequences
 from tradewind.models.networks.training import Examples, Schedule, train
 
 AIMS = {
@@ -189,18 +189,18 @@ def network(task: dict[str, np.ndarray], seed: int = 1) -> TemporalFusionTransfo
     return TemporalFusionTransformer(shape, width=WIDTH, heads=HEADS, dropout=DROPOUT)
 
 
-def examples(task: dict[str, np.ndarray], stride: int = 1) -> SpacedExamples:
+def examples(task: dict[str, np.ndarray], stride: int = 1) -> Examples:
     values = np.ascontiguousarray(task["past"].swapaxes(0, 1))
     padding = LENGTH + max(INFERENCE_RUN, RUN * stride)
     padded = np.concatenate([np.zeros((values.shape[0], padding, values.shape[2]), np.float32), values], axis=1)
     statics = np.repeat(task["statics"][:, None], values.shape[1], axis=1)
     ahead = np.minimum(np.arange(values.shape[1])[:, None] + np.arange(1, STEPS + 1), values.shape[1] - 1)
     known = torch.from_numpy(task["calendar"][ahead])
-    sequences = SpacedSequences((), torch.from_numpy(padded), torch.from_numpy(statics), known, padding, stride)
+    sequences = Sequences((), torch.from_numpy(padded), torch.from_numpy(statics), known, padding)
     every = [np.meshgrid(task[f"{part}_rows"], np.arange(values.shape[0])) for part in ("train", "validation")]
     rows, columns = (np.concatenate([pair[i].ravel() for pair in every]) for i in (0, 1))
     early = every[0][0].size
-    return SpacedExamples(sequences, rows, columns, np.arange(early), np.arange(early, len(rows)), stride)
+    return Examples(sequences, rows, columns, np.arange(early), np.arange(early, len(rows)))
 
 
 class Pinball:
@@ -239,7 +239,8 @@ def training_speed(task: dict[str, np.ndarray], batch: int, run: int, stride: in
     made = examples(task, stride)
     loss = Pinball(task, made)
     few = replace(made, late=made.late[:RUN])
-    train(network(task), few, loss, Schedule(2, 2, 20 * batch, batch, run), seed=1, device=torch.device("cpu"))
+    plan = Schedule(2, 2, 20 * batch, batch, run, run_stride_bars=stride)
+    train(network(task), few, loss, plan, seed=1, device=torch.device("cpu"))
     steps = loss.steps[len(loss.steps) // 2 + 5 :]
     return sum(windows for _, windows in steps[:-1]) / (steps[-1][0] - steps[0][0])
 
@@ -249,7 +250,7 @@ def loss_curve(task: dict[str, np.ndarray]) -> dict[str, Any]:
     loss = Pinball(task, made)
     net = network(task)
     net.quantile_head.start_at(torch.from_numpy(np.repeat(average(task)[None], STEPS, axis=0)).float())
-    plan = Schedule(EPOCHS, EPOCHS, EPOCH_WINDOWS, BATCH, RUN, LEARNING_RATE, averaging=AVERAGING)
+    plan = Schedule(EPOCHS, EPOCHS, EPOCH_WINDOWS, BATCH, RUN, STRIDE, LEARNING_RATE, averaging=AVERAGING)
     history = train(net, made, loss, plan, seed=1, device=torch.device("cpu"))
     return {"seconds": loss.seconds, "losses": history.late, "learning_rate": LEARNING_RATE, "batch": BATCH}
 
@@ -257,7 +258,7 @@ def loss_curve(task: dict[str, np.ndarray]) -> dict[str, Any]:
 def inference_speed(task: dict[str, np.ndarray]) -> float:
     net, made, days = network(task).eval(), examples(task), task["inference_rows"]
     rows, columns = (part.ravel() for part in np.meshgrid(days, np.arange(NAMES)))
-    asked = SpacedExamples(made.sequences, rows, columns, np.arange(len(rows)), np.arange(len(rows)))
+    asked = Examples(made.sequences, rows, columns, np.arange(len(rows)), np.arange(len(rows)))
     best = np.inf
     for _ in range(3):
         began = time.process_time()

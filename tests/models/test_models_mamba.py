@@ -498,7 +498,7 @@ def test_a_network_with_checkpointing_gives_the_same(build):
 def test_patches_end_at_the_newest_bar():
     network = ts_mamba().eval()
     values = torch.zeros(1, SHAPE.length, SHAPE.inputs, requires_grad=True)
-    patches = network.patches(values)
+    patches = network.patches(values, 1)
     assert patches.shape == (1, 7, 16)  # bars 1-5, 4-8, … 19-23; bar 0 is in no whole patch
     (newest,) = torch.autograd.grad(patches[0, -1].sum(), values, retain_graph=True)
     assert newest[0].any(dim=-1).nonzero().flatten().tolist() == [19, 20, 21, 22, 23]

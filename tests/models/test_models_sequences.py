@@ -78,35 +78,36 @@ def test_unseen_tickers_and_untradable_prices_have_the_number_of_the_unknown(pan
 @given(
     width=st.integers(1, 9),
     offset=st.integers(0, 9),
+    stride=st.integers(1, 5),
     asked=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), unique=True, min_size=1),
     tier=st.integers(0, 40),
 )
-def test_runs_hold_every_sample_once_in_consecutive_windows_of_one_symbol(width, offset, asked, tier):
+def test_runs_hold_every_sample_once_in_evenly_spaced_windows_of_one_symbol(width, offset, stride, asked, tier):
     rows, columns = (np.array(part, dtype=np.int64) for part in zip(*asked, strict=True))
     statics = np.stack([columns, (rows > tier).astype(np.int64)], axis=-1)
-    runs = runs_of(rows, columns, statics, width, offset)
+    runs = runs_of(rows, columns, statics, width, offset, stride)
     held = runs.sample[runs.sample >= 0]
     assert sorted(held.tolist()) == list(range(len(rows)))
     for column, last, samples in zip(runs.column, runs.last, runs.sample, strict=True):
         for place, sample in enumerate(samples):
             if sample >= 0:
-                assert (rows[sample], columns[sample]) == (last - (width - 1 - place), column)
+                assert (rows[sample], columns[sample]) == (last - (width - 1 - place) * stride, column)
         assert len({tuple(statics[s]) for s in samples if s >= 0}) == 1
 
 
-@pytest.mark.parametrize("width", [1, 4])
-def test_a_block_holds_the_bars_of_each_window_also_before_the_first_bar(panel, make_windows, width):
+@pytest.mark.parametrize(("width", "stride"), [(1, 1), (4, 1), (4, 3)])
+def test_a_block_holds_the_bars_of_each_window_also_before_the_first_bar(panel, make_windows, width, stride):
     windows, length = make_windows(panel, np.array([3, 120, 121])), 20
-    sequences = tensor(windows, padding=length + width - 2)
+    sequences = tensor(windows, padding=length - 1 + (width - 1) * stride)
     statics = np.zeros((len(windows.rows), 1), dtype=np.int64)
-    runs = runs_of(windows.rows, windows.columns, statics, width)
+    runs = runs_of(windows.rows, windows.columns, statics, width, stride=stride)
     block = sequences.block(runs, length)
     for run, samples in enumerate(runs.sample):
         for place, sample in enumerate(samples):
             if sample >= 0:
                 last = int(windows.rows[sample]) + sequences.padding
                 wanted = sequences.values[windows.columns[sample], last - length + 1 : last + 1]
-                assert torch.equal(block.values[run, place : place + length], wanted)
+                assert torch.equal(block.values[run, place * stride : place * stride + length], wanted)
                 assert torch.equal(block.future[run, place], sequences.future[windows.rows[sample]])
 
 

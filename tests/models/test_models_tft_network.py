@@ -11,9 +11,10 @@ import torch
 from tradewind.errors import InputError
 from tradewind.models.networks.memory import keep_large_blocks
 from tradewind.models.networks.network import Block, Shape
+from tradewind.models.networks.sequences import Sequences
 from tradewind.models.networks.tft import StepQuantileHead, TemporalFusionTransformer
 from tradewind.models.networks.tft_selection import NumericSelection
-from tradewind.models.networks.tft_spacing import SpacedExamples, SpacedSequences
+from tradewind.models.networks.training import Examples
 
 SHAPE = Shape(length=7, inputs=5, statics=(4, 3), future=3, horizons=4, levels=5, classes=True)
 RUNS, WINDOWS = 3, 6
@@ -104,10 +105,10 @@ class TestWindowsThatShareRows:
         values[:, padding:, 0], values[:, padding:, 1] = torch.arange(bars), torch.arange(3)[:, None]
         statics = torch.from_numpy(np.repeat(np.arange(3)[:, None, None] * np.ones((1, bars, 1), np.int64), 1, axis=0))
         known = torch.arange(bars).view(-1, 1, 1).float()
-        sequences = SpacedSequences((), values, statics, known, padding, stride)
+        sequences = Sequences((), values, statics, known, padding)
         every = np.arange(len(rows))
-        examples = SpacedExamples(sequences, rows, columns, every, every, stride)
-        runs = examples.runs(every, width, offset)
+        examples = Examples(sequences, rows, columns, every, every)
+        runs = examples.runs(every, width, offset, stride)
         assert sorted(runs.sample[runs.sample >= 0]) == every.tolist()
         block = sequences.block(runs, length)
         assert block.values.shape[1] == length + (width - 1) * stride

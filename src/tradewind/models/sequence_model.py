@@ -45,7 +45,8 @@ class SequenceModel:
         Bars of a window, and the least share of them that a symbol must have to be forecast.
     half_life_bars
         Half-life of the scaling of inputs.
-    epochs, patience, epoch_windows, batch_windows, run_windows, learning_rate, weight_decay, clip_norm, averaging
+    epochs, patience, epoch_windows, batch_windows, run_windows, run_stride_bars
+    learning_rate, weight_decay, clip_norm, averaging
         See :class:`tradewind.models.networks.training.Schedule`; ``run_windows = 1`` trains on random windows.
     late_share
         Share of the training bars, the last ones, that stop the training.
@@ -69,6 +70,7 @@ class SequenceModel:
     epoch_windows: int = 8_000
     batch_windows: int = 512
     run_windows: int = 16
+    run_stride_bars: int = 5
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
@@ -205,7 +207,7 @@ class SequenceModel:
     def _schedule(self) -> Schedule:
         from tradewind.models.networks.training import Schedule
 
-        names = ("epochs", "patience", "epoch_windows", "batch_windows", "run_windows")
+        names = ("epochs", "patience", "epoch_windows", "batch_windows", "run_windows", "run_stride_bars")
         numbers = ("learning_rate", "weight_decay", "clip_norm", "averaging")
         return Schedule(**{name: getattr(self, name) for name in (*names, *numbers)})
 

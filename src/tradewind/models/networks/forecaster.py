@@ -276,7 +276,7 @@ def fit_networks(
     )
     chosen = np.flatnonzero(known)
     early, late = split_early_late(windows.rows[chosen], late_share, max(windows.labels.horizons))
-    padding = reading.window_bars + schedule.run_windows - 2
+    padding = reading.window_bars - 1 + (schedule.run_windows - 1) * schedule.run_stride_bars
     sequences = sequences_of(windows, vocabulary, half_life_bars=reading.half_life_bars, padding=padding)
     examples = Examples(sequences, windows.rows, windows.columns, chosen[early], chosen[late])
     shape = Shape(

@@ -55,7 +55,7 @@ class MambaStock(Network):
         A scan over all rows of a run would be causal too, and cheaper, but a run's later windows would then remember
         bars from before their first: the answer to a window would depend on the run it came in.
         """
-        states = self.stack(windows_of(self.enter(block.values), self.shape.length))
+        states = self.stack(windows_of(self.enter(block.values), self.shape.length, block.future.shape[1]))
         return self.answer(states[:, -1], self.context(block.statics), block.future)
 
 
@@ -122,16 +122,16 @@ class TSMamba(Network):
 
     def forward(self, block: Block) -> Outputs:
         """Answer every window from all of its patches; neighbouring windows share their patches' embeddings."""
-        states = self.patches(block.values)
+        states = self.patches(block.values, block.future.shape[1])
         for layer in self.layers:
             states = run_layer(layer, states, self.checkpointing)
         hidden = nn.functional.silu(self.flatten(self.norm(states).flatten(1)))
         return self.answer(hidden, self.context(block.statics), block.future)
 
-    def patches(self, values: Tensor) -> Tensor:
+    def patches(self, values: Tensor, count: int) -> Tensor:
         """Return the embedded patches of every window, oldest first, ``(S * R, patches, width)``."""
         cut = values.unfold(1, self.patch_bars, 1).flatten(2)  # one patch beginning at every row, (S, rows, F * bars)
-        begins = windows_of(self.enter(cut), self.shape.length - self.patch_bars + 1)
+        begins = windows_of(self.enter(cut), self.shape.length - self.patch_bars + 1, count)
         return begins.flip(1)[:, :: self.stride_bars].flip(1)
 
 

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 
 class Block(NamedTuple):
-    """Runs of consecutive windows: ``S`` runs of ``R`` windows of ``L`` bars share ``L + R - 1`` rows each.
+    """Runs of windows: ``S`` runs of ``R`` windows of ``L`` bars, ``k`` bars apart, share ``L + (R - 1) k`` rows each.
 
-    Window ``r`` of a run is rows ``r … r + L - 1``; its forecast is made at the close of its last row. A single window
-    is a run of one. Every window of a run has the same static values.
+    Window ``r`` of a run is rows ``r k … r k + L - 1``; its forecast is made at the close of its last row. A single
+    window is a run of one. Every window of a run has the same static values.
 
     Attributes
     ----------
     values
-        ``(S, L + R - 1, F)`` float32: scaled features, 0 where missing; the last channel is 1 where there was a bar.
+        ``(S, L + (R - 1) k, F)`` float32: scaled features, 0 where missing; the last channel is 1 where a bar was.
     statics
         ``(S, C)`` int64 categories of each run (ticker, sector, price tier); 0 stands for whatever was not seen in
         training.
@@ -98,10 +98,18 @@ class Network(nn.Module):
         """
 
 
-def windows_of(values: Tensor, length: int) -> Tensor:
-    """Return every window of every run side by side, ``(S * R, L, F)``, copied out of ``(S, L + R - 1, F)``."""
-    unfolded = values.unfold(1, length, 1).permute(0, 1, 3, 2)
+def windows_of(values: Tensor, length: int, count: int) -> Tensor:
+    """Return every window of every run side by side, ``(S * R, L, F)``, copied out of ``(S, L + (R - 1) k, F)``.
+
+    ``count`` is ``R``; how far windows are apart follows.
+    """
+    unfolded = values.unfold(1, length, stride_of(values, length, count)).permute(0, 1, 3, 2)
     return unfolded.reshape(-1, length, values.shape[-1])
+
+
+def stride_of(values: Tensor, length: int, count: int) -> int:
+    """Return how many bars the windows of a run are apart, ``k``; 1 for a run of one."""
+    return max(1, (values.shape[1] - length) // max(1, count - 1))
 
 
 def rising(raw: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class Recurrent(Network):
     def forward(self, block: Block) -> Outputs:
         """Answer every window; what enters the recurrence is computed once for every row of a run."""
         rows = nn.functional.silu(self.enter(block.values))
-        states, _ = self.cell(windows_of(rows, self.shape.length))
+        states, _ = self.cell(windows_of(rows, self.shape.length, block.future.shape[1]))
         return self.answer(states[:, -1], self.context(block.statics), block.future)
 
     def start_at(self, quantiles: Tensor, shares: Tensor | None) -> None:

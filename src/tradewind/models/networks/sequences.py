@@ -66,7 +66,7 @@ def _place(known: Sequence[str], name: str) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """Runs of up to ``R`` consecutive windows each.
+    """Runs of up to ``R`` windows each, a few bars apart.
 
     Attributes
     ----------
@@ -74,15 +74,18 @@ class Runs:
         ``(K,)``: the symbol, and the row at which the last window of the run ends.
     sample
         ``(K, R)``: which sample each window is; -1 where it was not asked for.
+    stride
+        Bars from one window to the next.
     """
 
     column: IntArray
     last: IntArray
     sample: IntArray
+    stride: int = 1
 
     def __getitem__(self, chosen: IntArray | slice) -> Runs:
         """Return some of the runs."""
-        return Runs(self.column[chosen], self.last[chosen], self.sample[chosen])
+        return Runs(self.column[chosen], self.last[chosen], self.sample[chosen], self.stride)
 
     def __len__(self) -> int:
         """Return how many runs there are."""
@@ -116,11 +119,10 @@ class Sequences:
 
     def block(self, runs: Runs, length: int) -> Block:
         """Return the rows of some runs, copied."""
-        width = runs.sample.shape[1]
-        column = torch.from_numpy(runs.column)
-        last = torch.from_numpy(runs.last)
-        rows = last[:, None] + torch.arange(-(length + width - 2), 1) + self.padding
-        asked = (last[:, None] + torch.arange(-(width - 1), 1)).clamp(min=0)
+        reach = (runs.sample.shape[1] - 1) * runs.stride
+        column, last = torch.from_numpy(runs.column), torch.from_numpy(runs.last)
+        rows = last[:, None] + torch.arange(1 - length - reach, 1) + self.padding
+        asked = (last[:, None] + torch.arange(-reach, 1, runs.stride)).clamp(min=0)
         return Block(self.values[column[:, None], rows], self.statics[column, last], self.future[asked])
 
 
@@ -135,7 +137,7 @@ def sequences_of(windows: Windows, vocabulary: Vocabulary, *, half_life_bars: fl
     half_life_bars
         Of the scaling.
     padding
-        Empty rows to put before the first bar: the windows of a run, less one.
+        Empty rows to put before the first bar: as many as a run has, less one.
     """
     panel = windows.panel
     scaled = RollingScaler(half_life_bars, clip=_CLIP).transform(windows.features)
@@ -218,8 +220,11 @@ def require_window(windows: Windows, length: int, *, model: str) -> None:
         )
 
 
-def runs_of(rows: IntArray, columns: IntArray, statics: IntArray, width: int, offset: int = 0) -> Runs:
-    """Cut samples into runs of up to ``width`` consecutive windows of one symbol with the same statics.
+def runs_of(rows: IntArray, columns: IntArray, statics: IntArray, width: int, offset: int = 0, stride: int = 1) -> Runs:
+    """Cut samples into runs of up to ``width`` windows of one symbol, ``stride`` bars apart, with the same statics.
+
+    Neighbouring windows forecast nearly the same days, so that a batch of them says less than as many far apart; what
+    they share is computed once all the same.
 
     Parameters
     ----------
@@ -227,22 +232,24 @@ def runs_of(rows: IntArray, columns: IntArray, statics: IntArray, width: int, of
         ``(n,)`` the samples, each once.
     statics
         ``(n, C)`` their static values.
-    width
-        Windows of a run, ``R``.
+    width, stride
+        Windows of a run, ``R``, and the bars from one to the next.
     offset
         Shifts where runs are cut, so that another epoch sees other neighbours.
     """
-    order = np.lexsort((rows, columns))
-    row, column, static = rows[order], columns[order], statics[order]
+    place, phase = np.divmod(rows, stride)
+    lane = columns * stride + phase
+    order = np.lexsort((place, lane))
+    place, lane, static = place[order], lane[order], statics[order]
     broken = np.ones(len(order), dtype=bool)
-    same = (np.diff(column) == 0) & (np.diff(static, axis=0) == 0).all(axis=-1)
-    broken[1:] = ~same | (np.diff((row + offset) // width) != 0)
+    same = (np.diff(lane) == 0) & (np.diff(static, axis=0) == 0).all(axis=-1)
+    broken[1:] = ~same | (np.diff((place + offset) // width) != 0)
     run = np.cumsum(broken) - 1
     count = int(run[-1]) + 1 if len(run) else 0
-    last = np.zeros(count, dtype=np.int64)
-    of = np.zeros(count, dtype=np.int64)
-    np.maximum.at(last, run, row)
-    of[run] = column
+    last, of = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    np.maximum.at(last, run, place)
+    of[run] = lane
     sample = np.full((count, width), -1, dtype=np.int64)
-    sample[run, width - 1 - (last[run] - row)] = order
-    return Runs(of, last, sample)
+    sample[run, width - 1 - (last[run] - place)] = order
+    column, phase = np.divmod(of, stride)
+    return Runs(column, last * stride + phase, sample, stride)

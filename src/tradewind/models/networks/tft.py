@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tradewind.errors import InputError
 from tradewind.models.networks.heads import ClassHead, QuantileHead
-from tradewind.models.networks.network import Block, Network, Outputs, Shape
+from tradewind.models.networks.network import Block, Network, Outputs, Shape, stride_of
 from tradewind.models.networks.tft_attention import InterpretableAttention
 from tradewind.models.networks.tft_gating import GateAddNorm, GatedResidual, LockedDropout, zeros
 from tradewind.models.networks.tft_selection import CategorySelection, NumericSelection
@@ -146,7 +146,7 @@ class TemporalFusionTransformer(Network):
 
     def _steps(self, rows: Tensor, windows: int) -> Tensor:
         """Lay out the rows of runs ``(S, …, C)`` as windows with steps first, ``(L, S * R, C)``."""
-        stride = max(1, (rows.shape[1] - self.shape.length) // max(1, windows - 1))
+        stride = stride_of(rows, self.shape.length, windows)
         unfolded = rows.unfold(1, self.shape.length, stride).permute(3, 0, 1, 2)
         return unfolded.reshape(self.shape.length, -1, rows.shape[-1])
 

@@ -42,8 +42,8 @@ class Schedule:
         At most so many; fewer once ``patience`` epochs in a row did not improve the later part.
     epoch_windows
         Windows drawn an epoch, without repetition; all of them where there are fewer.
-    batch_windows, run_windows
-        Windows of one step, and how many consecutive ones of a symbol share their rows; 1: random windows.
+    batch_windows, run_windows, run_stride_bars
+        Windows of one step, how many of a symbol share their rows (1: random windows), and the bars between those.
     learning_rate, weight_decay, clip_norm
         Of AdamW: the peak after a tenth of the steps (then a half cosine down to nothing), its decay, and the largest
         norm of a gradient.
@@ -57,6 +57,7 @@ class Schedule:
     epoch_windows: int = 8_000
     batch_windows: int = 512
     run_windows: int = 16
+    run_stride_bars: int = 5
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
@@ -64,7 +65,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Refuse sizes that nothing can be learnt with."""
-        for name in ("epochs", "patience", "epoch_windows", "batch_windows", "run_windows"):
+        for name in ("epochs", "patience", "epoch_windows", "batch_windows", "run_windows", "run_stride_bars"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)} must be 1 or more")
         for name in ("learning_rate", "clip_norm"):
@@ -100,10 +101,10 @@ class Examples:
     early: IntArray
     late: IntArray
 
-    def runs(self, chosen: IntArray, width: int, offset: int = 0) -> Runs:
+    def runs(self, chosen: IntArray, width: int, offset: int = 0, stride: int = 1) -> Runs:
         """Cut some of the samples into runs."""
         statics = self.sequences.statics.numpy()[self.columns[chosen], self.rows[chosen]]
-        runs = runs_of(self.rows[chosen], self.columns[chosen], statics, width, offset)
+        runs = runs_of(self.rows[chosen], self.columns[chosen], statics, width, offset, stride)
         sample = np.where(runs.sample >= 0, chosen[np.maximum(runs.sample, 0)], -1)
         return replace(runs, sample=sample)
 
@@ -190,7 +191,9 @@ def _epoch(
     device: torch.device,
 ) -> float:
     draw = np.random.default_rng([seed, epoch])
-    runs = examples.runs(examples.early, schedule.run_windows, int(draw.integers(schedule.run_windows)))
+    runs = examples.runs(
+        examples.early, schedule.run_windows, int(draw.integers(schedule.run_windows)), schedule.run_stride_bars
+    )
     batches = _batches(runs, schedule, draw)
     network.train()
     total, count = 0.0, 0

@@ -39,7 +39,7 @@ class Transformer(Network):
 
     def forward(self, block: Block) -> Outputs:
         """Answer every window; what enters the encoder is computed once for every row of a run."""
-        states = windows_of(self.enter(block.values), self.shape.length) + self.position
+        states = windows_of(self.enter(block.values), self.shape.length, block.future.shape[1]) + self.position
         last = len(self.layers) - 1
         for place, layer in enumerate(self.layers):
             states = layer(states, 1 if place == last else self.shape.length)
