@@ -1,0 +1,122 @@
+"""A small stack of GPT-2 blocks over patches of bars, randomly initialised: the shape of a language model, not one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tradewind.errors import InputError
+from tradewind.models.networks.network import Block, Network, Outputs, Shape, windows_of
+from tradewind.models.networks.recurrent import Answer, StaticContext
+
+_DEVIATION = 0.02
+
+
+class GPTPatches(Network):
+    """Causal decoder blocks (GPT-2: Radford et al. 2019) over patches of bars; the newest patch's state answers.
+
+    After LLM4FTS, without a language model's weights: it is trained from scratch. Positions are learnt, weights begin
+    as those of GPT-2.
+
+    Parameters
+    ----------
+    patch_bars, stride_bars
+        Bars of a patch, and from one patch to the next. The newest patch ends at the newest bar; bars before the
+        oldest whole patch are not read.
+    width, heads, layers, dropout
+        Of the blocks; the feed-forward part is four times as wide.
+
+    Raises
+    ------
+    InputError
+        A patch longer than a window, sizes below 1, or a width that cannot be shared among the heads.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        patch_bars: int,
+        stride_bars: int,
+        width: int,
+        heads: int,
+        layers: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if not (1 <= patch_bars <= shape.length and stride_bars >= 1):
+            raise InputError(
+                f"patches of {patch_bars} bars every {stride_bars} cannot be cut out of windows of {shape.length}",
+                hint="patch_bars lies between 1 and window_bars, stride_bars is 1 or more",
+            )
+        if width % heads:
+            raise InputError(f"a width of {width} cannot be shared among {heads} heads")
+        self.shape = shape
+        self.patch_bars, self.stride_bars = patch_bars, stride_bars
+        patches = (shape.length - patch_bars) // stride_bars + 1
+        self.enter = nn.Linear(shape.inputs * patch_bars, width)
+        self.position = nn.Parameter(torch.randn(patches, width) * _DEVIATION)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList([DecoderBlock(width, heads, dropout, layers) for _ in range(layers)])
+        self.leave = nn.LayerNorm(width)
+        self.context = StaticContext(shape.statics, width)
+        self.answer = Answer(shape, width, dropout)
+
+    def forward(self, block: Block) -> Outputs:
+        """Answer every window; neighbouring windows share their patches' embeddings."""
+        states = self.states(self.patches(block.values, block.future.shape[1]))
+        return self.answer(self.leave(states[:, -1]), self.context(block.statics), block.future)
+
+    def patches(self, values: Tensor, count: int) -> Tensor:
+        """Return the embedded patches of every window, oldest first, ``(S * R, patches, width)``."""
+        begins = self.shape.length - self.patch_bars + 1  # rows of a window that a patch may begin at
+        cut = values.unfold(1, self.patch_bars, 1).flatten(2)  # one patch from every row, (S, rows, F * bars)
+        embedded = windows_of(self.enter(cut), begins, count)
+        return embedded[:, (begins - 1) % self.stride_bars :: self.stride_bars]
+
+    def states(self, patches: Tensor) -> Tensor:
+        """Return each patch's state, which knows the patches up to it, ``(B, patches, width)``."""
+        states = self.dropout(patches + self.position)
+        for block in self.blocks:
+            states = block(states)
+        return states
+
+    def start_at(self, quantiles: Tensor, shares: Tensor | None) -> None:
+        """Let the heads say so."""
+        self.answer.start_at(quantiles, shares)
+
+
+class DecoderBlock(nn.Module):
+    """Causal attention and a feed-forward part, each behind its own normalisation and around a shortcut.
+
+    Parameters
+    ----------
+    layers
+        Blocks of the stack: what ends in a shortcut begins smaller by the root of twice as many.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float, layers: int) -> None:
+        super().__init__()
+        self.heads, self.share = heads, dropout
+        self.before_attention, self.before_feed = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attend, self.merge = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+        for part in (self.attend, self.widen):
+            nn.init.normal_(part.weight, std=_DEVIATION)
+            nn.init.zeros_(part.bias)
+        for part in (self.merge, self.narrow):
+            nn.init.normal_(part.weight, std=_DEVIATION * (2 * layers) ** -0.5)
+            nn.init.zeros_(part.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return the states after the block, ``(B, patches, width)``."""
+        states = states + self.dropout(self.merge(self._met(self.before_attention(states))))
+        wide = nn.functional.gelu(self.widen(self.before_feed(states)), approximate="tanh")
+        return states + self.dropout(self.narrow(wide))
+
+    def _met(self, seen: Tensor) -> Tensor:
+        query, key, value = self.attend(seen).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        share = self.share if self.training else 0.0
+        met = nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=share, is_causal=True)
+        return met.transpose(1, 2).flatten(2)
