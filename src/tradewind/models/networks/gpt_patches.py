@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from tradewind.errors import InputError
-from tradewind.models.networks.network import Block, Network, Outputs, Shape, windows_of
+from tradewind.models.networks.network import Block, Network, Outputs, Shape
+from tradewind.models.networks.patches import Patches
 from tradewind.models.networks.recurrent import Answer, StaticContext
 
 _DEVIATION = 0.02
@@ -21,8 +22,7 @@ class GPTPatches(Network):
     Parameters
     ----------
     patch_bars, stride_bars
-        Bars of a patch, and from one patch to the next. The newest patch ends at the newest bar; bars before the
-        oldest whole patch are not read.
+        See :class:`~tradewind.models.networks.patches.Patches`.
     width, heads, layers, dropout
         Of the blocks; the feed-forward part is four times as wide.
 
@@ -44,18 +44,11 @@ class GPTPatches(Network):
         dropout: float,
     ) -> None:
         super().__init__()
-        if not (1 <= patch_bars <= shape.length and stride_bars >= 1):
-            raise InputError(
-                f"patches of {patch_bars} bars every {stride_bars} cannot be cut out of windows of {shape.length}",
-                hint="patch_bars lies between 1 and window_bars, stride_bars is 1 or more",
-            )
         if width % heads:
             raise InputError(f"a width of {width} cannot be shared among {heads} heads")
         self.shape = shape
-        self.patch_bars, self.stride_bars = patch_bars, stride_bars
-        patches = (shape.length - patch_bars) // stride_bars + 1
-        self.enter = nn.Linear(shape.inputs * patch_bars, width)
-        self.position = nn.Parameter(torch.randn(patches, width) * _DEVIATION)
+        self.patches = Patches(shape, patch_bars, stride_bars, width)
+        self.position = nn.Parameter(torch.randn(self.patches.count, width) * _DEVIATION)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList([DecoderBlock(width, heads, dropout, layers) for _ in range(layers)])
         self.leave = nn.LayerNorm(width)
@@ -66,13 +59,6 @@ class GPTPatches(Network):
         """Answer every window; neighbouring windows share their patches' embeddings."""
         states = self.states(self.patches(block.values, block.future.shape[1]))
         return self.answer(self.leave(states[:, -1]), self.context(block.statics), block.future)
-
-    def patches(self, values: Tensor, count: int) -> Tensor:
-        """Return the embedded patches of every window, oldest first, ``(S * R, patches, width)``."""
-        begins = self.shape.length - self.patch_bars + 1  # rows of a window that a patch may begin at
-        cut = values.unfold(1, self.patch_bars, 1).flatten(2)  # one patch from every row, (S, rows, F * bars)
-        embedded = windows_of(self.enter(cut), begins, count)
-        return embedded[:, (begins - 1) % self.stride_bars :: self.stride_bars]
 
     def states(self, patches: Tensor) -> Tensor:
         """Return each patch's state, which knows the patches up to it, ``(B, patches, width)``."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tradewind.errors import InputError
 from tradewind.models.networks.mamba import Mamba, MambaStack, run_layer
 from tradewind.models.networks.network import Block, Network, Outputs, Shape, windows_of
+from tradewind.models.networks.patches import Patches
 from tradewind.models.networks.recurrent import Answer, StaticContext
 
 
@@ -68,8 +68,7 @@ class TSMamba(Network):
     Parameters
     ----------
     patch_bars, stride_bars
-        Bars of a patch, and from one patch to the next. The newest patch ends at the newest bar; bars before the
-        oldest whole patch are not read.
+        See :class:`~tradewind.models.networks.patches.Patches`.
     width, layers, dropout, d_state, d_conv, expand, checkpointing
         As in :class:`MambaStock`; half the parameters of a layer read in each direction.
 
@@ -94,15 +93,9 @@ class TSMamba(Network):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if not (1 <= patch_bars <= shape.length and stride_bars >= 1):
-            raise InputError(
-                f"patches of {patch_bars} bars every {stride_bars} cannot be cut out of windows of {shape.length}",
-                hint="patch_bars lies between 1 and window_bars, stride_bars is 1 or more",
-            )
         self.shape = shape
-        self.patch_bars, self.stride_bars, self.checkpointing = patch_bars, stride_bars, checkpointing
-        patches = (shape.length - patch_bars) // stride_bars + 1
-        self.enter = nn.Linear(shape.inputs * patch_bars, width)
+        self.checkpointing = checkpointing
+        self.patches = Patches(shape, patch_bars, stride_bars, width)
         self.layers = nn.ModuleList(
             [
                 BidirectionalLayer(
@@ -112,7 +105,7 @@ class TSMamba(Network):
             ]
         )
         self.norm = nn.RMSNorm(width, eps=1e-5)
-        self.flatten = nn.Linear(patches * width, width)
+        self.flatten = nn.Linear(self.patches.count * width, width)
         self.context = StaticContext(shape.statics, width)
         self.answer = Answer(shape, width, dropout)
 
@@ -127,12 +120,6 @@ class TSMamba(Network):
             states = run_layer(layer, states, self.checkpointing)
         hidden = nn.functional.silu(self.flatten(self.norm(states).flatten(1)))
         return self.answer(hidden, self.context(block.statics), block.future)
-
-    def patches(self, values: Tensor, count: int) -> Tensor:
-        """Return the embedded patches of every window, oldest first, ``(S * R, patches, width)``."""
-        cut = values.unfold(1, self.patch_bars, 1).flatten(2)  # one patch beginning at every row, (S, rows, F * bars)
-        begins = windows_of(self.enter(cut), self.shape.length - self.patch_bars + 1, count)
-        return begins.flip(1)[:, :: self.stride_bars].flip(1)
 
 
 class BidirectionalLayer(nn.Module):
