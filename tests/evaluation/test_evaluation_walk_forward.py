@@ -20,6 +20,7 @@ from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.training import train
 from tradewind.market.panel import Panel
 from tradewind.models.base import MODELS
+from tradewind.models.forecast import Forecast
 from tradewind.playbook import load as load_playbook
 
 NOWHERE = FoldCache(None)
@@ -248,3 +249,16 @@ def test_a_back_test_after_training_fits_the_traded_model_no_more(
     loaded = load(quick.workspace)
     world = corridor.build_world(quick.workspace.plan, loaded.panel)
     corridor.forecast_out_of_sample(world, "ridge", FoldCache(quick.home / "folds"))
+
+
+def test_a_fold_that_lacks_an_array_leaves_it_missing_there_and_not_elsewhere(world: World) -> None:
+    shape = (*world.panel.shape, 1)
+    wide = Forecast(
+        world.panel.times, world.panel.symbols, (1,), (0.1, 0.5, 0.9), np.zeros((*shape, 3)), np.zeros(shape),
+        probabilities=np.full((*shape, 3), 1 / 3),
+    )  # fmt: skip
+    first, second = wide.part(np.arange(5)), wide.part(np.arange(5, 9))
+    joined = corridor.join(world, [(0, replace(first, probabilities=None)), (5, second)])
+    assert joined.probabilities is not None
+    assert np.isnan(joined.probabilities[:5]).all()
+    assert (joined.probabilities[5:9] == 1 / 3).all()

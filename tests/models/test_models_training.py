@@ -91,7 +91,7 @@ def test_a_process_killed_with_signal_nine_is_taken_up_by_the_next(learn, tmp_pa
     assert seen[0] == 2
 
 
-def test_a_truncated_checkpoint_is_refused_with_what_to_do(learn, tmp_path):
+def test_a_truncated_checkpoint_is_not_believed_and_the_training_begins_anew(learn, tmp_path):
     def killed(_name: str, done: int, _total: int) -> None:
         if done == 2:
             raise Killed
@@ -103,10 +103,12 @@ def test_a_truncated_checkpoint_is_refused_with_what_to_do(learn, tmp_path):
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-100])
     again = MODELS.create("lstm", **SMALL)
-    again.resume_in(tmp_path, training.silent)
-    with pytest.raises(DataError, match="cannot be read") as failure:
-        learn(again)
-    assert "delete it" in failure.value.hint
+    seen: list[int] = []
+    again.resume_in(tmp_path, lambda _name, done, _total: seen.append(done))
+    with pytest.raises(DataError, match="cannot be read"):
+        training.read_checkpoint(path)
+    assert learn(again).version_ == learn(MODELS.create("lstm", **SMALL)).version_
+    assert seen[0] == 0
 
 
 def test_other_settings_do_not_take_up_the_checkpoint(learn, tmp_path):
@@ -122,6 +124,26 @@ def test_other_settings_do_not_take_up_the_checkpoint(learn, tmp_path):
     other = MODELS.create("lstm", **{**SMALL, "learning_rate": 2e-3})
     other.resume_in(tmp_path, lambda _name, done, _total: seen.append(done))
     learn(other)
+    assert seen[0] == 0
+
+
+def test_other_values_of_a_feature_do_not_take_up_the_checkpoint(make_panel, make_windows, tmp_path):
+    windows = make_windows(make_panel(bars=300), np.arange(50, 250))
+
+    def killed(_name: str, done: int, _total: int) -> None:
+        if done == 2:
+            raise Killed
+
+    model = MODELS.create("lstm", **SMALL)
+    model.resume_in(tmp_path, killed)
+    with pytest.raises(Killed):
+        model.fit(windows)
+    values = windows.features.values.copy()
+    values[100, 0, 0] += 0.5
+    seen: list[int] = []
+    again = MODELS.create("lstm", **SMALL)
+    again.resume_in(tmp_path, lambda _name, done, _total: seen.append(done))
+    again.fit(replace(windows, features=replace(windows.features, values=values)))
     assert seen[0] == 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -429,7 +429,8 @@ def join(world: World, parts: list[tuple[int, Forecast]]) -> Forecast:
     """Lay forecasts, each from its first row on, on the panel's time axis; NaN where nothing was forecast."""
     first, last = parts[0][1], parts[-1][1]
     bars = len(world.panel)
-    laid = first.mapped(lambda values: np.full((bars, *values.shape[1:]), np.nan))
+    said = {name: values for _, part in parts for name, values in part.arrays.items()}
+    laid: dict[str, Any] = {name: np.full((bars, *values.shape[1:]), np.nan) for name, values in said.items()}
     for first_row, part in parts:
         for name, values in part.arrays.items():
             laid[name][first_row : first_row + len(part.times)] = values

@@ -7,6 +7,7 @@ only be the one that would be computed again.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import uuid
@@ -62,13 +63,13 @@ class FoldCache:
         return forecast
 
     def fitted(self, name: str, parameters: Mapping[str, Any], shown: Windows, fit: Callable[[], Model]) -> Model:
-        """Return the model that was fitted on just this, or fit and keep it."""
+        """Return a copy of the model that was fitted on just this, or fit and keep it: asking teaches it nothing."""
         if self.models is None:
             return fit()
         key = f"{name} {json.dumps(parameters, sort_keys=True, default=str)} {_content_of(shown)}"
         if key not in self.models:
             self.models[key] = fit()
-        return self.models[key]
+        return copy.deepcopy(self.models[key])
 
 
 def _content_of(windows: Windows) -> str:

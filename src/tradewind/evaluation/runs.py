@@ -30,6 +30,8 @@ PACKAGES = (
     "arch",
     "deltalake",
     "skfolio",
+    "torch",
+    "safetensors",
 )
 
 

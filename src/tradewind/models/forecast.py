@@ -39,7 +39,8 @@ class Forecast:
         ``(T, N, H, 3)`` down / neutral / up for classifiers, else None.
     high, low
         ``(T, N, H, Q)`` log returns of the highest high and the lowest low on the way to ``t + h`` (forward-adjusted,
-        never crossing), for models that forecast the path, else None.
+        never crossing), for models that forecast the path, else None. The path begins at the close of ``t``, so that
+        ``low <= 0 <= high``. They are as the model said: calibration moves ``quantiles`` alone.
     model, version
         Which model said so; ``version`` is a content hash of what it was fitted on and with.
     explanation

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -82,17 +83,21 @@ class SequenceModel:
     levels: Sequence[float] = LEVELS
     threads: int = 1
     seed: int = 0
-    _around: dict[str, Any] = field(default_factory=dict, repr=False)
+    _around: dict[str, Any] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant; keep the levels as a tuple, whatever a playbook wrote."""
         self.levels = tuple(self.levels)
-        if len(self.levels) % 2 == 0:
-            raise InputError(f"{self.name!r} needs an odd number of levels, the middle one the median")
+        if list(self.levels) != sorted({*self.levels}) or self.levels[len(self.levels) // 2] != 0.5:
+            raise InputError(f"levels {self.levels} of {self.name!r} must rise, the middle one 0.5")
+        if not (self.levels[0] > 0 and self.levels[-1] < 1):
+            raise InputError(f"levels {self.levels} of {self.name!r} must lie between 0 and 1")
         if self.window_bars < 2:
             raise InputError(f"window_bars = {self.window_bars} is no sequence", hint="give it 2 bars or more")
         if not 0 < self.least_share <= 1 or not 0 < self.late_share < 1:
             raise InputError("least_share and late_share must lie between 0 and 1")
+        if not self.half_life_bars > 0 or min(self.weight_decay, self.huber) < 0 or not 0 <= self.averaging < 1:
+            raise InputError("half_life_bars must be above 0, weight_decay and huber not below 0, averaging in [0, 1)")
         if self.seeds < 1:
             raise InputError(f"seeds = {self.seeds} must be 1 or more")
 
@@ -113,7 +118,8 @@ class SequenceModel:
 
         feature_names(windows, self.name)
         require_window(windows, self.window_bars, model=self.name)
-        key = content_hash(self.name, self._settings(), training_id(windows))
+        identity = content_hash(self.name, self._settings(), *_shown(windows))
+        key = content_hash(identity, code_digest())
         with threads(self.threads):
             self.fitted_ = fit_networks(
                 self.network,
@@ -131,7 +137,9 @@ class SequenceModel:
                 progress=self._around.get("progress", silent),
                 name=self.name,
             )
-        self.version_ = content_hash(key, *(p.numpy() for n in self.fitted_.networks for p in n.state_dict().values()))
+        self.version_ = content_hash(
+            identity, *(p.numpy() for n in self.fitted_.networks for p in n.state_dict().values())
+        )
         return self
 
     def predict(self, windows: Windows) -> Forecast:
@@ -185,19 +193,20 @@ class SequenceModel:
         return Targets(
             returns=torch.from_numpy(ratio).float(),
             weight=torch.from_numpy(weight).float(),
-            classes=None if classes is None else torch.from_numpy(classes[rows, columns].astype(np.int64) + 1),
+            classes=None if classes is None else torch.from_numpy(_numbered(windows, classes)),
             high=None if high is None else torch.from_numpy(high).float(),
             low=None if low is None else torch.from_numpy(low).float(),
         )
 
     def _path(self, windows: Windows) -> list[FloatArray]:
-        """Return the scaled extremes of each sample's path; those of a closes-only bar are its closes'."""
+        """Return the scaled extremes of each sample's path, which begins at the deciding close."""
         from tradewind.labels.path import path_extremes
         from tradewind.models.networks.forecaster import LARGEST
 
         scale = naive_scale(windows, _DECAY)
         both = path_extremes(windows.panel, windows.labels.horizons)
-        return [np.clip(part[windows.rows, windows.columns] / scale, -LARGEST, LARGEST) for part in both]
+        high, low = (part[windows.rows, windows.columns] / scale for part in both)
+        return [np.clip(high, 0.0, LARGEST), np.clip(low, -LARGEST, 0.0)]
 
     def _reading(self) -> Reading:
         from tradewind.models.networks.forecaster import Reading
@@ -213,6 +222,30 @@ class SequenceModel:
 
     def _settings(self) -> dict[str, Any]:
         return {name: value for name, value in settings_of(self).items() if not name.startswith("_")}
+
+
+def _numbered(windows: Windows, classes: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Return 0 down, 1 neutral and 2 up of each sample; -1 where it had no volatility to stand barriers in."""
+    rows, columns = windows.rows, windows.columns
+    known = np.isfinite(windows.labels.scale[rows, columns])[:, None]
+    return np.where(known, classes[rows, columns].astype(np.int64) + 1, -1)
+
+
+def _shown(windows: Windows) -> list[Any]:
+    """Return all that a network learns from: whatever of it changes, a checkpoint is of another training."""
+    features, labels = windows.features, windows.labels
+    arrays = [features.values, labels.returns, labels.weight]
+    classes = [] if labels.classes is None else [labels.classes]
+    return [training_id(windows), features.names, labels.horizons, *arrays, *classes]
+
+
+@cache
+def code_digest() -> str:
+    """Return a hash of the package's source and PyTorch's version: a training goes on with what it began with."""
+    from importlib.metadata import version
+
+    texts = [path.read_text("utf-8") for path in sorted(Path(__file__).parent.parent.rglob("*.py"))]
+    return content_hash(version("torch"), *texts)
 
 
 def _scaled(unit: Tensor | None, scale: FloatArray) -> FloatArray | None:

@@ -48,7 +48,7 @@ class Targets:
     weight
         ``(n, H)`` float32 uniqueness, of mean one where known.
     classes
-        ``(n, H)`` int64: 0 down, 1 neutral, 2 up; None without barriers.
+        ``(n, H)`` int64: 0 down, 1 neutral, 2 up, -1 not known; None without barriers.
     high, low
         ``(n, H)`` the path's highest high and lowest low; None where the network does not forecast them.
     """
@@ -100,8 +100,10 @@ class Losses:
             total = total + self.huber * _mean(error, weight)
         if said.logits is not None and self.targets.classes is not None:
             classes = of(self.targets.classes)
-            entropy = nn.functional.cross_entropy(said.logits.flatten(0, 1), classes.flatten(), reduction="none")
-            total = total + self.classes * _mean(entropy.view_as(classes), weight)
+            there = torch.where(classes >= 0, weight, 0.0)
+            logits, classes = said.logits.flatten(0, 1), classes.clamp(min=0)
+            entropy = nn.functional.cross_entropy(logits, classes.flatten(), reduction="none")
+            total = total + self.classes * _mean(entropy.view_as(classes), there)
         for part, path in ((said.high, self.targets.high), (said.low, self.targets.low)):
             if part is not None and path is not None:
                 total = total + self._quantile_loss(part, of(path), weight)
@@ -242,7 +244,7 @@ def start_from_average(network: Network, targets: Targets, chosen: IntArray, lev
     """Let a network begin with the samples' own quantiles and shares of classes."""
     quantiles = torch.from_numpy(np.quantile(targets.returns.numpy()[chosen], levels, axis=0).T).float()
     classes = targets.classes
-    shares = None if classes is None else nn.functional.one_hot(classes[chosen], 3).float().mean(dim=0)
+    shares = None if classes is None else torch.stack([(classes[chosen] == k).float().mean(0) for k in range(3)], -1)
     network.start_at(quantiles, shares)
 
 
@@ -312,7 +314,8 @@ def fit_networks(
 def saliency(fitted: Fitted, windows: Windows, at_most: int = 256) -> tuple[FloatArray, FloatArray]:
     """Return how much each channel ``(F,)`` and each bar of the window ``(L,)`` moved the quantiles, as shares.
 
-    Gradient times input (Shrikumar et al. 2016), absolute values summed over the newest samples and all outputs.
+    Gradient times input (Shrikumar et al. 2016) of the medians and of the distances of all levels from them; absolute
+    values are summed over both and the newest samples. Of the first network where there are several seeds.
     """
     found = newest_block(fitted, windows, at_most)
     if found is None:
@@ -321,8 +324,12 @@ def saliency(fitted: Fitted, windows: Windows, at_most: int = 256) -> tuple[Floa
     network = fitted.networks[0]
     values = block.values.clone().requires_grad_(True)
     outputs = network(block._replace(values=values))
-    (gradient,) = torch.autograd.grad(outputs.quantiles.sum(), values)
-    size = (gradient * values).abs().sum(dim=0).detach().double().numpy()
+    quantiles = outputs.quantiles
+    middle = quantiles[..., quantiles.shape[-1] // 2]
+    centre, width = middle.sum(), (quantiles - middle[..., None]).abs().sum()
+    slopes = [torch.autograd.grad(part, values, retain_graph=True)[0] for part in (centre, width)]
+    moved = torch.stack([(slope * values).abs() for slope in slopes]).sum(dim=(0, 1))
+    size = moved.detach().double().numpy()
     return _shares(size.sum(axis=0)), _shares(size.sum(axis=1))
 
 

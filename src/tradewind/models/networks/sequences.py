@@ -16,7 +16,7 @@ from tradewind.market.panel import Panel
 from tradewind.market.tiers import TIERS, tier_index
 from tradewind.models.assembly import bar_returns, ewma_volatility, last_known, log_prices
 from tradewind.models.base import Windows
-from tradewind.models.calendar_inputs import CALENDAR_NAMES, calendar_inputs
+from tradewind.models.calendar_inputs import calendar_inputs
 from tradewind.models.networks.network import Block
 
 FloatArray = NDArray[np.float64]
@@ -176,9 +176,6 @@ def _volume(panel: Panel) -> FloatArray:
     usual = np.full_like(volume, np.nan)
     usual[1:] = exponential_mean(volume, _VOLUME_DECAY)[:-1]
     return np.log(volume / usual)
-
-
-FUTURE_NAMES = (*CALENDAR_NAMES, "ahead_year_sine", "ahead_year_cosine", "now_day_sine", "now_day_cosine")
 
 
 def known_future(panel: Panel, horizons: Sequence[int]) -> NDArray[np.float32]:

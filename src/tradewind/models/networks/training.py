@@ -152,12 +152,12 @@ def train(
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.averaging))  # type: ignore[no-untyped-call]
     history, best = History(), _copy(network)
     if checkpoint is not None and checkpoint.is_file():
-        best = _resume(checkpoint, network, mean, optimiser, history)
+        best = _resume(checkpoint, network, mean, optimiser, history) or best
     late = _batches(examples.runs(examples.late, schedule.run_windows), schedule, None)
     while not history.done(schedule):
         epoch = len(history.late)
         progress(name, epoch, schedule.epochs)
-        with seeded(seed, epoch):
+        with seeded(seed, epoch + 1):
             learnt = _epoch(network, mean, examples, loss, optimiser, schedule, seed, epoch, device)
         judged = _judge(cast(Network, mean.module), examples, loss, late, device)
         history.train.append(learnt)
@@ -202,8 +202,9 @@ def _epoch(
         for group in optimiser.param_groups:
             group["lr"] = schedule.learning_rate * rate
         optimiser.zero_grad(set_to_none=True)
-        value = _loss_of(network, examples, loss, batch, device)
-        value.backward()  # type: ignore[no-untyped-call]
+        with memory_failures(int((batch.sample >= 0).sum())):
+            value = _loss_of(network, examples, loss, batch, device)
+            value.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.clip_norm)
         if not (math.isfinite(float(value.detach())) and math.isfinite(float(norm))):
             raise DataError(
@@ -219,16 +220,16 @@ def _epoch(
 
 
 def _loss_of(network: Network, examples: Examples, loss: Loss, batch: Runs, device: torch.device) -> Tensor:
-    with memory_failures(int((batch.sample >= 0).sum())):
-        block = examples.sequences.block(batch, network.shape.length)
-        return loss(network, Block(*(part.to(device) for part in block)), batch.sample)
+    block = examples.sequences.block(batch, network.shape.length)
+    return loss(network, Block(*(part.to(device) for part in block)), batch.sample)
 
 
 @torch.no_grad()
 def _judge(network: Network, examples: Examples, loss: Loss, batches: Sequence[Runs], device: torch.device) -> float:
     network.eval()
     sizes = np.array([(batch.sample >= 0).sum() for batch in batches], dtype=np.float64)
-    values = [float(_loss_of(network, examples, loss, batch, device)) for batch in batches]
+    with memory_failures(int(sizes.max())):
+        values = [float(_loss_of(network, examples, loss, batch, device)) for batch in batches]
     judged = float(np.dot(sizes, values) / sizes.sum())
     if not math.isfinite(judged):
         raise DataError(
@@ -273,7 +274,8 @@ def memory_failures(windows: int) -> Iterator[None]:
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error) and "alloc" not in str(error):
+        said = str(error).lower()
+        if isinstance(error, RuntimeError) and not any(word in said for word in ("out of memory", "allocate memory")):
             raise
         raise DataError(
             f"there is no memory for a batch of {windows} windows: {str(error).splitlines()[0]}",
@@ -335,8 +337,14 @@ def _save(
 def _resume(
     path: Path, network: nn.Module, mean: AveragedModel, optimiser: torch.optim.Optimizer, history: History
 ) -> dict[str, Tensor]:
-    """Put network, optimiser and history where the checkpoint left them; return the best weights so far."""
-    tensors, about = read_checkpoint(path)
+    """Put network, optimiser and history where the checkpoint left them; return the best weights so far.
+
+    A damaged checkpoint is worth nothing: the training begins anew, and nothing is returned.
+    """
+    try:
+        tensors, about = read_checkpoint(path)
+    except DataError:
+        return {}
     parts: dict[str, dict[str, Any]] = {"now": {}, "mean": {}, "best": {}, "optimiser": {}}
     for name, value in tensors.items():
         part, _, rest = name.partition(".")
