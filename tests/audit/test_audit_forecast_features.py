@@ -11,12 +11,15 @@ import pytest
 from spine_kit import system, workspace
 from tradewind.audit.corridor import Subject, audit_corridor
 from tradewind.audit.playbook import audit_playbook
+from tradewind.errors import DataError
 from tradewind.evaluation import corridor
 from tradewind.evaluation.corridor import World
 from tradewind.evaluation.data import load_or_sync
 from tradewind.evaluation.workspace import Workspace
 from tradewind.labels.splits import Fold
+from tradewind.models.base import MODELS
 from tradewind.models.forecast import Forecast
+from tradewind.models.naive import NaiveNormal
 
 
 @pytest.fixture
@@ -100,3 +103,23 @@ def test_forecasts_of_models_that_were_told_unresolved_returns_are_caught(used: 
 def walked(world: World, name: str, _cache: object, _progress: object, folds: list[Fold]) -> Forecast:
     """As it is done."""
     return corridor.forecast_out_of_sample(world, name, corridor.FoldCache(None), folds=folds)
+
+
+class Moody(NaiveNormal):
+    """Forecasts what it feels like: its noise follows from no seed."""
+
+    name = "moody"
+
+    def fit(self, windows):
+        self.decay = 0.9 + 0.05 * np.random.default_rng().random()
+        return self
+
+
+def test_a_model_whose_noise_follows_from_no_seed_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS._factories, "moody", Moody)
+    moody = workspace(system(tmp_path), tmp_path / "home", models__use="moody")
+    with pytest.raises(DataError, match=r"'moody' is not deterministic: fitted twice .* other quantiles") as refused:
+        audit_playbook(moody)
+    assert "seed" in refused.value.hint

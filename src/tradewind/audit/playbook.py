@@ -15,6 +15,7 @@ from tradewind.audit.corridor import Subject, audit_corridor
 from tradewind.audit.findings import CorridorAudit
 from tradewind.audit.rules import FillRecord, audit_fills, audit_splits
 from tradewind.decisions.signals import RULES, Belief
+from tradewind.errors import DataError
 from tradewind.evaluation import corridor
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import load_or_sync
@@ -47,6 +48,7 @@ def audit_playbook(workspace: Workspace, progress: Progress = silent, *, seed: i
     walk = _Walk(workspace, corridor.build_world(workspace.plan, panel))
     rng = np.random.default_rng(seed)
     found = audit_corridor(panel, walk.cheap_subjects(), moments=MOMENTS + 1, rng=rng, progress=progress)
+    walk.require_repeatable()
     moments = _moments_in(walk.fold, rng)
     found = found.joined(audit_corridor(panel, walk.chain_subjects(), moments=moments, rng=rng, progress=progress))
     return found.joined(walk.rules())
@@ -59,10 +61,11 @@ def _moments_in(fold: Fold, rng: np.random.Generator) -> list[int]:
 
 @dataclass(frozen=True)
 class _Shared(FoldCache):
-    """Folds and fitted models kept while the audit lasts, by their content.
+    """Folds and fitted models kept while the audit lasts.
 
     Where a future differs only after a model's training rows, all that the model was shown is the same to the bit, and
-    fitting it again would give it again.
+    fitting it again would give it again, which :meth:`_Walk.require_repeatable` makes sure of. Folds are kept by the
+    bars and settings that their features follow from.
     """
 
     folder: Path | None = None
@@ -133,7 +136,7 @@ class _Walk:
         plan, fold = self.workspace.plan, self.fold
         world = corridor.build_world(plan, panel)
         clipped = Fold(fold.train, fold.test[fold.test < len(panel)], fold.purge_cut, fold.number)
-        forecast = self._forecast(world, clipped)
+        forecast = self._forecast(world, clipped, self.shared)
         calibrated, _ = corridor.calibrated(world, forecast)
         belief = Belief(panel, world.features, calibrated, corridor.round_trip_cost(plan.execution), plan.decision)
         signals = RULES.create(plan.decision.rule).decide(belief)
@@ -148,13 +151,25 @@ class _Walk:
             "book": book,
         }
 
-    def _forecast(self, world: World, fold: Fold) -> Forecast:
+    def require_repeatable(self) -> None:
+        """Refuse a model that forecasts otherwise when it is fitted again: nothing could be proved of it."""
+        first, again = (self._forecast(self.world, self.fold, kept).arrays for kept in (self.shared, _Shared()))
+        near = partial(np.allclose, rtol=0.0, atol=TOLERANCE["forecasts"], equal_nan=True)
+        other = [name for name in first if name not in again or not near(first[name], again[name])]
+        if other:
+            raise DataError(
+                f"the model {self.world.plan.models.use!r} is not deterministic: fitted twice on the same bars it gave "
+                f"other {' and '.join(other)}",
+                hint="let everything random in it follow from its parameter `seed`, and audit again",
+            )
+
+    def _forecast(self, world: World, fold: Fold, kept: _Shared) -> Forecast:
         """Return a fold's forecast on the whole time axis; an ensemble learns in the fold before, too."""
         name = world.plan.models.use
         if name != ENSEMBLE:
-            return corridor.join(world, [(int(fold.test[0]), corridor.forecast_fold(world, name, fold, self.shared))])
+            return corridor.join(world, [(int(fold.test[0]), corridor.forecast_fold(world, name, fold, kept))])
         before = [earlier for earlier in corridor.folds_of(self.world) if earlier.number < fold.number][-1:]
-        return corridor.combine_out_of_sample(world, self.shared, folds=[*before, fold]).forecast
+        return corridor.combine_out_of_sample(world, kept, folds=[*before, fold]).forecast
 
     def rules(self) -> CorridorAudit:
         """Check the splits for overlapping labels, and the fills for their order and price."""
