@@ -63,6 +63,7 @@ class SequenceModel:
 
     name: ClassVar[str] = ""
     path: ClassVar[bool] = False
+    whole_dates: ClassVar[bool] = False
     window_bars: int = 60
     least_share: float = 0.5
     half_life_bars: float = 126.0
@@ -211,7 +212,7 @@ class SequenceModel:
     def _reading(self) -> Reading:
         from tradewind.models.networks.forecaster import Reading
 
-        return Reading(self.window_bars, self.least_share, self.half_life_bars)
+        return Reading(self.window_bars, self.least_share, self.half_life_bars, self.whole_dates)
 
     def _schedule(self) -> Schedule:
         from tradewind.models.networks.training import Schedule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,10 @@ from tradewind.models.networks.sequences import (
     Runs,
     Sequences,
     Vocabulary,
+    dates_of,
     readable,
     runs_of,
+    seen_together,
     sequences_of,
 )
 from tradewind.models.networks.training import Examples, History, Progress, Schedule, memory_failures, seeded, train
@@ -122,11 +124,30 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a network reads: bars of a window, the least share of them, the half-life of the scaling in bars."""
+    """How a network reads: bars of a window, the least share of them, the half-life of the scaling in bars.
+
+    ``whole_dates``: all symbols of a date together.
+    """
 
     window_bars: int
     least_share: float
     half_life_bars: float
+    whole_dates: bool = False
+
+    def seen(self, windows: Windows) -> NDArray[np.bool_] | None:
+        """Return ``(T, N)`` which symbols are read together at each bar; None where each is read by itself."""
+        if not self.whole_dates:
+            return None
+        return seen_together(windows.panel, self.window_bars, self.least_share)
+
+    def can(self, windows: Windows) -> NDArray[np.bool_]:
+        """Return which samples can be read, ``(n,)``."""
+        seen = self.seen(windows)
+        return (
+            readable(windows, self.window_bars, self.least_share)
+            if seen is None
+            else seen[windows.rows, windows.columns]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,14 +170,11 @@ class Fitted:
 
     def answer(self, windows: Windows, run_windows: int, batch_windows: int) -> tuple[Outputs, NDArray[np.bool_]]:
         """Return the mean answer for every sample ``(n, H, …)`` as numpy-backed tensors, and which can be answered."""
-        length = self.reading.window_bars
-        can = readable(windows, length, self.reading.least_share)
+        can = self.reading.can(windows)
         sequences = self.read(windows, run_windows)
         chosen = np.flatnonzero(can)
-        examples = Examples(sequences, windows.rows, windows.columns, chosen, chosen)
-        runs = examples.runs(chosen, run_windows)
-        size = max(1, batch_windows // run_windows)
-        batches = [runs[start : start + size] for start in range(0, len(runs), size)]
+        examples = Examples(sequences, windows.rows, windows.columns, chosen, chosen, self.reading.seen(windows))
+        batches = examples.runs(chosen, run_windows).batches(batch_windows)
         answers = [_answers(network, sequences, batches, len(can)) for network in self.precise]
         return _mean_answer(answers), can
 
@@ -208,7 +226,7 @@ def _answers(network: Network, sequences: Sequences, batches: Sequence[Runs], co
 
 
 def _precisely(block: Block) -> Block:
-    return Block(block.values.double(), block.statics, block.future.double())
+    return block._replace(values=block.values.double(), future=block.future.double())
 
 
 def _mean_answer(answers: Sequence[Outputs]) -> Outputs:
@@ -273,14 +291,12 @@ def fit_networks(
         Makes an untrained network of a :class:`Shape`.
     """
     vocabulary = Vocabulary.of(windows)
-    known = torch.isfinite(targets.returns).all(dim=-1).numpy() & readable(
-        windows, reading.window_bars, reading.least_share
-    )
+    known = torch.isfinite(targets.returns).all(dim=-1).numpy() & reading.can(windows)
     chosen = np.flatnonzero(known)
     early, late = split_early_late(windows.rows[chosen], late_share, max(windows.labels.horizons))
     padding = reading.window_bars - 1 + (schedule.run_windows - 1) * schedule.run_stride_bars
     sequences = sequences_of(windows, vocabulary, half_life_bars=reading.half_life_bars, padding=padding)
-    examples = Examples(sequences, windows.rows, windows.columns, chosen[early], chosen[late])
+    examples = Examples(sequences, windows.rows, windows.columns, chosen[early], chosen[late], reading.seen(windows))
     shape = Shape(
         length=reading.window_bars,
         inputs=len(sequences.channels),
@@ -334,15 +350,33 @@ def saliency(fitted: Fitted, windows: Windows, at_most: int = 256) -> tuple[Floa
 
 
 def newest_block(fitted: Fitted, windows: Windows, at_most: int) -> tuple[IntArray, Block] | None:
-    """Return the newest samples that can be read and their windows, one a run; None where there is none."""
-    chosen = np.flatnonzero(readable(windows, fitted.reading.window_bars, fitted.reading.least_share))
-    chosen = chosen[np.argsort(windows.rows[chosen], kind="stable")][-at_most:]
+    """Return the newest samples that can be read and their windows, one a run; None where there is none.
+
+    A network of whole dates is shown whole dates, at least one; symbols that were not asked for have the sample -1.
+    """
+    runs = newest_runs(fitted, windows, at_most)
+    if runs is None:
+        return None
+    return runs.sample[:, 0], fitted.read(windows, 1).block(runs, fitted.reading.window_bars)
+
+
+def newest_runs(fitted: Fitted, windows: Windows, at_most: int) -> Runs | None:
+    """Return the runs of :func:`newest_block`."""
+    chosen = np.flatnonzero(fitted.reading.can(windows))
+    chosen = chosen[np.argsort(windows.rows[chosen], kind="stable")]
     if not len(chosen):
         return None
-    sequences = fitted.read(windows, 1)
-    statics = sequences.statics.numpy()[windows.columns[chosen], windows.rows[chosen]]
-    runs = runs_of(windows.rows[chosen], windows.columns[chosen], statics, 1)
-    return chosen[runs.sample[:, 0]], sequences.block(runs, fitted.reading.window_bars)
+    seen = fitted.reading.seen(windows)
+    if seen is None:
+        chosen = chosen[-at_most:]
+        rows, columns = windows.rows[chosen], windows.columns[chosen]
+        runs = runs_of(rows, columns, np.zeros((len(rows), 0), dtype=np.int64), 1)
+    else:
+        runs = dates_of(windows.rows[chosen], windows.columns[chosen], seen)
+        begins = runs.edges[:-1]
+        first = min(int(np.searchsorted(begins, len(runs) - at_most)), len(begins) - 1)
+        runs = runs[int(begins[first]) :]
+    return replace(runs, sample=np.where(runs.sample >= 0, chosen[np.maximum(runs.sample, 0)], -1))
 
 
 def _shares(sizes: FloatArray) -> FloatArray:

@@ -23,11 +23,20 @@ class Block(NamedTuple):
         training.
     future
         ``(S, R, H, K)`` float32: what is known beforehand of the bar that each horizon ends at (calendar).
+    section
+        ``(S,)`` int64, for networks that read whole dates: runs of one number end at the same bar and see each other.
+        ``None``: all runs do. Networks that read each symbol by itself ignore it.
     """
 
     values: Tensor
     statics: Tensor
     future: Tensor
+    section: Tensor | None = None
+
+    def to(self, device: torch.device) -> Block:
+        """Return the block on a device."""
+        section = None if self.section is None else self.section.to(device)
+        return Block(self.values.to(device), self.statics.to(device), self.future.to(device), section)
 
 
 class Outputs(NamedTuple):

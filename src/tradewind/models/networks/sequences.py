@@ -26,9 +26,13 @@ BAR_CHANNELS = ("bar_return", "bar_high", "bar_low", "bar_open", "bar_volume")
 """Every network reads the bar itself: its prices from the close before, in units of the volatility known then."""
 PRESENT = "bar_present"
 
+PRESENT_CHANNEL, RETURN_CHANNEL = -1, -1 - len(BAR_CHANNELS)
+"""Where a network finds whether there was a bar, and the bar's return, among the channels of a block."""
+
 _CLIP = 5.0
 _DECAY = 0.94
 _VOLUME_DECAY = 0.97
+_LEAST_TOGETHER = 2
 
 
 @dataclass(frozen=True)
@@ -76,20 +80,42 @@ class Runs:
         ``(K, R)``: which sample each window is; -1 where it was not asked for.
     stride
         Bars from one window to the next.
+    by_date
+        Whether runs with one ``last`` belong together: the windows of all symbols that are seen at that bar.
     """
 
     column: IntArray
     last: IntArray
     sample: IntArray
     stride: int = 1
+    by_date: bool = False
 
     def __getitem__(self, chosen: IntArray | slice) -> Runs:
         """Return some of the runs."""
-        return Runs(self.column[chosen], self.last[chosen], self.sample[chosen], self.stride)
+        return Runs(self.column[chosen], self.last[chosen], self.sample[chosen], self.stride, self.by_date)
 
     def __len__(self) -> int:
         """Return how many runs there are."""
         return len(self.column)
+
+    @property
+    def edges(self) -> IntArray:
+        """Where each part that must stay together begins, and the end of the last, ``(G + 1,)``."""
+        if not self.by_date:
+            return np.arange(len(self) + 1)
+        return np.concatenate([[0], np.flatnonzero(np.diff(self.last)) + 1, [len(self)]])[: len(self) + 1]
+
+    def batches(self, windows: int, order: IntArray | None = None) -> list[Runs]:
+        """Return the parts, in their or in another order, in batches of at most ``windows``; never less than a part."""
+        edges, found, filled = self.edges, list[list[IntArray]](), 0
+        for part in np.arange(len(edges) - 1) if order is None else order:
+            size = int(edges[part + 1] - edges[part]) * self.sample.shape[1]
+            if not found or filled + size > windows:
+                found.append([])
+                filled = 0
+            found[-1].append(np.arange(edges[part], edges[part + 1]))
+            filled += size
+        return [self[np.concatenate(batch)] for batch in found]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +149,8 @@ class Sequences:
         column, last = torch.from_numpy(runs.column), torch.from_numpy(runs.last)
         rows = last[:, None] + torch.arange(1 - length - reach, 1) + self.padding
         asked = (last[:, None] + torch.arange(-reach, 1, runs.stride)).clamp(min=0)
-        return Block(self.values[column[:, None], rows], self.statics[column, last], self.future[asked])
+        section = last if runs.by_date else None
+        return Block(self.values[column[:, None], rows], self.statics[column, last], self.future[asked], section)
 
 
 def sequences_of(windows: Windows, vocabulary: Vocabulary, *, half_life_bars: float, padding: int) -> Sequences:
@@ -200,10 +227,25 @@ def readable(windows: Windows, length: int, share: float) -> NDArray[np.bool_]:
 
     The others get no forecast: a window that is mostly empty would be an invented one.
     """
-    count = np.cumsum(np.pad(windows.panel.mask, ((length, 0), (0, 0))), axis=0, dtype=np.int64)
-    seen = count[length:] - count[:-length]
-    enough: NDArray[np.bool_] = seen[windows.rows, windows.columns] >= max(1.0, share * length)
+    return _enough_bars(windows.panel, length, share)[windows.rows, windows.columns]
+
+
+def _enough_bars(panel: Panel, length: int, share: float) -> NDArray[np.bool_]:
+    """Return ``(T, N)`` whether the window that ends at a bar has ``share`` of its bars."""
+    count = np.cumsum(np.pad(panel.mask, ((length, 0), (0, 0))), axis=0, dtype=np.int64)
+    enough: NDArray[np.bool_] = count[length:] - count[:-length] >= max(1.0, share * length)
     return enough
+
+
+def seen_together(panel: Panel, length: int, share: float) -> NDArray[np.bool_]:
+    """Return which symbols a network that reads whole dates sees at each bar, ``(T, N)``.
+
+    Members of the universe with a bar and a readable window, whoever is asked about: what is said of a symbol must not
+    depend on which others the caller wants to know. Where there are fewer than two, there is none.
+    """
+    seen = _enough_bars(panel, length, share) & panel.mask & panel.member
+    seen[seen.sum(axis=1) < _LEAST_TOGETHER] = False
+    return seen
 
 
 def require_window(windows: Windows, length: int, *, model: str) -> None:
@@ -250,3 +292,21 @@ def runs_of(rows: IntArray, columns: IntArray, statics: IntArray, width: int, of
     sample[run, width - 1 - (last[run] - place)] = order
     column, phase = np.divmod(of, stride)
     return Runs(column, last * stride + phase, sample, stride)
+
+
+def dates_of(rows: IntArray, columns: IntArray, seen: NDArray[np.bool_]) -> Runs:
+    """Return single windows of all symbols that are seen at the bars of the samples, date by date.
+
+    Parameters
+    ----------
+    rows, columns
+        ``(n,)`` the samples, each once; those that are not seen are in no run.
+    seen
+        See :func:`seen_together`.
+    """
+    number = np.full(seen.shape, -1, dtype=np.int64)
+    number[rows, columns] = np.arange(len(rows))
+    dates = np.unique(rows)
+    place, column = np.nonzero(seen[dates])
+    last = dates[place]
+    return Runs(column, last, number[last, column][:, None], by_date=True)

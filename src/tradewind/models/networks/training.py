@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tradewind.errors import BugError, DataError, InputError
 from tradewind.models.networks.memory import keep_large_blocks
 from tradewind.models.networks.network import Block, Network
-from tradewind.models.networks.sequences import Runs, Sequences, runs_of
+from tradewind.models.networks.sequences import Runs, Sequences, dates_of, runs_of
 
 IntArray = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
@@ -93,6 +93,8 @@ class Examples:
         ``(n,)`` the samples; the loss knows what happened to them.
     early, late
         Which samples to learn from, and which later ones to stop by; no label of the first reaches into the second.
+    seen
+        For networks that read whole dates: ``(T, N)``, see :func:`~tradewind.models.networks.sequences.seen_together`.
     """
 
     sequences: Sequences
@@ -100,11 +102,15 @@ class Examples:
     columns: IntArray
     early: IntArray
     late: IntArray
+    seen: NDArray[np.bool_] | None = None
 
     def runs(self, chosen: IntArray, width: int, offset: int = 0, stride: int = 1) -> Runs:
-        """Cut some of the samples into runs."""
-        statics = self.sequences.statics.numpy()[self.columns[chosen], self.rows[chosen]]
-        runs = runs_of(self.rows[chosen], self.columns[chosen], statics, width, offset, stride)
+        """Cut some of the samples into runs, or take all that is seen at their dates."""
+        if self.seen is None:
+            statics = self.sequences.statics.numpy()[self.columns[chosen], self.rows[chosen]]
+            runs = runs_of(self.rows[chosen], self.columns[chosen], statics, width, offset, stride)
+        else:
+            runs = dates_of(self.rows[chosen], self.columns[chosen], self.seen)
         sample = np.where(runs.sample >= 0, chosen[np.maximum(runs.sample, 0)], -1)
         return replace(runs, sample=sample)
 
@@ -221,7 +227,7 @@ def _epoch(
 
 def _loss_of(network: Network, examples: Examples, loss: Loss, batch: Runs, device: torch.device) -> Tensor:
     block = examples.sequences.block(batch, network.shape.length)
-    return loss(network, Block(*(part.to(device) for part in block)), batch.sample)
+    return loss(network, block.to(device), batch.sample)
 
 
 @torch.no_grad()
@@ -241,12 +247,13 @@ def _judge(network: Network, examples: Examples, loss: Loss, batches: Sequence[R
 
 def _batches(runs: Runs, schedule: Schedule, draw: np.random.Generator | None) -> list[Runs]:
     """Return the runs of each step; shuffled, and as many windows as an epoch has, where there is a generator."""
-    order = np.arange(len(runs)) if draw is None else draw.permutation(len(runs))
-    if draw is not None:
-        windows = np.cumsum((runs.sample[order] >= 0).sum(axis=1))
-        order = order[: int(np.searchsorted(windows, schedule.epoch_windows)) + 1]
-    size = max(1, schedule.batch_windows // runs.sample.shape[1])
-    return [runs[order[start : start + size]] for start in range(0, len(order), size)]
+    if draw is None:
+        return runs.batches(schedule.batch_windows)
+    edges = runs.edges
+    order = draw.permutation(len(edges) - 1)
+    asked = np.concatenate([[0], np.cumsum((runs.sample >= 0).sum(axis=1))])
+    windows = np.cumsum(np.diff(asked[edges])[order])
+    return runs.batches(schedule.batch_windows, order[: int(np.searchsorted(windows, schedule.epoch_windows)) + 1])
 
 
 def _rate(epoch: float, epochs: int) -> float:
