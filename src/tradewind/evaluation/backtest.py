@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tradewind.calibration.coverage import CoverageReport
 from tradewind.errors import DataError, InputError
 from tradewind.evaluation import corridor, runs
+from tradewind.evaluation.contamination import contamination_flags
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import Loaded, load_or_sync, require_symbol
 from tradewind.evaluation.ensemble import ensemble_flags, ensemble_result, member_notes, shown_beside
@@ -346,6 +347,7 @@ def _result(
     together = None if combined is None else ensemble_result(combined, world.labels.returns, quality, plan.ensemble)
     flags = red_flags(world.panel.flags, own, record, world.panel.timeframe)
     flags += [] if together is None else ensemble_flags(together)
+    flags += contamination_flags(plan, world.panel.times[start:], left_out)
     notes = () if combined is None else member_notes(combined)
     times = world.panel.times
     return {

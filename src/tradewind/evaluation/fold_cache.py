@@ -26,7 +26,7 @@ from tradewind.evaluation.runs import environment
 from tradewind.labels.splits import Fold
 from tradewind.market.panel import Panel
 from tradewind.market.store.failures import storage_failures
-from tradewind.models.base import MODELS, Model, Windows
+from tradewind.models.base import MODELS, Model, Windows, origin_of
 from tradewind.models.forecast import SAID, Forecast
 
 if TYPE_CHECKING:
@@ -100,11 +100,20 @@ def key_of(world: World, model: str, fold: Fold, **besides: str | float) -> str:
         "libraries": libraries(),
         "plug-ins": plug_ins(),
         "models": {name: source_digest(name) for name in (model, *plan.features.forecasts)},
+        **_origins_of(world, model),
         **besides,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(panel_digest(world.panel.head(int(fold.test[-1]) + 1)).encode())
     return digest.hexdigest()[:32]
+
+
+def _origins_of(world: World, model: str) -> dict[str, object]:
+    """Return the content of the weights that pretrained models bring: a folder keeps its name when they change."""
+    names = dict.fromkeys((model, *world.plan.features.forecasts))
+    origins = {name: origin_of(name, world.plan.models.parameters.get(name, {})) for name in names}
+    found = {name: origin.content for name, origin in origins.items() if origin is not None}
+    return {"origins": found} if found else {}
 
 
 def _bases_of(world: World) -> dict[str, object]:

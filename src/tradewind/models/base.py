@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,5 +73,45 @@ class Resumable(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a pretrained model's knowledge comes from.
+
+    Attributes
+    ----------
+    name
+        What the weights are called.
+    content
+        Hash of the weights and of the packages that read them.
+    known_at
+        ISO day from which on the world could know what they know: forecasts of earlier bars may have read the future.
+        None where nobody said.
+    """
+
+    name: str
+    content: str
+    known_at: str | None
+
+
+@runtime_checkable
+class Pretrained(Protocol):
+    """A model that learnt from something else than the windows it is fitted on."""
+
+    def origin(self) -> Origin:
+        """Return where its knowledge comes from."""
+        ...
+
+
 MODELS = Registry[Model]("model", room="tradewind.models", group="tradewind.models")
 register = MODELS.register
+
+
+def origin_of(name: str, parameters: Mapping[str, Any]) -> Origin | None:
+    """Return where the knowledge of a model with these parameters comes from; None where it is but what it is shown.
+
+    Raises what the model raises where its weights are not there.
+    """
+    if not hasattr(MODELS.factory(name), "origin"):
+        return None
+    model = MODELS.create(name, **parameters)
+    return model.origin() if isinstance(model, Pretrained) else None
