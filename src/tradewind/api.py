@@ -70,6 +70,15 @@ def backtest(workspace: Workspace | str | Path, *, as_of: datetime | None = None
     return record
 
 
+def tune(
+    workspace: Workspace | str | Path, *, trials: int | None = None, as_of: datetime | None = None
+) -> dict[str, Any]:
+    """Search the playbook's ranges on the bars before its first test block; every trial is counted."""
+    from tradewind.evaluation.tuning.search import tune as search
+
+    return search(_opened(workspace), trials=trials, as_of=as_of)
+
+
 def report(record: TrackRecord, path: str | Path = "report.html") -> Path:
     """Write the self-contained HTML report of a track record."""
     from tradewind.evaluation.report import write_report

@@ -12,8 +12,8 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,10 +72,20 @@ class Playbook:
 
     @property
     def content_hash(self) -> str:
-        """Hash of everything that can change a result (not the name or the description)."""
-        values = {k: v for k, v in self.values.items() if k != "playbook"}
+        """Hash of everything that can change a result (not the name, the description or what a search may try)."""
+        values = {k: v for k, v in self.values.items() if k not in ("playbook", "tune")}
         content = {"values": values, "source": self.source, "options": dict(self.source_options)}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    def changed(self, values: Mapping[str, Any], origin: str) -> Playbook:
+        """Return it with these values by dotted key, taken as they are; ``origin`` says where they come from."""
+        merged, origins = dict(self.values), dict(self.origins)
+        _overlay(merged, origins, _nested(values, read=lambda value: value), lambda _key: origin)
+        return replace(self, values=merged, origins=origins)
+
+    def without(self, section: str) -> Playbook:
+        """Return it without one section."""
+        return replace(self, values={name: part for name, part in self.values.items() if name != section})
 
     def section(self, name: str, model: type[S]) -> S:
         """Validate one section with its room's model; raise :class:`PlaybookError` with place and remedy."""
@@ -177,7 +187,7 @@ def load(
     text = _read(path)
     raw = _parse(path, text)
     _refuse_newer(path, raw)
-    lines = _key_lines(text)
+    lines = key_lines(text)
     narrowing = raw.pop("source", {})
     _require_tables(path, lines, narrowing)
     variables, flags = _from_environment(environ or {}), _nested(overrides or {})
@@ -283,7 +293,7 @@ _HEADER = re.compile(r"^\s*\[\[?\s*([A-Za-z0-9_.\-\"]+)\s*\]\]?")
 _KEY = re.compile(r"^\s*([A-Za-z0-9_.\-\"]+)\s*=")
 
 
-def _key_lines(text: str) -> dict[str, int]:
+def key_lines(text: str) -> dict[str, int]:
     """Return dotted key to line number, by reading the headers and keys of the file."""
     lines: dict[str, int] = {}
     prefix = ""
@@ -335,7 +345,8 @@ def _variable(key: str) -> str:
     return ENVIRONMENT_PREFIX + key.upper().replace(".", "__")
 
 
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+def _nested(flat: Mapping[str, Any], read: Callable[[Any], Any] | None = None) -> dict[str, Any]:
+    """Return dotted keys as tables; strings are read as TOML unless ``read`` says how."""
     nested: dict[str, Any] = {}
     for dotted, value in flat.items():
         place = nested
@@ -346,12 +357,14 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
             )
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[last] = _toml_value(value) if isinstance(value, str) else value
+        place[last] = (read or _toml_value)(value)
     return nested
 
 
-def _toml_value(text: str) -> Any:
-    """Read a flag or variable as a TOML value; bare words are strings."""
+def _toml_value(text: Any) -> Any:
+    """Read a flag or variable as a TOML value; bare words are strings, and what is no text stays as it is."""
+    if not isinstance(text, str):
+        return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -26,6 +26,7 @@ from tradewind.cli import (
     sync,
     train,
 )
+    tune,
 
 app = typer.Typer(
     name="tradewind",
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (init, sync, train, backtest, recommend, explain, ranks, report, reproduce, backup, demo, doctor):
+for verb in (init, sync, train, tune, backtest, recommend, explain, ranks, report, reproduce, backup, demo, doctor):
     verb.add_to(app)
 app.add_typer(config.app, name="config")
 app.add_typer(check.app, name="data")

@@ -80,7 +80,12 @@ def build_world(
     progress: Progress = silent,
 ) -> World:
     """Compute features and labels for a panel, then the forecasts that are features too (kept in ``cache``)."""
-    world = base_world(plan, panel, notes)
+    return with_forecasts(base_world(plan, panel, notes), cache, progress)
+
+
+def with_forecasts(world: World, cache: FoldCache | None = None, progress: Progress = silent) -> World:
+    """Return the world with the forecasts that its plan takes as features among them."""
+    plan = world.plan
     if not plan.features.forecasts:
         return world
     made = forecast_features(world, cache or FoldCache(None), progress)
@@ -178,15 +183,20 @@ def folds_of(world: World, min_train_bars: int | None = None) -> list[Fold]:
 
     ``min_train_bars`` stands in for the plan's.
     """
-    settings = world.plan.evaluation
+    return planned_folds(world.plan, len(world.panel), world.labels.horizons, min_train_bars)
+
+
+def planned_folds(plan: Plan, bars: int, horizons: Sequence[int], min_train_bars: int | None = None) -> list[Fold]:
+    """Return the folds of :func:`folds_of` for so many bars; nothing is computed for it."""
+    settings = plan.evaluation
     try:
         return list(
             walk_forward(
-                len(world.panel),
+                bars,
                 min_train_bars=min_train_bars or settings.min_train_bars,
                 test_bars=settings.refit_bars,
-                longest_horizon_bars=max(world.labels.horizons),
-                embargo_bars=world.plan.labels.embargo_bars,
+                longest_horizon_bars=max(horizons),
+                embargo_bars=plan.labels.embargo_bars,
                 window=settings.window,
             )
         )

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tradewind.calibration.settings import CalibrationSection
 from tradewind.decisions.settings import DecisionSection
-from tradewind.evaluation.settings import EvaluationSection, TargetsSection
+from tradewind.evaluation.settings import EvaluationSection, TargetsSection, TuneSection
 from tradewind.execution.settings import AccountSection, ExecutionSection
 from tradewind.features.settings import FeaturesSection
 from tradewind.labels.settings import LabelsSection
@@ -46,6 +46,7 @@ SECTIONS: dict[str, type[Section]] = {
     "account": AccountSection,
     "evaluation": EvaluationSection,
     "targets": TargetsSection,
+    "tune": TuneSection,
 }
 
 
@@ -69,6 +70,7 @@ class Plan:
     account: AccountSection
     evaluation: EvaluationSection
     targets: TargetsSection
+    tune: TuneSection
 
     @classmethod
     def of(cls, playbook: Playbook) -> Plan:

@@ -205,12 +205,15 @@ def sharpe_interval(returns: Array, per_year: float, settings: EvaluationSection
 def deflated(returns: Array, trials: Trials, per_year: float) -> float:
     """Return the deflated Sharpe ratio: the probability that the true Sharpe beats the best of so many lucky ones.
 
-    Where no other trial has a Sharpe ratio to take the variance from, it is that of a skill-less one.
+    The variance is that of the trials' Sharpe ratios; a trial without one (nothing traded, or one of a search, whose
+    book is of other bars) counts as one without skill, and so do all where there are no two ratios to compare.
     """
     per_bar = np.asarray(trials.sharpes) / math.sqrt(per_year)
     without_skill = 1.0 / max(len(returns) - 1, 1)
-    variance = float(np.var(per_bar, ddof=1)) if len(per_bar) > 1 else without_skill
-    return significance.deflated_sharpe(returns, trials=max(trials.count, 1), trial_variance=variance)
+    known, count = len(per_bar), max(trials.count, 1)
+    variance = float(np.var(per_bar, ddof=1)) if known > 1 else without_skill
+    variance = (known * variance + (count - known) * without_skill) / count
+    return significance.deflated_sharpe(returns, trials=count, trial_variance=variance)
 
 
 def backtest_overfitting(series: Sequence[Array], bars: int) -> tuple[float | None, str | None]:

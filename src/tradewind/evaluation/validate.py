@@ -24,6 +24,7 @@ def validated(plan: Plan) -> Plan:
         *_models(plan),
         *_ensemble(plan),
         *_decision(plan),
+        *_tune(plan),
     ):
         try:
             look()
@@ -159,3 +160,10 @@ def _forecast(plan: Plan) -> None:
             f"there is no forecast over {bars} bars",
             hint=f"set decision.horizon_bars to one of {list(horizons)}, or add {bars} to [labels]",
         )
+
+
+def _tune(plan: Plan) -> Iterator[_Look]:
+    from tradewind.evaluation.tuning.ranges import check
+
+    for key in plan.tune.ranges:
+        yield f"tune.ranges.{key}", lambda key=key: check(plan, key)  # type: ignore[misc]
