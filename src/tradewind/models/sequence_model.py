@@ -23,7 +23,8 @@ from tradewind.models.naive import naive_scale
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tradewind.models.networks.forecaster import Reading, Targets
+    from tradewind.models.networks.export import Exported
+    from tradewind.models.networks.forecaster import Fitted, Reading, Targets
     from tradewind.models.networks.network import Network, Shape
     from tradewind.models.networks.training import Progress, Schedule
 
@@ -145,11 +146,23 @@ class SequenceModel:
 
     def predict(self, windows: Windows) -> Forecast:
         """Forecast the samples; the score is the median. No forecast where the window has too few bars."""
+        return self._forecast(windows, self.fitted_)
+
+    def predict_with(self, runners: Sequence[Exported], windows: Windows) -> Forecast:
+        """Forecast with exported files in place of the networks, see :mod:`tradewind.models.networks.export`.
+
+        In single precision; explained by the networks themselves. ``DataError`` where the files are of another model.
+        """
+        from tradewind.models.networks.export import answering_with
+
+        return self._forecast(windows, answering_with(self, runners, windows.labels.horizons))
+
+    def _forecast(self, windows: Windows, fitted: Fitted) -> Forecast:
         from tradewind.models.networks.training import threads
 
         scale = naive_scale(windows, _DECAY)
         with threads(self.threads):
-            answer, _ = self.fitted_.answer(windows, self.run_windows, self.batch_windows)
+            answer, _ = fitted.answer(windows, self.run_windows, self.batch_windows)
             explanation = self.explain(windows)
         unit = answer.quantiles.numpy()
         quantiles = unit * scale[:, :, None]
