@@ -67,6 +67,7 @@ class Samba(Network):
                 for _ in range(layers)
             ]
         )
+        self.ends = nn.Linear(2 * width, width)
         self.graph = StockGraph(
             shape, width=width, embedding=embedding, bars=correlation_bars, threshold=least_correlation
         )
@@ -95,12 +96,13 @@ class Samba(Network):
         return graph
 
     def _read(self, block: Block) -> Tensor:
-        """Return what each window leaves at its newest bar, ``(R, S, width)``."""
+        """Return what reading each window both ways leaves at its two ends, ``(R, S, width)``."""
         runs, count = block.future.shape[:2]
         states = windows_of(self.enter(block.values), self.shape.length, count)
         for layer in self.layers:
             states = run_layer(layer, states, self.checkpointing)
-        return states[:, -1].view(runs, count, -1).transpose(0, 1)
+        ends = self.ends(torch.cat([states[:, -1], states[:, 0]], dim=-1))
+        return ends.view(runs, count, -1).transpose(0, 1)
 
 
 def _check(graph_layers: int, order: int, embedding: int, bars: int, least: float) -> None:
