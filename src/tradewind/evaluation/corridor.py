@@ -5,7 +5,7 @@ Back-test, recommendation, explanation and audit all call these; a live loop cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from tradewind.execution.simulator import Simulation, simulate
 from tradewind.features import compute
 from tradewind.features.missing import missing_notes
 from tradewind.features.registry import select
-from tradewind.features.scaling import CrossSectionScaler, RollingScaler, TrainScaler
+from tradewind.features.scaling import CrossSectionScaler, RollingScaler, Scaler, TrainScaler
 from tradewind.features.table import Features
 from tradewind.labels.barriers import triple_barrier
 from tradewind.labels.forward import forward_returns
@@ -216,7 +216,7 @@ def forecast_out_of_sample(
     if name == ENSEMBLE:
         return combine_out_of_sample(world, cache, progress, folds).forecast
     folds = folds_of(world) if folds is None else folds
-    return join(world, list(_walk(world, name, cache, progress, folds)))
+    return join(world, list(walk(world, name, cache, progress, folds)))
 
 
 def combine_out_of_sample(
@@ -229,7 +229,7 @@ def combine_out_of_sample(
     """
     section, folds = world.plan.ensemble, folds_of(world) if folds is None else folds
     failures: dict[str, list[str]] = {name: [] for name in section.members}
-    parts = {name: list(_walk(world, name, cache, progress, folds, why)) for name, why in failures.items()}
+    parts = {name: list(walk(world, name, cache, progress, folds, why)) for name, why in failures.items()}
     made = {name: join(world, part) for name, part in parts.items() if part}
     if failures and not made:
         raise DataError(f"no member of the ensemble could be fitted: {failures[section.members[0]][0]}")
@@ -238,7 +238,7 @@ def combine_out_of_sample(
     return combine(members, world.labels.returns, combiner_of(section, world.plan.models.seed), left_out)
 
 
-def _walk(
+def walk(
     world: World,
     name: str,
     cache: FoldCache,
@@ -262,7 +262,47 @@ def forecast_fold(
     world: World, name: str, fold: Fold, cache: FoldCache | None = None, progress: Progress = silent
 ) -> Forecast:
     """Fit one model on a fold's training rows and forecast its test rows; checkpoints are kept beside the cache."""
-    return _learn(world, name, fold, fold.train, cache or FoldCache(None), progress)(fold.test)
+    return fit_fold(world, name, fold, cache, progress).ask(fold.test)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedFold:
+    """A model fitted on a fold's training rows, and how to ask it for the forecasts of other rows.
+
+    Attributes
+    ----------
+    scaled
+        The whole world with its features as the model is shown them.
+    shown
+        What it was fitted on.
+    scaler
+        What brought the features to that scale; None where nothing did.
+    """
+
+    model: Model
+    parameters: Mapping[str, Any]
+    scaled: World
+    shown: Windows
+    scaler: Scaler | None
+
+    def ask(self, asked: NDArray[np.int64]) -> Forecast:
+        """Return one row for each asked, NaN where nobody belongs to the universe."""
+        wanted = windows(self.scaled.head(int(asked[-1]) + 1), asked)
+        if not wanted.rows.size:  # what a model was shown it can forecast; none of it is of these rows
+            wanted = replace(self.shown, rows=self.shown.rows[-1:], columns=self.shown.columns[-1:])
+        return self.model.predict(wanted).at(self.scaled.panel.times[asked])
+
+
+def fit_fold(
+    world: World, name: str, fold: Fold, cache: FoldCache | None = None, progress: Progress = silent
+) -> FittedFold:
+    """Fit one model on a fold's training rows; checkpoints are kept beside the cache."""
+    return _learn(world, name, fold, fold.train, cache or FoldCache(None), progress)
+
+
+def parameters_of(plan: Plan, name: str) -> dict[str, Any]:
+    """Return what a model of the plan is created with."""
+    return {"seed": plan.models.seed, **plan.models.parameters.get(name, {})}
 
 
 def _learn(
@@ -272,11 +312,12 @@ def _learn(
     rows: NDArray[np.int64],
     cache: FoldCache,
     progress: Progress = silent,
-) -> Callable[[NDArray[np.int64]], Forecast]:
-    """Fit a model on some of a fold's training rows; return how to ask it for the forecasts of other rows."""
+) -> FittedFold:
+    """Fit a model on some of a fold's training rows."""
     plan, part = world.plan, replace(fold, train=rows)
-    parameters = {"seed": plan.models.seed, **plan.models.parameters.get(name, {})}
-    scaled = replace(world, features=_scaled(world, part))
+    parameters = parameters_of(plan, name)
+    scaler = _scaler(world, part)
+    scaled = world if scaler is None else replace(world, features=scaler.transform(world.features))
     seen = scaled.head(int(fold.test[0]))
     if len(rows) < len(fold.train):
         seen = replace(seen, labels=_only(seen.labels, rows))
@@ -288,16 +329,7 @@ def _learn(
             model.resume_in(None if cache.folder is None else cache.folder / "training", progress)
         return model.fit(shown)
 
-    model = cache.fitted(name, parameters, shown, fit)
-
-    def ask(asked: NDArray[np.int64]) -> Forecast:
-        """Return one row for each asked, NaN where nobody belongs to the universe."""
-        wanted = windows(scaled.head(int(asked[-1]) + 1), asked)
-        if not wanted.rows.size:  # what a model was shown it can forecast; none of it is of these rows
-            wanted = replace(shown, rows=shown.rows[-1:], columns=shown.columns[-1:])
-        return model.predict(wanted).at(world.panel.times[asked])
-
-    return ask
+    return FittedFold(cache.fitted(name, parameters, shown, fit), parameters, scaled, shown, scaler)
 
 
 def _only(labels: Labels, rows: NDArray[np.int64]) -> Labels:
@@ -308,17 +340,15 @@ def _only(labels: Labels, rows: NDArray[np.int64]) -> Labels:
     return replace(labels, returns=returns, weight=weight, classes=classes)
 
 
-def _scaled(world: World, fold: Fold) -> Features:
-    """Return the features as the plan scales them; a ``train`` scaler has seen the fold's training rows alone."""
+def _scaler(world: World, fold: Fold) -> Scaler | None:
+    """Return how the plan scales features; a ``train`` scaler has seen the fold's training rows alone."""
     settings = world.plan.features
     clip = settings.clip_deviations
     if settings.scaling == "train":
-        return TrainScaler.fit(world.features, until=int(fold.train[-1]) + 1, clip=clip).transform(world.features)
+        return TrainScaler.fit(world.features, until=int(fold.train[-1]) + 1, clip=clip)
     if settings.scaling == "rolling":
-        return RollingScaler(settings.scaling_half_life_bars, clip=clip).transform(world.features)
-    if settings.scaling == "cross_section":
-        return CrossSectionScaler(clip=clip).transform(world.features)
-    return world.features
+        return RollingScaler(settings.scaling_half_life_bars, clip=clip)
+    return CrossSectionScaler(clip=clip) if settings.scaling == "cross_section" else None
 
 
 def training_windows(seen: World, fold: Fold, stride: int = 1) -> Windows:
@@ -367,7 +397,7 @@ def _conformal_out_of_sample(
 def _conformal_fold(world: World, name: str, fold: Fold, method: Method, forecast: Forecast) -> Forecast:
     settings = world.plan.calibration
     training = Training(
-        learn=partial(_learn, world, name, fold, cache=FoldCache(None)),
+        learn=lambda rows: _learn(world, name, fold, rows, FoldCache(None)).ask,
         rows=fold.train,
         outcomes=world.labels.head(int(fold.test[0])).returns,
         longest_horizon_bars=max(world.labels.horizons),

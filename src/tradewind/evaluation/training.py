@@ -1,33 +1,46 @@
-"""Fit the plan's models on every fold and keep their forecasts for the verbs that follow."""
+"""Fit the plan's models on every fold; keep their forecasts for the verbs that follow, and the last fold's models."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tradewind.errors import DataError
+from tradewind.errors import DataError, InputError
 from tradewind.evaluation import corridor
-from tradewind.evaluation.corridor import Progress, silent
-from tradewind.evaluation.data import load_or_sync
+from tradewind.evaluation.backtest import NAIVE
+from tradewind.evaluation.corridor import Progress, World, silent
+from tradewind.evaluation.data import Loaded, load_or_sync
 from tradewind.evaluation.fold_cache import FoldCache
+from tradewind.evaluation.model_registry import ModelRegistry, artefact_id, store
 from tradewind.evaluation.workspace import Workspace
+from tradewind.labels.splits import Fold
+from tradewind.models import artefact as artefacts
+from tradewind.models.forecast import Forecast
+from tradewind.models.settings import ENSEMBLE
 
 
 def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime | None = None) -> dict[str, Any]:
     """Fit every model on every walk-forward fold; folds that are stored already are not fitted again.
 
-    So are the models that the traded one's calibration needs beside it.
+    So are the models that the traded one's calibration needs beside it. The last fold's model of each (of each member,
+    for an ensemble) becomes an artefact; the traded one's is the playbook's champion where there is none yet, else its
+    challenger.
 
-    Returns by model: folds, forecasts made, version of the last fold's fit and what it says of itself; for one that
-    was only to be compared and cannot be fitted, why it is ``left_out``.
+    Returns by model: folds, forecasts made, version of the last fold's fit, what it says of itself and the ``artefact``
+    (or why it is ``not_stored``); for one that was only to be compared and cannot be fitted, why it is ``left_out``.
     """
     loaded = load_or_sync(workspace, progress, as_of=as_of)
     cache = FoldCache(workspace.home / "folds")
     world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes, cache, progress)
     folds = corridor.folds_of(world)
+    registry = ModelRegistry(workspace.home, workspace.records, workspace.clock)
+    training = _Training(registry, world, folds, loaded, cache, progress)
     models: dict[str, Any] = {}
     for name in workspace.plan.models.all:
         try:
+            stored = training.stored(name)
             forecast = corridor.forecast_out_of_sample(world, name, cache, progress)
         except DataError as error:
             if name == workspace.plan.models.use:
@@ -41,11 +54,68 @@ def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime 
             "forecasts": int(forecast.available.sum()),
             "version": forecast.version,
             "explanation": dict(forecast.explanation),
+            **stored.get(name, {"members": stored}),
         }
-    last = folds[-1]
     return {
         "playbook": workspace.plan.playbook.name,
         "source": workspace.plan.data.source,
-        "trained_until": str(world.panel.times[int(last.test[0]) - 1])[:19] + "Z",
+        "trained_until": str(world.panel.times[int(folds[-1].test[0]) - 1])[:19] + "Z",
         "models": models,
+        "aliases": _aliases(registry, world, models),
     }
+
+
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """What every model of a training shares."""
+
+    registry: ModelRegistry
+    world: World
+    folds: Sequence[Fold]
+    loaded: Loaded
+    cache: FoldCache
+    progress: Progress
+
+    def stored(self, name: str) -> dict[str, dict[str, str]]:
+        """Return the artefact of a model, or of each of an ensemble's members: one that cannot be fitted has none."""
+        if name != ENSEMBLE:
+            return {name: self._stored(name)}
+        found = {}
+        for member in self.world.plan.ensemble.members:
+            try:
+                found[member] = self._stored(member)
+            except DataError as error:
+                found[member] = {"not_stored": error.what}
+        return found
+
+    def _stored(self, name: str) -> dict[str, str]:
+        """Return the ``artefact`` of the last fold's model, made where there is none yet, or why there is none."""
+        fold = self.folds[-1]
+        known = artefact_id(self.world, name, fold)
+        folder = self.registry.folder / known
+        if self.registry.has(known):
+            return {"artefact": known}
+        if folder.exists():  # written by a training that was killed before it could say so
+            self.registry.add(artefacts.read(folder))
+            return {"artefact": known}
+        earlier = self._walked(name, self.folds[:-1])
+        fitted = corridor.fit_fold(self.world, name, fold, self.cache, self.progress)
+        last = self.cache.get(self.world, name, fold, lambda: fitted.ask(fold.test))
+        own = corridor.join(self.world, [*earlier, (int(fold.test[0]), last)])
+        naive = corridor.join(self.world, self._walked(NAIVE, self.folds))
+        try:
+            return {"artefact": store(self.registry, self.world, fitted, fold, own, naive, self.loaded.pin).id}
+        except InputError as error:
+            return {"not_stored": error.what}
+
+    def _walked(self, name: str, folds: Sequence[Fold]) -> list[tuple[int, Forecast]]:
+        """Return the forecasts of the folds that the model can be fitted in."""
+        return list(corridor.walk(self.world, name, self.cache, self.progress, folds, failures=[]))
+
+
+def _aliases(registry: ModelRegistry, world: World, models: dict[str, Any]) -> dict[str, Any]:
+    """Enter the traded model's artefact, and return what the aliases of the playbook mean now."""
+    lineage, own = world.plan.playbook.lineage, models[world.plan.models.use].get("artefact")
+    if own is not None:
+        registry.entered(lineage, own)
+    return registry.state_of(lineage)

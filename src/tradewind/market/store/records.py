@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -128,6 +128,35 @@ class SectorFitRecord:
     recorded_at: datetime
     sectors: Mapping[str, Any]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """A trained model that lies in the home's ``models`` folder. Never changed, never deleted.
+
+    ``digest`` is the hash of its card, ``metrics`` are those out of sample, by horizon.
+    """
+
+    id: str
+    lineage: str
+    model: str
+    version: str
+    made: datetime
+    trained_until: datetime
+    digest: str
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AliasChange:
+    """That from ``at`` on an alias of a lineage meant this model (None: nobody); ``why`` is the verb that did it."""
+
+    lineage: str
+    alias: str
+    model: str | None
+    at: datetime
+    why: str
 
 
 def new_run_id(playbook: str, started: datetime) -> str:
@@ -350,6 +379,40 @@ class Records:
         with self.database.reading() as connection:
             return [_as(SectorFitRecord, row) for row in connection.execute(query).mappings()]
 
+    # -- trained models --------------------------------------------------------------------------------------
+
+    def record_model(self, record: ModelRecord) -> None:
+        """Store a trained model; one that is there already stays as it is."""
+        self._store(schema.models, [asdict(record)])
+
+    def models(self, lineage: str | None = None) -> list[ModelRecord]:
+        """Return trained models, newest first."""
+        query = sa.select(schema.models).order_by(schema.models.c.made.desc(), schema.models.c.id)
+        if lineage is not None:
+            query = query.where(schema.models.c.lineage == lineage)
+        with self.database.reading() as connection:
+            return [_as(ModelRecord, row) for row in connection.execute(query).mappings()]
+
+    def alias_changes(self, lineage: str | None = None) -> list[AliasChange]:
+        """Return what aliases came to mean, oldest first."""
+        with self.database.reading() as connection:
+            return _alias_changes(connection, lineage)
+
+    def change_aliases(
+        self, lineage: str, decide: Callable[[list[AliasChange]], Sequence[AliasChange]]
+    ) -> list[AliasChange]:
+        """Change aliases of a lineage together or not at all, knowing all changes so far; nobody else can meanwhile.
+
+        Returns the changes that were made.
+        """
+        with self.database.writing() as connection:
+            if not self.database.is_sqlite:  # SQLite's own writers wait for each other
+                connection.execute(sa.text("LOCK TABLE model_aliases IN EXCLUSIVE MODE"))
+            changes = list(decide(_alias_changes(connection, lineage)))
+            if changes:
+                connection.execute(sa.insert(schema.model_aliases), [asdict(change) for change in changes])
+        return changes
+
     # -- parts -----------------------------------------------------------------------------------------------
 
     def _store(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
@@ -359,6 +422,14 @@ class Records:
 
     def _insert(self, table: sa.Table) -> Any:
         return sqlite.insert(table) if self.database.is_sqlite else postgresql.insert(table)
+
+
+def _alias_changes(connection: Connection, lineage: str | None) -> list[AliasChange]:
+    table = schema.model_aliases
+    query = sa.select(table).order_by(table.c.id)
+    if lineage is not None:
+        query = query.where(table.c.lineage == lineage)
+    return [_as(AliasChange, row) for row in connection.execute(query).mappings()]
 
 
 def _one(connection: Connection, query: sa.Select[Any]) -> RowMapping | None:

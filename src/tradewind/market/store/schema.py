@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 #: Every schema version this code can read, oldest first; one file each in `migrations/versions/`.
-VERSIONS: Final = ("0001", "0002")
+VERSIONS: Final = ("0001", "0002", "0003")
 
 
 class Instant(TypeDecorator[datetime]):
@@ -164,4 +164,29 @@ sector_fits: Final = Table(
     Column("recorded_at", Instant, nullable=False),
     _json("sectors"),
     _json("provenance"),
+)
+
+models: Final = Table(
+    "models",
+    metadata,
+    Column("id", String(120), primary_key=True),
+    Column("lineage", String(200), nullable=False, index=True),
+    Column("model", String(80), nullable=False),
+    Column("version", String(80), nullable=False),
+    Column("made", Instant, nullable=False),
+    Column("trained_until", Instant, nullable=False),
+    Column("digest", String(64), nullable=False),
+    _json("metrics"),
+    _json("detail"),
+)
+
+model_aliases: Final = Table(
+    "model_aliases",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("lineage", String(200), nullable=False, index=True),
+    Column("alias", String(40), nullable=False),
+    Column("model", String(120), ForeignKey("models.id")),
+    Column("at", Instant, nullable=False),
+    Column("why", String(40), nullable=False),
 )
