@@ -18,6 +18,7 @@ from tradewind.cli import (
     explain,
     features,
     init,
+    models,
     ranks,
     recommend,
     report,
@@ -25,8 +26,8 @@ from tradewind.cli import (
     sectors,
     sync,
     train,
-)
     tune,
+)
 
 app = typer.Typer(
     name="tradewind",
@@ -42,6 +43,7 @@ for verb in (init, sync, train, tune, backtest, recommend, explain, ranks, repor
 app.add_typer(config.app, name="config")
 app.add_typer(check.app, name="data")
 app.add_typer(features.app, name="features")
+app.add_typer(models.app, name="models")
 app.add_typer(audit.app, name="audit")
 app.add_typer(sectors.app, name="sectors")
 app.add_typer(sectors.tiers, name="tiers")
