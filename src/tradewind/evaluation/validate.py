@@ -163,7 +163,8 @@ def _forecast(plan: Plan) -> None:
 
 
 def _tune(plan: Plan) -> Iterator[_Look]:
-    from tradewind.evaluation.tuning.ranges import check
+    """Look at the names alone: whether a range fits depends on flags, and is asked where a search begins."""
+    from tradewind.evaluation.tuning.ranges import require_a_setting
 
     for key in plan.tune.ranges:
-        yield f"tune.ranges.{key}", lambda key=key: check(plan, key)  # type: ignore[misc]
+        yield f"tune.ranges.{key}", lambda key=key: require_a_setting(plan, key)  # type: ignore[misc]

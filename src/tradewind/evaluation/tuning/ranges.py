@@ -35,9 +35,18 @@ _INSIDE = 0.381966
 """A point of an interval that is no round number: a float where a whole number belongs shows there."""
 
 
-def check(plan: Plan, key: str) -> None:
-    """Raise ``InputError`` unless every value of one declared range is a setting that the objective can judge."""
-    _require_a_setting(plan, key)
+def check_all(plan: Plan) -> None:
+    """Raise ``PlaybookError`` unless every value of every declared range is a setting that the objective can judge."""
+    for key in plan.tune.ranges:
+        try:
+            _check(plan, key)
+        except InputError as error:
+            place = plan.playbook.place(f"tune.ranges.{key}")
+            raise PlaybookError(f"{place}: tune.ranges.{key}: {error.what}", hint=error.hint) from None
+
+
+def _check(plan: Plan, key: str) -> None:
+    require_a_setting(plan, key)
     _require_tunable(plan, key)
     declared = plan.tune.ranges[key]
     _require_whole_numbers(plan, key, declared)
@@ -111,7 +120,8 @@ def _ends(plan: Plan, key: str, declared: TuneRange) -> tuple[float, float]:
 # -- which setting it is ---------------------------------------------------------------------------------------
 
 
-def _require_a_setting(plan: Plan, key: str) -> None:
+def require_a_setting(plan: Plan, key: str) -> None:
+    """Raise ``InputError`` with the nearest known name where there is no such setting."""
     section, _, rest = key.partition(".")
     if section not in SECTIONS:
         raise did_you_mean("section", section, SECTIONS)

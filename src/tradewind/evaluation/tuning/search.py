@@ -293,6 +293,7 @@ def tune(
     if trials is not None and trials < 1:
         raise InputError(f"{trials} trials are none", hint="give --trials 1 or more")
     study.optuna_is_there()
+    ranges.check_all(plan)
     period = period_of(plan, load_or_sync(workspace, progress, as_of=as_of).panel)
     search, wanted = Search(workspace, period, progress), trials or plan.tune.trials
     if dry_run:
