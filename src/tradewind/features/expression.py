@@ -21,7 +21,8 @@ class Expr:
     Attributes
     ----------
     kind
-        ``input``, ``constant``, ``map`` (elementwise), ``fold`` (stateful along time), ``cross`` (over symbols).
+        ``input``, ``constant``, ``map`` (elementwise), ``fold`` (stateful along time), ``cross`` (over symbols),
+        ``joint`` (over symbols and the bars of a window).
     op
         Name within the kind.
     args
@@ -381,6 +382,15 @@ def cross_deviation(x: Expr) -> Expr:
 def sector_mean(x: Expr) -> Expr:
     """Mean over the members of the symbol's sector now; missing where the sector is unknown."""
     return _node("cross", "sector_mean", (x,))
+
+
+def correlation_graph(x: Expr, what: str, *, bars: int, least: int, threshold: float) -> Expr:
+    """Where a member stands in the graph of correlations over the last ``bars`` of the calendar.
+
+    ``what`` is ``degree``, ``eigenvector``, ``clustering`` or ``pagerank``; see ``stats.correlation_graph``.
+    """
+    place = ("degree", "eigenvector", "clustering", "pagerank").index(what)
+    return _node("joint", "correlation_graph", (x,), (bars, least, threshold), output=place, bars=least - 1)
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from tradewind.errors import DataError, InputError
 from tradewind.features import inputs, registry
 from tradewind.features.expression import Expr
-from tradewind.features.primitives import PRIMITIVES, State
+from tradewind.features.joint import JOINT, Joint, remembered
+from tradewind.features.primitives import PRIMITIVES, Primitive, State
 from tradewind.features.rowwise import CROSS_SECTIONS, KERNELS, UFUNCS, Section
 from tradewind.features.table import Features
 from tradewind.market.panel import Panel
@@ -31,6 +32,10 @@ Span = tuple[int, int]
 BLOCK_ELEMENTS = 32_768
 """Values of one buffer: small enough that a plan's buffers stay in cache, large enough to hide the calls."""
 LEAST_PER_THREAD = 6_144
+
+STATEFUL: Mapping[str, Mapping[str, Primitive | Joint]] = {"fold": PRIMITIVES, "joint": JOINT}
+ACROSS = ("cross", "joint")
+"""Kinds that look across symbols."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ def build_plan(expressions: Sequence[Expr]) -> Plan:
     for place, key in enumerate(order.keys):
         node = order.nodes[key]
         args = tuple(slots.of(a) for a in node.args)
-        outs = slots.take(key, PRIMITIVES[node.op].outputs if node.kind == "fold" else 1)
+        outs = slots.take(key, STATEFUL[node.kind][node.op].outputs if node.kind in STATEFUL else 1)
         emits = tuple((x.output, f) for f, x in enumerate(expressions) if _core(x) == key)
         steps.append(Step(node.kind, node.op, args, outs, node.params, order.phase[key], key, emits))
         for done in order.done_at[place]:
@@ -102,7 +107,7 @@ class _Order:
     def _add(self, node: Expr) -> None:
         highest = max((self.phase[_core(a)] for a in node.args if a.kind != "constant"), default=0)
         self.nodes[_core(node)] = node
-        self.phase[_core(node)] = highest + (highest % 2 != (node.kind == "cross"))
+        self.phase[_core(node)] = highest + (highest % 2 != (node.kind in ACROSS))
 
     def _last_uses(self) -> list[list[str]]:
         """Return, for each place in the order, the computations that nobody reads afterwards."""
@@ -241,9 +246,9 @@ class FeatureEngine:
     def initial_state(self, n_symbols: int) -> FeatureState:
         """Return the state before the first bar of ``n_symbols`` symbols."""
         folds = {
-            step.key: PRIMITIVES[step.op].start(n_symbols, step.params)
+            step.key: STATEFUL[step.kind][step.op].start(n_symbols, step.params)
             for step in self._plan.steps
-            if step.kind == "fold"
+            if step.kind in STATEFUL
         }
         return FeatureState(self.names, n_symbols, folds)
 
@@ -339,7 +344,8 @@ class _Pass:
         """Run all phases, then write the features to their place in the table."""
         for across, steps in self.phases:
             if across:
-                self.pool.split(self.rows, partial(self._cross_sections, steps))
+                histories = {s.key: self._history(s) for s in steps if s.kind == "joint"}
+                self.pool.split(self.rows, partial(self._cross_sections, steps, histories))
             else:
                 self.pool.split(self.columns, partial(self._columns, steps))
         self.pool.split(self.rows, partial(_interleave, self.results, values))
@@ -383,15 +389,25 @@ class _Pass:
         out[:] = values
         np.copyto(out, np.nan, where=~self.mask[:, first:last])
 
-    def _cross_sections(self, steps: Sequence[Step], first: int, last: int) -> None:
+    def _history(self, step: Step) -> FloatArray:
+        """Return a copy of what a window reads: other threads write to the buffers before all windows are read."""
+        return remembered(self.folds[step.key], self._whole(step.args[0], list(self.buffers)))
+
+    def _cross_sections(
+        self, steps: Sequence[Step], histories: Mapping[str, FloatArray], first: int, last: int
+    ) -> None:
         part = slice(first, last)
         section = Section(self.mask[part], self.member[part], self.sector)
         with np.errstate(all="ignore"):
             for step in steps:
-                out = self.buffers[step.outs[0], part]
-                CROSS_SECTIONS[step.op](self.buffers[step.args[0], part], out, section)
-                for _, feature in step.emits:
-                    self.results[feature, part] = out
+                outs = [self.buffers[i, part] for i in step.outs]
+                if step.kind == "joint":
+                    held = histories[step.key][first : last + int(step.params[0]) - 1]
+                    JOINT[step.op].answer(held, section.present & section.member, outs, step.params)
+                else:
+                    CROSS_SECTIONS[step.op](self.buffers[step.args[0], part], outs[0], section)
+                for output, feature in step.emits:
+                    self.results[feature, part] = outs[output]
 
 
 def _interleave(results: NDArray[np.float32], values: NDArray[np.float32], first: int, last: int) -> None:

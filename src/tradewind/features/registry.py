@@ -103,8 +103,8 @@ def select(include: Iterable[str] = (MODEL,), exclude: Iterable[str] = ()) -> tu
     ----------
     include, exclude
         Names of features, of families, or of the groups ``all`` (every computable feature), ``model`` (the
-        scale-free ones, fit for a model that pools symbols), ``core`` (the same without near-repetitions) and
-        ``base_20`` (row A1).
+        scale-free ones, fit for a model that pools symbols, but for the costly ones), ``core`` (the same without
+        near-repetitions) and ``base_20`` (row A1).
 
     Raises
     ------
@@ -144,7 +144,8 @@ def _members(name: str) -> Sequence[str]:
     if name == ALL:
         return tuple(specs())
     if name == MODEL:
-        return tuple(s.name for s in specs().values() if s.scale_free and s.expression is not None)
+        kept = (s for s in specs().values() if s.scale_free and not s.costly)
+        return tuple(s.name for s in kept if s.expression is not None)
     if name == CORE:
         return tuple(CORE_SET.split())
     if name == BASE:

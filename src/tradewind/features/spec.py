@@ -24,6 +24,8 @@ class FeatureSpec:
         A playbook warns loudly where it is missing.
     scale_free
         Changing the unit of prices or of volume changes nothing: fit for a model that pools symbols.
+    costly
+        Costs many times what others do: in no group but ``all``, asked for by its own or its family's name.
     """
 
     name: str
@@ -35,6 +37,7 @@ class FeatureSpec:
     critical: bool = False
     scale_free: bool = True
     unavailable: str = ""
+    costly: bool = False
 
     @property
     def look_back_bars(self) -> int:
@@ -50,7 +53,7 @@ class FeatureSpec:
         for node in self.expression.nodes():
             if node.kind == "input":
                 found.add(node.op)
-            if node.kind == "cross":
+            if node.kind in ("cross", "joint"):
                 found.add("sectors" if node.op == "sector_mean" else "members")
         return frozenset(found)
 
@@ -73,10 +76,21 @@ class Family:
         *,
         critical: bool = False,
         scale_free: bool = True,
+        costly: bool = False,
     ) -> Expr:
         """Register a feature; returns its expression so that others can build on it."""
         self._append(
-            FeatureSpec(name, self.name, unit, description, expression, source or self.source, critical, scale_free)
+            FeatureSpec(
+                name,
+                self.name,
+                unit,
+                description,
+                expression,
+                source or self.source,
+                critical,
+                scale_free,
+                costly=costly,
+            )
         )
         return expression
 
