@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format types check bench docs clean
+.PHONY: help install tflite demo test lint format types check bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,6 +15,9 @@ help: ## list the targets
 	@touch $@
 
 install: .venv/complete ## make .venv from the lock file
+
+tflite: .venv/complete ## also what writes networks as .tflite files (2 GB beside .venv's own packages)
+	$(BIN)/python -m tradewind.models.networks.lite_environment
 
 demo: .venv/complete ## real stocks, offline: recommendations, track record, verdict, report
 	$(BIN)/tradewind demo

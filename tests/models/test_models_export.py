@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,14 +13,18 @@ import torch
 from tradewind.errors import DataError, InputError
 from tradewind.models.base import MODELS
 from tradewind.models.networks import export as exporting
+from tradewind.models.networks import lite_environment, lite_file
 from tradewind.models.networks.export import Exported, disagreement, examples, export_fitted, runners_of
 from tradewind.models.networks.network import Block
 from tradewind.models.sequence_model import SequenceModel
 
 pytest.importorskip("onnxruntime", reason="pip install 'tradewind[onnx]'")
+converts = pytest.mark.skipif(not lite_environment.built(), reason=f"needs {lite_environment.COMMAND}")
 
 SPLIT = 600
 NETWORKS = [name for name in MODELS.names() if issubclass(MODELS.factory(name), SequenceModel)]
+#: One of each kind of layer that another converter could get wrong; the benchmark has all of them, at their own size.
+LITE = ["mamba_stock", "samba", "transformer"]
 SMALL = {"window_bars": 10, "width": 8, "epochs": 2, "epoch_windows": 400, "batch_windows": 128}
 
 
@@ -51,10 +56,20 @@ def files(gpt, training, tmp_path_factory):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_onnx_file_answers_fresh_windows_as_the_network_does(name, training, fresh, tmp_path):
-    model = MODELS.create(name, seed=7, **SMALL).fit(training)
-    (made,) = export_fitted(model, "onnx", tmp_path, training)
-    assert made.max_difference <= exporting.TOLERANCE
-    assert made.path == tmp_path / f"{name}-0.onnx"
+    a_file_answers_as_the_network(name, "onnx", training, fresh, tmp_path)
+
+
+@converts
+@pytest.mark.parametrize("name", LITE)
+def test_a_litert_file_answers_fresh_windows_as_the_network_does(name, training, fresh, tmp_path):
+    a_file_answers_as_the_network(name, "tflite", training, fresh, tmp_path, window_bars=6)
+
+
+def a_file_answers_as_the_network(name, format, training, fresh, folder, **sizes):
+    model = MODELS.create(name, seed=7, **(SMALL | sizes)).fit(training)
+    (made,) = export_fitted(model, format, folder, training)
+    assert 0 < made.max_difference <= exporting.TOLERANCE
+    assert made.path == folder / f"{name}-0.{format}"
     assert made.bytes == made.path.stat().st_size
     (runner,) = runners_of([made.path])
     found = disagreement(runner, model.fitted_.networks[0], examples(model.fitted_, fresh))
@@ -111,6 +126,8 @@ def test_a_file_says_what_it_is_to_whoever_finds_it_alone(gpt, files):
     assert told["windows"] == files[1].windows > 200
     assert [given.name for given in model.graph.input] == list(told["inputs"]) == ["values", "statics", "future"]
     assert [said.name for said in model.graph.output] == told["outputs"] == ["quantiles"]
+    assert [given.type.tensor_type.shape.dim[0].dim_param for given in model.graph.input] == ["batch"] * 3
+    assert __file__.encode().rsplit(b"/tests/")[0] not in files[1].path.read_bytes()
 
 
 def test_examples_hold_windows_that_begin_before_the_history_and_an_empty_one(gpt, training):
@@ -230,3 +247,88 @@ def test_a_missing_package_is_said_with_the_extra_that_has_it(gpt, training, tmp
     with pytest.raises(InputError, match="'onnx' need onnxruntime, not installed") as caught:
         export_fitted(gpt, "onnx", tmp_path, training)
     assert caught.value.hint == "pip install 'tradewind[onnx]'"
+
+
+@pytest.fixture(scope="module")
+def one_gpt(training):
+    return MODELS.create("gpt_patches", seed=7, **SMALL).fit(training)
+
+
+@pytest.fixture(scope="module")
+def lite(one_gpt, training, tmp_path_factory):
+    (made,) = export_fitted(one_gpt, "tflite", tmp_path_factory.mktemp("lite"), training)
+    return made.path
+
+
+@converts
+def test_litert_runs_the_file_by_itself(one_gpt, lite, training):
+    from ai_edge_litert.interpreter import Interpreter
+
+    block = examples(one_gpt.fitted_, training)
+    run = Interpreter(model_path=str(lite)).get_signature_runner()
+    with torch.inference_mode():
+        wanted = one_gpt.fitted_.networks[0](block).quantiles
+    for place in (0, 100, len(block.values) - 1):
+        said = run(
+            values=block.values[place : place + 1].numpy(),
+            statics=block.statics[place : place + 1].int().numpy(),
+            future=block.future[place].numpy(),
+        )
+        np.testing.assert_allclose(said["quantiles"][0], wanted[place, 0].numpy(), rtol=0, atol=1e-5)
+
+
+@converts
+def test_a_litert_file_carries_its_card_where_tensorflow_lite_keeps_such_things(lite):
+    import zipfile
+
+    with zipfile.ZipFile(lite) as archive:
+        told = json.loads(archive.read("tradewind.json"))
+    assert (told["number"], told["batch"], told["outputs"]) == (0, 1, ["quantiles"])
+    assert {"torch", "litert-torch", "litert-converter"} == set(told["made_with"])
+
+
+@converts
+def test_one_changed_bit_or_a_cut_end_of_a_litert_file_is_refused(lite, tmp_path):
+    content = bytearray(lite.read_bytes())
+    path, draw = tmp_path / "changed.tflite", np.random.default_rng(3)
+    for place in [*draw.integers(0, len(content), 40), len(content) - 1, len(content) - 60]:
+        content[place] ^= 4
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"changed\.tflite"):
+            runners_of([path])
+        content[place] ^= 4
+    for cut in (0, 3, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:cut])
+        with pytest.raises(DataError, match=r"changed\.tflite is not an exported network"):
+            runners_of([path])
+    path.write_bytes(content)
+    assert len(runners_of([path])) == 1
+
+
+@converts
+def test_what_litert_cannot_convert_is_said_with_its_words(gpt, training, tmp_path, monkeypatch):
+    monkeypatch.setattr(lite_file, "_SCRIPT", tmp_path / "none.py")
+    with pytest.raises(DataError, match=r"'gpt_patches' could not be converted to LiteRT: .*none\.py"):
+        export_fitted(gpt, "tflite", tmp_path, training)
+
+
+def test_where_the_converter_is_not_built_the_command_that_builds_it_is_said(gpt, training, tmp_path, monkeypatch):
+    monkeypatch.setattr(lite_environment, "folder", lambda: tmp_path / "tflite")
+    with pytest.raises(InputError, match="needs litert-torch, in an environment of its own") as caught:
+        export_fitted(gpt, "tflite", tmp_path, training)
+    assert "python -m tradewind.models.networks.lite_environment" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_converter_of_an_older_lock_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(lite_environment, "folder", lambda: tmp_path)
+    (tmp_path / "complete").write_text("litert-torch==0.1")
+    assert not lite_environment.built()
+
+
+def test_a_date_of_more_symbols_than_a_litert_file_takes_is_refused():
+    session = object.__new__(lite_file.Session)
+    session._card = SimpleNamespace(model="samba", batch=2)
+    assert [group.tolist() for group in session._dates(np.array([4, 4, 2]))] == [[2], [0, 1]]
+    with pytest.raises(DataError, match="reads 2 symbols of a date, it was given 3"):
+        session._dates(np.array([4, 4, 4]))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -28,13 +27,13 @@ if TYPE_CHECKING:
     from tradewind.models.base import Windows
     from tradewind.models.sequence_model import SequenceModel
 
-FORMATS = {"onnx": "onnx_file"}
+FORMATS = {"onnx": "onnx_file", "tflite": "lite_file"}
 """Formats, which are the names of the files' suffixes and of the extras, and the modules that know them."""
 TOLERANCE = 1e-5
 """How far an exported network's answers may be from the network's, in units of its outputs."""
 
 _CHECKED_WINDOWS = 256
-_CHECKED_BATCHES = (1, 7)
+_CHECKED_ALONE, _CHECKED_BATCH = 8, 7
 
 
 @dataclass(frozen=True)
@@ -78,22 +77,19 @@ class Exported(Network):
 
     def forward(self, block: Block) -> Outputs:
         """Answer every window of every run in single precision."""
-        if block.section is None or not self.card.whole_dates:
-            return self._answered(block)
-        ends = block.section.diff().nonzero().flatten().tolist()
-        edges = [0, *(end + 1 for end in ends), len(block.section)]
-        dates = [self._answered(_part(block, slice(*pair))) for pair in pairwise(edges)]
-        parts = {name: torch.cat([getattr(date, name) for date in dates]) for name in self.card.outputs}
-        return Outputs(**parts)
-
-    def _answered(self, block: Block) -> Outputs:
         self._require(block)
         runs, count = block.future.shape[:2]
-        values = windows_of(block.values, self.shape.length, count)
-        arguments = (values.float(), block.statics.repeat_interleave(count, 0), block.future.flatten(0, 1).float())
-        said = self.session([part.numpy() for part in arguments])
-        parts = {name: torch.from_numpy(part.reshape(runs, count, *part.shape[1:])) for name, part in self._named(said)}
-        return Outputs(**parts)
+        said = self.session([part.numpy() for part in self._arguments(block, count)])
+        parts = zip(self.card.outputs, said, strict=True)
+        return Outputs(**{name: torch.from_numpy(part.reshape(runs, count, *part.shape[1:])) for name, part in parts})
+
+    def _arguments(self, block: Block, count: int) -> Iterator[Tensor]:
+        yield windows_of(block.values, self.shape.length, count).float()
+        yield block.statics.repeat_interleave(count, 0)
+        yield block.future.flatten(0, 1).float()
+        if self.card.whole_dates:
+            section = block.statics.new_zeros(len(block.values)) if block.section is None else block.section
+            yield (section[:, None] * count + torch.arange(count)).flatten()
 
     def _require(self, block: Block) -> None:
         shape = self.shape
@@ -105,9 +101,6 @@ class Exported(Network):
                 f"and future values, it was given {block.values.shape[1]} bars with {given}",
                 hint="ask it for windows as the model reads them, or export the model again",
             )
-
-    def _named(self, said: Sequence[Any]) -> Iterable[tuple[str, Any]]:
-        return zip(self.card.outputs, said, strict=True)
 
     def __deepcopy__(self, memo: Any) -> Self:
         """Return itself: nothing in it changes, and what runs the file cannot be copied."""
@@ -133,9 +126,10 @@ def export_fitted(model: SequenceModel, format: str, folder: Path, windows: Wind
         Other features than the model was trained with, no readable window, or answers that differ by more than
         :data:`TOLERANCE`; then no file is left or replaced.
     """
-    file_format(format)
+    kind = file_format(format)
     fitted = model.fitted_
     block = examples(fitted, windows)
+    rows = len(windows.panel.symbols) if fitted.reading.whole_dates else 1
     whole = Card(
         model=model.name,
         version=model.version_,
@@ -146,52 +140,56 @@ def export_fitted(model: SequenceModel, format: str, folder: Path, windows: Wind
         horizons=tuple(int(horizon) for horizon in windows.labels.horizons),
         levels=tuple(model.levels),
         outputs=output_names(fitted.networks[0], _part(block, slice(0, 2))),
-        whole_dates=bool(getattr(fitted.reading, "whole_dates", False)),
+        whole_dates=fitted.reading.whole_dates,
+        batch=rows if kind.FIXED_BATCH else 0,
+        made_with=kind.made_with(),
     )
-    return [
-        export(network, replace(whole, number=number), block, format, folder / f"{model.name}-{number}.{format}")
-        for number, network in enumerate(fitted.networks)
-    ]
+    made = []
+    for number, network in enumerate(fitted.networks):
+        began = time.perf_counter()
+        card, content = converted(network, replace(whole, number=number), block, format)
+        made.append((card, content, time.perf_counter() - began))
+    return [_written(folder / f"{model.name}-{part[0].number}.{format}", format, *part) for part in made]
 
 
-def export(network: Network, card: Card, block: Block, format: str, path: Path) -> Export:
-    """Write one network and check it on these single windows; see :func:`export_fitted`."""
-    began = time.perf_counter()
+def _written(path: Path, format: str, card: Card, content: bytes, seconds: float) -> Export:
+    write_whole(path, content)
+    return Export(path, format, card.number, card.max_difference, card.windows, len(content), seconds)
+
+
+def converted(network: Network, card: Card, block: Block, format: str) -> tuple[Card, bytes]:
+    """Return a network as a file's content, checked on these single windows; see :func:`export_fitted`."""
     kind = file_format(format)
-    body = kind.convert(program_of(network, block), card.outputs)
-    made_with = tuple((package, version(package)) for package in kind.MAKERS)
-    card = replace(card, batches=kind.BATCHES, made_with=made_with)
-    found = disagreement(Exported(card, kind.Session(body, path, 1)), network, block)
+    body = kind.convert(program_of(network, block), card)
+    session = kind.Session(body, card, Path(f"the new {format} file"), 1)
+    found = disagreement(Exported(card, session), network, block)
     if not found <= TOLERANCE:
         raise DataError(
             f"the {format} file of {card.model!r} differs from the network by {found:.2g}, "
             f"at most {TOLERANCE:g} is allowed",
             hint="it was not written; go on with the model as it is, and please report this",
         )
-    content = kind.seal(body, card.checked(found, len(block.values)))
-    write_whole(path, content)
-    seconds = time.perf_counter() - began
-    return Export(path, format, card.number, found, len(block.values), len(content), seconds)
+    card = card.checked(found, len(block.values))
+    return card, kind.seal(body, card)
 
 
 def disagreement(exported: Exported, network: Network, block: Block) -> float:
     """Return the largest difference of any output on single windows, in batches of one, of a few and of all."""
     wanted = _precise_answers(network, block)
-    sizes = (len(block.values),) if exported.card.whole_dates else (*_CHECKED_BATCHES, len(block.values))
-    differences = [0.0]
-    for size in sizes:
-        for start in range(0, len(block.values), size) if size > 1 else range(min(8, len(block.values))):
-            part = slice(start, start + size)
-            said = exported(_part(block, part))
-            differences += [_difference(a, b[part]) for a, b in zip(said, wanted, strict=True) if b is not None]
-    return max(differences)
+    count = len(block.values)
+    parts = [slice(0, count)]
+    if not exported.card.whole_dates:
+        parts += [slice(place, place + 1) for place in range(_CHECKED_ALONE)]
+        parts += [slice(start, start + _CHECKED_BATCH) for start in range(0, count, _CHECKED_BATCH)]
+    said = [(exported(_part(block, part)), part) for part in parts if part.start < count]
+    return max(
+        _difference(a, b[part]) for answer, part in said for a, b in zip(answer, wanted, strict=True) if b is not None
+    )
 
 
 def _precise_answers(network: Network, block: Block) -> Outputs:
-    from copy import deepcopy
-
     with torch.inference_mode():
-        precise = deepcopy(network).double()
+        precise = copy.deepcopy(network).double()
         return cast("Outputs", precise(block._replace(values=block.values.double(), future=block.future.double())))
 
 
@@ -219,7 +217,7 @@ def examples(fitted: Fitted, windows: Windows) -> Block:
             hint="give it the history that the model forecasts from",
         )
     block = found[1]
-    if getattr(fitted.reading, "whole_dates", False):
+    if fitted.reading.whole_dates:
         return block
     empty = Block(*(torch.zeros_like(part[:1]) for part in (block.values, block.statics, block.future)))
     return block._replace(**{name: torch.cat([getattr(block, name), getattr(empty, name)]) for name in _PARTS})
@@ -248,7 +246,7 @@ def runners_of(paths: Iterable[Path], threads: int = 1) -> tuple[Exported, ...]:
 def _runner(path: Path, threads: int) -> Exported:
     kind = file_format(path.suffix.removeprefix("."))
     card, body = kind.unseal(read_bytes(path), path)
-    return Exported(card, kind.Session(body, path, threads))
+    return Exported(card, kind.Session(body, card, path, threads))
 
 
 def answering_with(model: SequenceModel, runners: Sequence[Exported], horizons: Sequence[int]) -> Fitted:

@@ -15,7 +15,6 @@ from tradewind.models.networks.network import Shape
 CARD = "tradewind"
 """Under this name the card lies in the file's own metadata."""
 CARD_FORMAT = "1"
-INPUTS = ("values", "statics", "future")
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,11 @@ class Card:
     outputs
         Names of the answers, in order.
     whole_dates
-        Whether the rows of a batch are the symbols of one date, which see each other.
+        Whether rows of one ``section`` are symbols of one date that see each other.
     max_difference, windows
         The largest difference from the network in double precision, in units of the outputs, on so many windows.
-    batches
-        Sizes of batch that the file takes; empty: every one.
+    batch
+        Rows that the file takes at a time; 0: any number.
     made_with
         Versions of what made it.
     card_format
@@ -60,9 +59,20 @@ class Card:
     whole_dates: bool = False
     max_difference: float = float("inf")
     windows: int = 0
-    batches: tuple[int, ...] = ()
+    batch: int = 0
     made_with: tuple[tuple[str, str], ...] = ()
     card_format: str = CARD_FORMAT
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Names, types and sizes of what the file is given, in order."""
+        shape = self.shape
+        told = {
+            "values": f"float32 (batch, {shape.length}, {shape.inputs})",
+            "statics": f"integer (batch, {len(shape.statics)})",
+            "future": f"float32 (batch, {shape.horizons}, {shape.future})",
+        }
+        return told | ({"section": "integer (batch,)"} if self.whole_dates else {})
 
     def checked(self, max_difference: float, windows: int) -> Card:
         """Return the card with what the check at export found."""
@@ -71,16 +81,8 @@ class Card:
     def sealed(self, body: bytes) -> str:
         """Return the card as JSON with a digest of itself and of the file's body."""
         told = asdict(self) | {"shape": self.shape._asdict(), "made_with": dict(self.made_with)}
-        told |= {"inputs": self._inputs()}
+        told |= {"inputs": self.inputs}
         return json.dumps(told | {"digest": _digest(told, body)}, separators=(",", ":"))
-
-    def _inputs(self) -> dict[str, str]:
-        shape = self.shape
-        return {
-            "values": f"float32 (batch, {shape.length}, {shape.inputs})",
-            "statics": f"integer (batch, {len(shape.statics)})",
-            "future": f"float32 (batch, {shape.horizons}, {shape.future})",
-        }
 
 
 def opened(text: str, body: bytes, path: Path) -> Card:

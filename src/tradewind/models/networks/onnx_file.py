@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,43 @@ import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
-from tradewind.models.networks.exported_file import CARD, INPUTS, Card, damaged, opened
+from tradewind.models.networks.exported_file import CARD, Card, damaged, opened
 from tradewind.models.networks.window_program import quietly
 
-NEEDS = ("onnx", "onnxruntime")
-MAKERS = ("torch", "onnx", "onnxscript")
-BATCHES: tuple[int, ...] = ()
+NEEDS = ("onnx", "onnxruntime", "onnxscript")
+FIXED_BATCH = False
 
 
-def convert(program: ExportedProgram, outputs: Sequence[str]) -> bytes:
+def made_with() -> tuple[tuple[str, str], ...]:
+    """Return the versions of what writes these files."""
+    return tuple((name, version(name)) for name in ("torch", "onnx", "onnxscript"))
+
+
+def convert(program: ExportedProgram, card: Card) -> bytes:
     """Return the program as an ONNX model."""
     with quietly():
         made = torch.onnx.export(
             program,
             dynamo=True,
-            input_names=INPUTS,
-            output_names=outputs,
+            input_names=tuple(card.inputs),
+            output_names=card.outputs,
             external_data=False,
             verbose=False,
         )
     assert made is not None
-    return made.model_proto.SerializeToString()
+    return _bare(made.model_proto).SerializeToString()
+
+
+def _bare(model: Any) -> Any:
+    """Drop what the exporter notes of where each node came from (paths of this machine), and name the batch."""
+    graph = model.graph
+    graph.ClearField("value_info")
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for part in (*graph.input, *graph.output):
+        part.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return model
 
 
 def seal(body: bytes, card: Card) -> bytes:
@@ -66,9 +83,10 @@ def _tail(text: str) -> bytes:
 class Session:
     """An ONNX model in ONNX Runtime."""
 
-    def __init__(self, content: bytes, path: Path, threads: int) -> None:
+    def __init__(self, content: bytes, card: Card, path: Path, threads: int) -> None:
         import onnxruntime
 
+        self._inputs = tuple(card.inputs)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
@@ -79,4 +97,4 @@ class Session:
 
     def __call__(self, arguments: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
         """Return the outputs of a batch."""
-        return list(self._session.run(None, dict(zip(INPUTS, arguments, strict=True))))
+        return list(self._session.run(None, dict(zip(self._inputs, arguments, strict=True))))
