@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-CONTEXT = 64
+CONTEXT, LONGEST = 64, 24
 DECILES = [round(0.1 * i, 1) for i in range(1, 10)]
 TWENTY_ONE = [0.01, *(round(0.05 * i, 2) for i in range(1, 20)), 0.99]
 T5 = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "dropout_rate": 0.1}
@@ -41,7 +41,7 @@ def chronos_t5(folder: Path) -> None:
         "tokenizer_class": "MeanScaleUniformBins",
         "tokenizer_kwargs": {"low_limit": -15.0, "high_limit": 15.0},
         "context_length": CONTEXT,
-        "prediction_length": 8,
+        "prediction_length": LONGEST,
         "n_tokens": 128,
         "n_special_tokens": 2,
         "pad_token_id": 0,
@@ -65,7 +65,7 @@ def chronos_bolt(folder: Path) -> None:
     )
     config.chronos_config = {
         "context_length": CONTEXT,
-        "prediction_length": 8,
+        "prediction_length": LONGEST,
         "input_patch_size": 8,
         "input_patch_stride": 8,
         "quantiles": DECILES,
@@ -87,7 +87,7 @@ def chronos_2(folder: Path) -> None:
         "quantiles": TWENTY_ONE,
         "use_reg_token": True,
         "use_arcsinh": True,
-        "max_output_patches": 2,
+        "max_output_patches": LONGEST // 8,
     }
     Chronos2Model(config).save_pretrained(folder)
 

@@ -149,7 +149,7 @@ def _require_chronos(config: dict[str, Any], folder: Path) -> None:
     kinds = ("ChronosPipeline", "ChronosBoltPipeline", "Chronos2Pipeline")
     kind = config.get("chronos_pipeline_class", kinds[0])
     if "chronos_config" not in config:
-        what = config.get("model_type") or config.get("architectures") or "something else"
+        what = config.get("model_type") or config.get("architectures") or "nothing known here"
         raise DataError(f"{folder} holds no Chronos: its config.json is of {what}", hint="name weights of Chronos")
     if kind not in kinds:
         raise DataError(

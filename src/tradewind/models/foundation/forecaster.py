@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from tradewind.errors import DataError, InputError, TradewindError
 
+_MOST_LETTERS = 300
+
 
 class Forecaster(Protocol):
     """Loaded weights that continue series.
@@ -70,7 +72,7 @@ def loading(package: str, source: Path) -> Iterator[None]:
     except Exception as error:  # a damaged file can fail anywhere in the package
         if out_of_memory(error):
             raise
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        said = " ".join(str(error).split())[:_MOST_LETTERS]
         raise DataError(
             f"{package} cannot load the weights in {source}: {type(error).__name__}: {said}",
             hint="they are damaged, of another kind than config.json says, or made for another version of the package",

@@ -64,7 +64,7 @@ class KeptAnswers:
 
     def _read(self, path: Path) -> dict[bytes, NDArray[np.float64]]:
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 keys, answers = stored["keys"], stored["answers"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return {}

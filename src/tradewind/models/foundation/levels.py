@@ -39,7 +39,8 @@ def at_levels(values: FloatArray, own: Sequence[float], wanted: Sequence[float])
     middle = int(np.argmin(np.abs(levels - 0.5)))
     if abs(levels[middle] - 0.5) > _SAME or not 0 < middle < len(levels) - 1 or not (np.diff(levels) > 0).all():
         raise DataError(f"the weights forecast the levels {tuple(own)}: no median with a level on each side of it")
-    values = np.sort(values, axis=-1)
+    complete = np.isfinite(values).all(axis=-1, keepdims=True)
+    values = np.sort(np.where(complete, values, 0.0), axis=-1)
     answer = np.empty((*values.shape[:-1], len(wanted)))
     for place, p in enumerate(wanted):
         if beyond(own, (p,)):
@@ -48,7 +49,7 @@ def at_levels(values: FloatArray, own: Sequence[float], wanted: Sequence[float])
             answer[..., place] = values[..., edge] + share * (values[..., edge] - values[..., middle])
         else:
             answer[..., place] = _between(values, levels, p)
-    return np.where(np.isfinite(values).all(axis=-1, keepdims=True), answer, np.nan)
+    return np.where(complete, answer, np.nan)
 
 
 def _between(values: FloatArray, levels: FloatArray, p: float) -> FloatArray:

@@ -95,6 +95,7 @@ class FoundationModel:
             )
         if self.batch_series < 1 or self.samples < 2:
             raise InputError("batch_series must be 1 or more, samples 2 or more")
+        self.weights_known_at = str(self.weights_known_at)  # a day of a TOML file is a date
         if self.weights_known_at:
             _require_day(self.name, self.weights_known_at)
 

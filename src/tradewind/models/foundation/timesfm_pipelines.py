@@ -84,10 +84,15 @@ class Decoder3:
         return self._levels
 
     def quantiles(self, series: NDArray[np.float32], horizon: int, _wanted: Sequence[float]) -> FloatArray:
-        """See :meth:`Forecaster.quantiles`."""
-        self.forecaster.config.per_core_batch_size = len(series)
-        said = self.forecaster.predict_batch(list(series), horizon, return_quantiles=True)
-        return np.stack([one.quantiles for one in said]).astype(np.float64)
+        """See :meth:`Forecaster.quantiles`.
+
+        The package cuts a batch to its longest series, which would let one series move another's last digits: a whole
+        one of no account always stands beside them.
+        """
+        whole = np.linspace(0.0, 1.0, series.shape[1], dtype=np.float32)
+        self.forecaster.config.per_core_batch_size = len(series) + 1
+        said = self.forecaster.predict_batch([*series, whole], horizon, return_quantiles=True)
+        return np.stack([one.quantiles for one in said][:-1]).astype(np.float64)
 
 
 def open_timesfm(weights: Weights, device: str) -> Forecaster:

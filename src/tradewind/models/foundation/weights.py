@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from tradewind.errors import DataError, InputError, RetryError
+from tradewind.errors import DataError, InputError, RetryError, TradewindError
 from tradewind.market.store.failures import storage_failures
 
 if TYPE_CHECKING:
     from torch import nn
 
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _PATTERNS = ("*.json", "*.safetensors")
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _TIMEOUT_SECONDS = 10.0
@@ -141,7 +141,7 @@ def find_weights(
         The hub did not answer a download.
     """
     folder = Path(wanted).expanduser()
-    if folder.is_dir():
+    if wanted and folder.is_dir():
         published = None
     elif _HUB_NAME.fullmatch(wanted):
         folder = _from_hub(model, wanted, revision, download)
@@ -168,25 +168,55 @@ def get_command(name: str, folder: str = "") -> str:
 def _from_hub(model: str, name: str, revision: str, download: bool) -> Path:
     """Return the folder of the hub's cache that holds a repository."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
     asked: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(_PATTERNS)}
     try:
         cached = Path(snapshot_download(name, local_files_only=True, **asked))
     except (LocalEntryNotFoundError, OSError):
         cached = None
-    if cached is not None and any(cached.glob("*.safetensors")):
+    if cached is not None and _complete(cached):
         return cached
     if not download:
         raise _unavailable(model, name)
     try:
-        return Path(snapshot_download(name, etag_timeout=_TIMEOUT_SECONDS, **asked))
-    except HfHubHTTPError as error:
-        raise DataError(f"the hub has no {name} for us: {_first_line(error)}", hint=get_command(name)) from None
+        return _downloaded(name, revision)
+    except TradewindError:
+        raise
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise DataError(
+            f"the hub has no {name} {revision} for us: {_first_line(error)}",
+            hint=f"check its name; where it asks for a licence to be accepted: hf auth login, then {get_command(name)}",
+        ) from None
     except Exception as error:  # noqa: BLE001 - whatever its client raises where there is no network
         raise RetryError(
             f"the hub did not give {name}: {_first_line(error)}", hint=f"try again, or elsewhere: {get_command(name)}"
         ) from None
+
+
+def _downloaded(name: str, revision: str) -> Path:
+    """Return the folder of the hub's cache into which a repository was downloaded, every wait bounded.
+
+    File by file: the client's call for a whole repository asks what it holds without any limit of time.
+    """
+    from huggingface_hub import HfApi, hf_hub_download
+
+    asked = {"revision": revision or "main"}
+    told = HfApi().model_info(name, timeout=_TIMEOUT_SECONDS, **asked)
+    files = [PurePath(file.rfilename) for file in told.siblings or ()]
+    wanted = [str(file) for pattern in _PATTERNS for file in files if file.match(pattern) and len(file.parts) == 1]
+    places = {Path(hf_hub_download(name, file, etag_timeout=_TIMEOUT_SECONDS, **asked)).parent for file in wanted}
+    if len(places) != 1:
+        raise RetryError(f"the hub gave {len(wanted)} files of {len(places)} states of {name}", hint="try again")
+    return places.pop()
+
+
+def _complete(folder: Path) -> bool:
+    """Return whether a download came to its end."""
+    try:
+        return bool(_tensor_files(folder))
+    except DataError:
+        return False
 
 
 def _unavailable(model: str, name: str) -> DataError:
