@@ -77,7 +77,7 @@ def test_a_stored_model_forecasts_what_the_walk_forward_decided_on(quick: QuickR
     train(used)
     artefact = registry_of(used).artefact("champion")
     world = corridor.build_world(used.plan, load(used).panel)
-    made = forecast_with(artefact, world, artefact.model()).rounded()
+    made = forecast_with(artefact, world, artefact.model().predict).rounded()
     traded = quick.record.decision.belief.forecast.at(made.times)
     assert len(made.times) > 10
     np.testing.assert_array_equal(made.quantiles, traded.quantiles)
@@ -89,7 +89,7 @@ def test_a_model_trained_on_other_features_is_refused(quick: QuickRun, used: Wor
     world = corridor.build_world(used.plan, load(used).panel)
     fewer = replace(world, features=replace(world.features, names=("x", *world.features.names[1:])))
     with pytest.raises(DataError, match="other features"):
-        forecast_with(artefact, fewer, artefact.model())
+        forecast_with(artefact, fewer, artefact.model().predict)
 
 
 def test_nothing_is_forecast_before_the_end_of_the_training(used: Workspace) -> None:
@@ -99,7 +99,7 @@ def test_nothing_is_forecast_before_the_end_of_the_training(used: Workspace) -> 
     world = corridor.build_world(used.plan, load(used).panel)
     row = int(np.searchsorted(world.panel.times, np.datetime64(until[:19]), side="right"))
     with pytest.raises(DataError, match="no bar after"):
-        forecast_with(artefact, world.head(row), artefact.model())
+        forecast_with(artefact, world.head(row), artefact.model().predict)
 
 
 @pytest.mark.parametrize("name", [CARD, TENSORS])

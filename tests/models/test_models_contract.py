@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from foundation_kit import CONTEXT, tiny
 
 from tradewind.errors import DataError, InputError
+from tradewind.models import artefact
+from tradewind.labels.barriers import triple_barrier
 from tradewind.models.base import MODELS
 from tradewind.models.forecast import LEVELS
 from tradewind.models.networks import sequences
@@ -19,6 +23,7 @@ SMALL = {
     "random_forest": {"trees": 8},
     "xgboost": {"trees": 20},
     "voting": {"maximum_samples": 1_000},
+    "stacked_classifier": {"blocks": 2},
 }
 #: Pretrained models run with random weights, of which nobody can promise how wide they forecast.
 PRETRAINED = {"chronos": "chronos_bolt", "timesfm": "timesfm_3"}
@@ -31,9 +36,21 @@ def weights_of(name):
     return {"weights": str(tiny(PRETRAINED[name])), "context_bars": CONTEXT, "least_bars": 32, "batch_series": 1_024}
 
 
-def small(name):
+def parameters_of(name):
     network = issubclass(MODELS.factory(name), SequenceModel)
-    return MODELS.create(name, seed=7, **SMALL.get(name, {}), **weights_of(name), **(NETWORK if network else {}))
+    return {"seed": 7, **SMALL.get(name, {}), **weights_of(name), **(NETWORK if network else {})}
+
+
+def taught(name, windows):
+    """The windows with the labels that the model learns from."""
+    if not getattr(MODELS.factory(name), "needs_classes", False):
+        return windows
+    labels = triple_barrier(windows.panel, windows.labels, up_sigma=1.0, down_sigma=1.0).labels
+    return replace(windows, labels=replace(windows.labels, classes=labels.classes))
+
+
+def small(name):
+    return MODELS.create(name, **parameters_of(name))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +62,7 @@ def panel(make_panel):
 def fitted(panel, make_windows):
     known = panel.head(SPLIT)
     training = make_windows(known, np.arange(80, SPLIT))
-    return {name: small(name).fit(training) for name in MODELS.names()}
+    return {name: small(name).fit(taught(name, training)) for name in MODELS.names()}
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +117,22 @@ def test_a_forecast_does_not_know_the_bars_after_it(name, fitted, forecasts, pan
 @pytest.mark.parametrize("name", MODELS.names())
 def test_the_same_seed_gives_the_same_forecast_and_version(name, forecasts, panel, make_windows):
     training = make_windows(panel.head(SPLIT), np.arange(80, SPLIT))
-    again = small(name).fit(training).predict(make_windows(panel, np.arange(SPLIT, len(panel))))
+    again = small(name).fit(taught(name, training)).predict(make_windows(panel, np.arange(SPLIT, len(panel))))
     assert again.version == forecasts[name].version
     np.testing.assert_array_equal(again.quantiles, forecasts[name].quantiles)
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_what_is_stored_forecasts_the_same_bit_for_bit_and_needs_no_pickle(
+    name, fitted, forecasts, panel, make_windows, tmp_path
+):
+    card = {"model": name, "version": forecasts[name].version, "parameters": parameters_of(name), "features": []}
+    stored = artefact.write(tmp_path / "kept", fitted[name], card, {})
+    assert not stored.pickled
+    again = artefact.read(tmp_path / "kept").model().predict(make_windows(panel, np.arange(SPLIT, len(panel))))
+    assert again.version == forecasts[name].version
+    for said, values in forecasts[name].arrays.items():
+        np.testing.assert_array_equal(getattr(again, said), values)
 
 
 @pytest.mark.parametrize("name", MODELS.names())
@@ -111,7 +141,7 @@ def test_prices_in_another_currency_change_nothing(name, panel, make_windows, re
     monkeypatch.setattr(sequences, "tier_index", lambda close: np.zeros(close.shape, dtype=np.int64))
 
     def made(prices):
-        model = small(name).fit(make_windows(prices.head(SPLIT), np.arange(80, SPLIT)))
+        model = small(name).fit(taught(name, make_windows(prices.head(SPLIT), np.arange(80, SPLIT))))
         return model.predict(make_windows(prices, np.arange(SPLIT, len(prices)))).quantiles
 
     np.testing.assert_allclose(made(rescaled(panel, 4.0)), made(panel), rtol=0.02, atol=2e-4)

@@ -108,7 +108,7 @@ def forecast(
         artefact = _registry().artefact(model, playbook)
         with progress_bar() as progress:
             world = _world(artefact, progress)
-            made = forecast_with(artefact, world, _forecaster(artefact, engine, trust_pickle)).rounded()
+            made = forecast_with(artefact, world, _predictor(artefact, engine, trust_pickle)).rounded()
         told = {"model": artefact.id, "engine": engine, "as_of": str(made.times[-1])[:19] + "Z", "levels": made.levels}
         rows = {symbol: _newest(made, column) for column, symbol in enumerate(made.symbols)}
         if json:
@@ -189,10 +189,10 @@ def _world(artefact: Artefact, progress: Any) -> Any:
     return build_world(workspace.plan, loaded.panel, loaded.notes, FoldCache(workspace.home / "folds"), progress)
 
 
-def _forecaster(artefact: Artefact, engine: str, trust_pickle: bool) -> Any:
-    from tradewind.evaluation.model_exports import forecaster
+def _predictor(artefact: Artefact, engine: str, trust_pickle: bool) -> Any:
+    from tradewind.evaluation.model_exports import predictor
 
-    return forecaster(artefact, engine, trust_pickle=trust_pickle)
+    return predictor(artefact, engine, trust_pickle=trust_pickle)
 
 
 def _newest(made: Any, column: int) -> dict[str, list[float] | None]:
@@ -216,7 +216,8 @@ def _show(card: dict[str, Any]) -> None:
     typer.echo(f"{card['id']}  ({card['model']}, version {card['version']})")
     typer.echo(
         f"trained on {manifest['trained_from'][:10]} … {manifest['trained_until'][:10]}: {manifest['samples']:,} "
-        f"samples of {len(manifest['symbols'])} symbols from {manifest['source']}, playbook {manifest['playbook']['name']}"
+        f"samples of {len(manifest['symbols'])} symbols from {manifest['source']}, "
+        f"playbook {manifest['playbook']['name']}"
     )
     typer.echo(
         f"{len(card['features'])} features, horizons {question['horizons_bars']} bars of {question['timeframe']}, "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,8 @@ from tradewind.evaluation import corridor
 from tradewind.evaluation.model_registry import scaled_as
 from tradewind.market.store.failures import storage_failures
 from tradewind.models.artefact import EXPORTS, Artefact
-from tradewind.models.base import Model
+from tradewind.models.base import Windows
+from tradewind.models.forecast import Forecast
 from tradewind.models.sequence_model import SequenceModel, torch_is_there
 
 if TYPE_CHECKING:
@@ -73,22 +76,21 @@ def export(artefact: Artefact, world: World, format_: str, out: Path | None = No
     return {**report, "files": [str(place / name) for name in report["files"]]}
 
 
-def forecaster(artefact: Artefact, engine: str, *, trust_pickle: bool = False) -> Model:
+def predictor(artefact: Artefact, engine: str, *, trust_pickle: bool = False) -> Callable[[Windows], Forecast]:
     """Return what forecasts for an artefact: the model itself (``torch``), or its exported files in its place."""
     if engine == TORCH:
-        return artefact.model(trust_pickle=trust_pickle)
+        return artefact.model(trust_pickle=trust_pickle).predict
     model = _network_of(artefact)
     from tradewind.models.networks.export import file_format, runners_of
 
     file_format(engine)
-    folder = artefact.folder / EXPORTS / engine
-    paths = sorted(folder.glob(f"*.{engine}"))
+    paths = sorted((artefact.folder / EXPORTS / engine).glob(f"*.{engine}"))
     if not paths:
         raise InputError(
             f"{artefact.id} has not been exported to {engine}",
             hint=f"tradewind models export {artefact.id} --format {engine}",
         )
-    return model.answering_with(runners_of(paths))
+    return partial(model.predict_with, runners_of(paths))
 
 
 def _network_of(artefact: Artefact) -> SequenceModel:

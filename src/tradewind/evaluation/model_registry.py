@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from tradewind.features.scaling import scaler_from_dict
 from tradewind.labels.splits import Fold
 from tradewind.models import artefact as artefacts
 from tradewind.models.artefact import Artefact
+from tradewind.models.base import Windows
 from tradewind.models.forecast import Forecast
 
 if TYPE_CHECKING:
@@ -297,15 +298,15 @@ def store(
     return kept
 
 
-def forecast_with(artefact: Artefact, world: World, forecaster: Any) -> Forecast:
+def forecast_with(artefact: Artefact, world: World, predict: Callable[[Windows], Forecast]) -> Forecast:
     """Forecast every bar after the training, calibrated on from what the calibrator remembered then.
 
     Parameters
     ----------
     world
         Of the playbook that the model was trained for, with bars after its training.
-    forecaster
-        The artefact's model, or whatever answers ``predict`` for it.
+    predict
+        The artefact's model's, or what answers in its place.
 
     Raises
     ------
@@ -321,7 +322,7 @@ def forecast_with(artefact: Artefact, world: World, forecaster: Any) -> Forecast
             hint="sync newer bars: `tradewind sync PLAYBOOK`",
         )
     rows = np.arange(row, len(world.panel))
-    made = forecaster.predict(corridor.windows(scaled_as(artefact, world), rows)).at(world.panel.times[rows])
+    made = predict(corridor.windows(scaled_as(artefact, world), rows)).at(world.panel.times[rows])
     return _calibrated_on(artefact, world, made, row)
 
 

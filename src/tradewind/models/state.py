@@ -154,7 +154,7 @@ class _Packer:
         if package == _XGBOOST:
             self.tensors[at] = np.frombuffer(value.get_booster().save_raw("ubj"), dtype=np.uint8).copy()
             return {KIND: _XGBOOST, "class": type(value).__name__, "threads": value.n_jobs, "at": at}
-        if package == _SKLEARN:
+        if package == _SKLEARN and hasattr(value, "get_params"):
             return self._estimator(value, at)
         if _is_network(value):
             return self._network(value, at)
