@@ -27,6 +27,7 @@ from tradewind.evaluation.report.metrics import SCORES, formula
 from tradewind.evaluation.report.plot import Plot, legend
 from tradewind.evaluation.report.scales import Array, Scale, around, milliseconds
 from tradewind.evaluation.report.sections import calibration
+from tradewind.evaluation.report.sections.insides import insides
 from tradewind.evaluation.report.tables import Column, Table, download
 from tradewind.stats.metrics.skill import correlations_by_date
 
@@ -56,6 +57,7 @@ def forecasts(record: TrackRecord) -> Markup:
         ic_histogram(record, ranks),
         buckets(record),
         *importance(record),
+        *insides(record),
     ]
     grid = node("div", *pictures, class_="grid")
     return section("forecasts", "Forecasts", lead, quality(record.result), calibration.coverage(record), grid)
