@@ -43,7 +43,7 @@ def test_without_attention_the_shares_of_bars_are_drawn(quick: QuickRun) -> None
 
 
 def test_names_of_variables_are_text_and_left_out_symbols_are_counted(quick: QuickRun) -> None:
-    looked, chosen = insides(telling(quick, bars=TOLD["bars"], latest=TOLD["latest"]))
+    _, chosen = insides(telling(quick, bars=TOLD["bars"], latest=TOLD["latest"]))
     assert "&lt;b&gt;" in chosen and "<b>price" not in chosen
     assert "S11" in chosen and "S12" not in chosen and "2 more symbols" in chosen
 
