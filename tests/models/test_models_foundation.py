@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import replace
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -334,6 +335,20 @@ def test_weights_that_changed_after_the_fit_are_refused(tmp_path, learning, aske
     model = small("chronos_bolt", folder).fit(learning)
     shutil.copy(tiny("chronos_bolt", seed=1) / "model.safetensors", folder)
     with pytest.raises(DataError, match="changed since chronos was fitted"):
+        model.predict(asked)
+
+
+def test_a_stored_model_finds_its_weights_where_they_are_now(tmp_path, learning, asked):
+    folder = shutil.copytree(tiny("chronos_bolt"), tmp_path / "weights")
+    model = small("chronos_bolt", folder).fit(learning)
+    expected = model.predict(asked).quantiles
+    folder.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="is no folder"):
+        model.predict(asked)
+    model.weights = str(tmp_path / "moved")
+    np.testing.assert_array_equal(model.predict(asked).quantiles, expected)
+    model.weights = str(tiny("chronos_bolt", seed=1))
+    with pytest.raises(DataError, match="changed since"):
         model.predict(asked)
 
 
@@ -703,7 +718,7 @@ def test_a_back_test_from_before_the_weights_is_flagged(traded, tmp_path):
     known = {"models__parameters__chronos__weights_known_at": "2015-01-02"}
     (said,) = contaminated(backtest(workspace(playbook, tmp_path / "home", **known)))
     assert "known on 2015-01-02, after" in said
-    known = {"models__parameters__chronos__weights_known_at": "2013-12-31"}
+    known = {"models__parameters__chronos__weights_known_at": date(2013, 12, 31)}  # as TOML says it
     assert not contaminated(backtest(workspace(playbook, tmp_path / "home", **known)))
 
 

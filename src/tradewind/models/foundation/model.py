@@ -6,7 +6,7 @@ PyTorch and the packages are imported when a model is fitted, not before.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -21,7 +21,7 @@ from tradewind.models.forecast import LEVELS, Forecast
 from tradewind.models.foundation.kept import KeptAnswers
 from tradewind.models.foundation.levels import at_levels, beyond
 from tradewind.models.foundation.series import Series, require_history
-from tradewind.models.foundation.weights import Weights, find_weights, packages_are_there, versions
+from tradewind.models.foundation.weights import Weights, digest_of, find_weights, packages_are_there, versions
 
 if TYPE_CHECKING:
     from tradewind.models.foundation.forecaster import Forecaster
@@ -192,9 +192,10 @@ class FoundationModel:
         )
 
     def _opened(self, weights: Weights) -> Forecaster:
-        """Return the loaded weights, which are kept in the process; refuse them where they changed since the fit."""
-        from tradewind.models.foundation.weights import digest_of
-
+        """Return the loaded weights, which stay in the process; refuse them where they changed since the fit."""
+        if not weights.folder.is_dir():  # a stored model names its weights, it does not hold them
+            found = self._find()
+            weights = replace(weights, folder=found.folder)
         if digest_of(weights.folder) != weights.digest:
             raise DataError(
                 f"the weights in {weights.folder} changed since {self.name} was fitted with them",

@@ -156,7 +156,7 @@ def find_weights(
             hint="they are other weights, or changed: get the right ones, or set weights_hash to what was meant",
         )
     told = published or Published("", "")
-    return Weights(folder, wanted, found, known_at or told.known_at, told.license)
+    return Weights(folder.resolve(), wanted, found, known_at or told.known_at, told.license)
 
 
 def get_command(name: str, folder: str = "") -> str:
