@@ -91,7 +91,8 @@ class Network(nn.Module):
     """Base of all networks; a subclass is built for a :class:`Shape` and answers a :class:`Block`.
 
     ``forward`` must give the same answer for a window whichever run it came in (to rounding), so that training on runs,
-    on random windows and asking for the newest bar alone are the same thing.
+    on random windows and asking for the newest bar alone are the same thing. A network of whole dates may look at all
+    runs of a section; its answer must not depend on their order or on other sections.
     """
 
     shape: Shape
