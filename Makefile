@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install tflite demo test lint format types check bench docs clean
+.PHONY: help install tflite oracles demo test lint format types check bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,12 @@ install: .venv/complete ## make .venv from the lock file
 
 tflite: .venv/complete ## also what writes networks as .tflite files (2 GB beside .venv's own packages)
 	$(BIN)/python -m tradewind.models.networks.lite_environment
+
+.bench/oracles/complete: .venv/complete benchmarks/locks/oracles.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .bench/oracles -r benchmarks/locks/oracles.txt
+	@touch $@
+
+oracles: .bench/oracles/complete ## the peers that tests compare networks with, in .bench (31 MB)
 
 demo: .venv/complete ## real stocks, offline: recommendations, track record, verdict, report
 	$(BIN)/tradewind demo
