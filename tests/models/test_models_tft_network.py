@@ -270,10 +270,10 @@ class TestExport:
 
         network = a_network()
         many = {0: torch.export.Dim("windows", min=1, max=4096)}
-        program = torch.export.export(Flat(network), tuple(a_block(windows=1)), dynamic_shapes=(many, many, many))
+        program = torch.export.export(Flat(network), tuple(a_block(windows=1)[:3]), dynamic_shapes=(many, many, many))
         for count in (1, 9):
             block = a_block(runs=count, windows=1, seed=7)
-            for exported, ours in zip(program.module()(*block), network(block), strict=True):
+            for exported, ours in zip(program.module()(*block[:3]), network(block), strict=True):
                 torch.testing.assert_close(exported, ours, atol=1e-6, rtol=1e-6)
 
 
