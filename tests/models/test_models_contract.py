@@ -9,8 +9,8 @@ import pytest
 from foundation_kit import CONTEXT, tiny
 
 from tradewind.errors import DataError, InputError
-from tradewind.models import artefact
 from tradewind.labels.barriers import triple_barrier
+from tradewind.models import artefact
 from tradewind.models.base import MODELS
 from tradewind.models.forecast import LEVELS
 from tradewind.models.networks import sequences
@@ -159,7 +159,7 @@ def test_about_the_promised_share_of_returns_falls_inside(name, forecasts, panel
 @pytest.mark.parametrize("name", [n for n in MODELS.names() if n != "naive_normal"])
 def test_too_little_history_is_said_not_guessed(name, make_panel, make_windows):
     with pytest.raises(DataError):
-        MODELS.create(name, **weights_of(name)).fit(make_windows(make_panel(bars=25), np.arange(25)))
+        MODELS.create(name, **weights_of(name)).fit(taught(name, make_windows(make_panel(bars=25), np.arange(25))))
 
 
 def test_an_unknown_model_is_refused_with_the_nearest_name():

@@ -83,6 +83,7 @@ def _models(plan: Plan) -> Iterator[_Look]:
                 yield key, lambda key=key: _is_traded(key)  # type: ignore[misc]
             else:
                 yield key, lambda name=name: MODELS.create(name)  # type: ignore[misc]
+                yield key, lambda name=name: _has_classes(plan, name)  # type: ignore[misc]
     for name, parameters in models.parameters.items():
         place = f"models.parameters.{name}"
         yield place, lambda name=name, given=parameters: MODELS.create(name, **given)  # type: ignore[misc]
@@ -98,6 +99,7 @@ def _ensemble(plan: Plan) -> Iterator[_Look]:
         if name == ENSEMBLE:
             yield "ensemble.members", _member_of_itself
         yield "ensemble.members", lambda name=name: MODELS.create(name)  # type: ignore[misc]
+        yield "ensemble.members", lambda name=name: _has_classes(plan, name)  # type: ignore[misc]
     if used or section.members:
         yield "ensemble.members", lambda: _several(section.members)
     known = max(len(section.members), 2)
@@ -105,6 +107,16 @@ def _ensemble(plan: Plan) -> Iterator[_Look]:
     yield "ensemble.parameters", lambda: combiner_of(section, plan.models.seed).start((1,), known)
     if plan.models.use == ENSEMBLE:
         yield "calibration.method", lambda: _calibrates_together(plan)
+
+
+def _has_classes(plan: Plan, model: str) -> None:
+    from tradewind.models.base import MODELS
+
+    if getattr(MODELS.factory(model), "needs_classes", False) and not plan.labels.barriers:
+        raise InputError(
+            f"{model!r} learns which barrier is touched first, and there are no barrier labels",
+            hint="set labels.barriers = true",
+        )
 
 
 def _is_traded(key: str) -> None:

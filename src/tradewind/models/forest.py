@@ -38,12 +38,12 @@ class HistogramForest:
     threads: int = 1
     seed: int = 0
 
-    def fit(self, inputs: FloatArray, targets: FloatArray) -> Self:
-        """Fit ``(n, F)`` inputs to ``(n, K)`` targets."""
+    def fit(self, inputs: FloatArray, targets: FloatArray, weight: FloatArray | None = None) -> Self:
+        """Fit ``(n, F)`` inputs to ``(n, K)`` targets; samples count by ``weight`` ``(n,)``, alike without."""
         import lightgbm
 
         parameters = self._parameters()
-        data = lightgbm.Dataset(inputs, targets[:, 0], params=parameters)
+        data = lightgbm.Dataset(inputs, targets[:, 0], weight=weight, params=parameters)
         self.boosters_ = []
         for target in targets.T:
             data.set_label(np.ascontiguousarray(target))
