@@ -95,10 +95,10 @@ class Origin:
 
 @runtime_checkable
 class Pretrained(Protocol):
-    """A model that learnt from something else than the windows it is fitted on."""
+    """A model that may have learnt from something else than the windows it is fitted on."""
 
-    def origin(self) -> Origin:
-        """Return where its knowledge comes from."""
+    def origin(self) -> Origin | None:
+        """Return where its knowledge comes from; None where it is but what it is shown."""
         ...
 
 

@@ -9,20 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.errors import InputError
 from tradewind.models.assembly import assemble, content_hash, feature_names, settings_of, top_importance, training_id
-from tradewind.models.base import Windows
+from tradewind.models.base import Origin, Windows
 from tradewind.models.forecast import LEVELS, Forecast
 from tradewind.models.naive import naive_scale
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tradewind.models.artefact import Artefact
     from tradewind.models.networks.export import Exported
     from tradewind.models.networks.forecaster import Fitted, Reading, Targets
     from tradewind.models.networks.network import Network, Shape
@@ -56,6 +57,9 @@ class SequenceModel:
         Weight of the Huber loss of the median beside the pinball loss.
     seeds
         Networks trained from different seeds; their answers are averaged.
+    start_from
+        Folder of a stored model of the same kind whose weights the training goes on from (fine-tuning on another sector
+        or universe); it may not have seen bars after the training's last one.
     device
         ``auto``, ``cpu`` or ``cuda``.
     levels, threads, seed
@@ -81,6 +85,7 @@ class SequenceModel:
     late_share: float = 0.15
     huber: float = 0.0
     seeds: int = 1
+    start_from: str = ""
     device: str = "auto"
     levels: Sequence[float] = LEVELS
     threads: int = 1
@@ -120,7 +125,9 @@ class SequenceModel:
 
         feature_names(windows, self.name)
         require_window(windows, self.window_bars, model=self.name)
-        identity = content_hash(self.name, self._settings(), *_shown(windows))
+        parent = self._parent(windows)
+        parents = [] if parent is None else [parent.digest]
+        identity = content_hash(self.name, self._settings(), *parents, *_shown(windows))
         key = content_hash(identity, code_digest())
         with threads(self.threads):
             self.fitted_ = fit_networks(
@@ -134,6 +141,7 @@ class SequenceModel:
                 late_share=self.late_share,
                 seeds=range(self.seed, self.seed + self.seeds),
                 device=device_of(self.device),
+                parent=None if parent is None else cast("Any", parent.model()).fitted_,
                 checkpoints=self._around.get("folder"),
                 key=f"{self.name}-{key}",
                 progress=self._around.get("progress", silent),
@@ -192,6 +200,24 @@ class SequenceModel:
                 for h in self.fitted_.histories
             ],
         }
+
+    def origin(self) -> Origin | None:
+        """Return what the training goes on from; None where it begins anew."""
+        if not self.start_from:
+            return None
+        from tradewind.models.networks.transfer import parent_of
+
+        parent = parent_of(self.start_from, self.name)
+        return Origin(parent.id, parent.digest, parent.card["manifest"]["trained_until"][:10])
+
+    def _parent(self, windows: Windows) -> Artefact | None:
+        if not self.start_from:
+            return None
+        from tradewind.models.networks.transfer import parent_of, require_past
+
+        parent = parent_of(self.start_from, self.name)
+        require_past(parent, windows)
+        return parent
 
     def _targets(self, windows: Windows) -> Targets:
         import torch

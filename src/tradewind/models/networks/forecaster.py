@@ -27,6 +27,7 @@ from tradewind.models.networks.sequences import (
     sequences_of,
 )
 from tradewind.models.networks.training import Examples, History, Progress, Schedule, memory_failures, seeded, train
+from tradewind.models.networks.transfer import adopt
 
 if TYPE_CHECKING:
     from tradewind.models.base import Windows
@@ -278,6 +279,7 @@ def fit_networks(
     late_share: float,
     seeds: Sequence[int],
     device: torch.device,
+    parent: Fitted | None = None,
     checkpoints: Path | None,
     key: str,
     progress: Progress,
@@ -289,6 +291,8 @@ def fit_networks(
     ----------
     build
         Makes an untrained network of a :class:`Shape`.
+    parent
+        Whose weights the training goes on from; None: it begins anew.
     """
     vocabulary = Vocabulary.of(windows)
     known = torch.isfinite(targets.returns).all(dim=-1).numpy() & reading.can(windows)
@@ -307,10 +311,13 @@ def fit_networks(
         classes=targets.classes is not None,
     )
     networks, histories, finished = [], [], list[Path]()
-    for seed in seeds:
+    for number, seed in enumerate(seeds):
         with seeded(seed):
             network = build(shape)
-            start_from_average(network, targets, chosen[early], levels)
+            if parent is None:
+                start_from_average(network, targets, chosen[early], levels)
+            else:
+                adopt(network, vocabulary, sequences.channels, parent, number)
         path = None if checkpoints is None else checkpoints / f"{key}-{seed}.safetensors"
         finished += [] if path is None else [path]
         losses = Losses(levels, targets, huber)
