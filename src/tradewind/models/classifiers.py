@@ -65,12 +65,12 @@ class ForestClassifier:
     """A random forest of class indicators: the mean of a leaf is the share of each class in it (Breiman 2001)."""
 
     seed: int
-    trees: int = 60
+    trees: int = 50
     depth: int = 8
 
     def fit(self, inputs: Matrix, classes: IntArray, weight: FloatArray) -> Self:
         """Grow one forest per class on the same bins."""
-        leaf = max(20, len(classes) // 200)
+        leaf = max(20, len(classes) // 100)
         self.present_ = np.unique(classes)
         indicators = (classes[:, None] == self.present_).astype(np.float64)
         forest = HistogramForest(self.trees, self.depth, leaf, seed=self.seed)
