@@ -13,6 +13,7 @@ so its larger batches are loops. For samba a batch of 500 is 25 dates.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -84,6 +85,7 @@ def of_model(name: str, task: Task, folder: Path) -> dict[str, Any]:
     learnt, fresh = (task.windows(np.flatnonzero(np.isin(year, list(years)))) for years in (TRAINED, FRESH))
     known = np.isfinite(learnt.labels.returns[learnt.rows, learnt.columns]).all(axis=1)
     learnt = replace(learnt, rows=learnt.rows[known], columns=learnt.columns[known])
+    print(f"{name} \u2026", file=sys.stderr)
     model: Any = MODELS.create(name, **TRAINING).fit(learnt)
     network = model.fitted_.networks[0]
     made = {format: export_fitted(model, format, folder, learnt)[0] for format in FORMATS}
