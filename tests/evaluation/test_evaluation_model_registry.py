@@ -18,7 +18,8 @@ from tradewind.errors import DataError, InputError
 from tradewind.evaluation import corridor, model_registry
 from tradewind.evaluation.data import load
 from tradewind.evaluation.fold_cache import FoldCache
-from tradewind.evaluation.model_registry import ModelRegistry, compared, forecast_with
+from tradewind.evaluation.model_registry import ModelRegistry
+from tradewind.evaluation.stored_models import compared, forecast_with
 from tradewind.evaluation.training import train
 from tradewind.evaluation.workspace import Workspace
 from tradewind.models import artefact as artefacts

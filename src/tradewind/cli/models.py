@@ -75,7 +75,7 @@ def compare(
 ) -> None:
     """Compare two models on the dates that both forecast out of sample, and what differs between them."""
     with failures(json):
-        from tradewind.evaluation.model_registry import compared
+        from tradewind.evaluation.stored_models import compared
 
         registry = _registry()
         found = compared(registry.artefact(first, playbook), registry.artefact(second, playbook))
@@ -103,7 +103,7 @@ def forecast(
 ) -> None:
     """Forecast the newest bar with a stored model, calibrated on from what its calibrator remembered."""
     with failures(json):
-        from tradewind.evaluation.model_registry import forecast_with
+        from tradewind.evaluation.stored_models import forecast_with
 
         artefact = _registry().artefact(model, playbook)
         with progress_bar() as progress:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tradewind.errors import InputError
 from tradewind.evaluation import corridor
-from tradewind.evaluation.model_registry import scaled_as
+from tradewind.evaluation.stored_models import scaled_as
 from tradewind.market.store.failures import storage_failures
 from tradewind.models.artefact import EXPORTS, Artefact
 from tradewind.models.base import Windows

@@ -1,47 +1,28 @@
-"""Trained models by name: stored once and whole, found by id or alias, and one of a playbook's family its champion.
+"""Trained models by name: found by id or alias, one of each playbook's family its champion.
 
-An artefact is the model of a walk-forward's last fold: what made the newest out-of-sample forecasts. It lies in the
-home's ``models`` folder; the records know its id, the hash of its card and what its aliases have meant so far.
+Artefacts lie in the home's ``models`` folder; the records know their ids, the hashes of their cards and what aliases
+have meant so far.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tradewind.calibration.adaptive import Block, CalibratorState, ConformalCalibrator, became_known, calibrate
-from tradewind.calibration.settings import CalibrationSection
 from tradewind.clock import Clock
-from tradewind.errors import DataError, InputError, did_you_mean
-from tradewind.evaluation import corridor, runs
-from tradewind.evaluation.fold_cache import code_version, key_of, panel_digest
-from tradewind.evaluation.forecast_quality import quality_table, scores
-from tradewind.features.scaling import scaler_from_dict
-from tradewind.labels.splits import Fold
+from tradewind.errors import InputError, did_you_mean
 from tradewind.models import artefact as artefacts
 from tradewind.models.artefact import Artefact
-from tradewind.models.base import Windows
-from tradewind.models.forecast import Forecast
 
 if TYPE_CHECKING:
-    from tradewind.evaluation.corridor import FittedFold, World
-    from tradewind.market.store.lake import Pin
     from tradewind.market.store.records import AliasChange, ModelRecord, Records
-
-FloatArray = NDArray[np.float64]
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 ALIASES = (CHAMPION, CHALLENGER)
-SHOWN = ("pinball", "pinball_skill", "dm_p", "crps", "coverage_80", "ic", "rank_ic", "n")
-"""What of a model's scores is stored with it."""
 
 
 @dataclass(frozen=True)
@@ -237,241 +218,3 @@ def exports_of(folder: Path) -> list[dict[str, Any]]:
     """Return what is known of a model's exported files, by format."""
     found = sorted((folder / artefacts.EXPORTS).glob("*/export.json"))
     return [json.loads(path.read_text("utf-8")) for path in found]
-
-
-def artefact_id(world: World, name: str, fold: Fold) -> str:
-    """Return the id of a fold's model: readable, and the same for the same training."""
-    plan = world.plan
-    parts = [key_of(world, name, fold), plan.playbook.lineage, plan.data.source, _calibration(world).model_dump_json()]
-    until = str(world.panel.times[int(fold.test[0]) - 1])[:10].replace("-", "")
-    return f"{name}-{until}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]}"
-
-
-def store(
-    registry: ModelRegistry,
-    world: World,
-    fitted: FittedFold,
-    fold: Fold,
-    own: Forecast,
-    naive: Forecast,
-    pin: Pin,
-) -> Artefact:
-    """Write a fold's model with everything that is needed to use it and to judge it, and enter it in the records.
-
-    Parameters
-    ----------
-    own, naive
-        Out-of-sample forecasts of the walk, uncalibrated: the model's, and those that it is judged by.
-    pin
-        What of the store was read.
-    """
-    name = fitted.model.name
-    section = _calibration(world)
-    row = int(fold.test[0])
-    calibrated, _ = calibrate(own, world.labels, section)
-    arrays = {f"track/{key}": value for key, value in _track(calibrated, world).items()}
-    remembered = None
-    if section.method == "adaptive":
-        state = _calibrator_state(own, world, section, row)
-        arrays |= {f"calibrator/{key}": np.asarray(value) for key, value in vars(state).items()}
-        remembered = {"settings": section.model_dump(mode="json"), "symbols": list(world.panel.symbols)}
-    card = {
-        "model": name,
-        "version": own.version,
-        "parameters": dict(fitted.parameters),
-        "features": list(fitted.shown.features.names),
-        "question": {
-            "timeframe": world.panel.timeframe,
-            "horizons_bars": list(world.labels.horizons),
-            "levels": list(own.levels),
-            "classes": world.labels.classes is not None,
-        },
-        "scaler": None if fitted.scaler is None else fitted.scaler.to_dict(),
-        "calibrator": remembered,
-        "metrics": _metrics(calibrated, naive, world),
-        "manifest": _manifest(registry, world, fitted, row, pin),
-        "explanation": dict(own.explanation),
-    }
-    folder = registry.folder / artefact_id(world, name, fold)
-    kept = artefacts.write(folder, fitted.model, json.loads(json.dumps(card, default=str)), arrays)
-    registry.add(kept)
-    return kept
-
-
-def forecast_with(artefact: Artefact, world: World, predict: Callable[[Windows], Forecast]) -> Forecast:
-    """Forecast every bar after the training, calibrated on from what the calibrator remembered then.
-
-    Parameters
-    ----------
-    world
-        Of the playbook that the model was trained for, with bars after its training.
-    predict
-        The artefact's model's, or what answers in its place.
-
-    Raises
-    ------
-    DataError
-        Other features or horizons than it was trained with, or no bar after its training.
-    """
-    card = artefact.card
-    until = np.datetime64(card["manifest"]["trained_until"].removesuffix("+00:00"))
-    row = int(np.searchsorted(world.panel.times, until, side="right"))
-    if row >= len(world.panel):
-        raise DataError(
-            f"no bar after {until}, up to which {artefact.id} was trained",
-            hint="sync newer bars: `tradewind sync PLAYBOOK`",
-        )
-    rows = np.arange(row, len(world.panel))
-    made = predict(corridor.windows(scaled_as(artefact, world), rows)).at(world.panel.times[rows])
-    return _calibrated_on(artefact, world, made, row)
-
-
-def scaled_as(artefact: Artefact, world: World) -> World:
-    """Return the world with its features as the model was shown them; ``DataError`` where they are others."""
-    _require_same(artefact.card, world)
-    stored = artefact.card["scaler"]
-    if stored is None:
-        return world
-    return replace(world, features=scaler_from_dict(stored).transform(world.features))
-
-
-def compared(first: Artefact, second: Artefact) -> dict[str, Any]:
-    """Return how two models did on the dates that both forecast out of sample, by horizon.
-
-    ``pinball`` of each after calibration, the share of it that the second saves, and the two-sided Diebold-Mariano
-    p-value that they are as good; None where they share fewer than 50 dates.
-    """
-    from tradewind.evaluation.forecast_quality import LEAST_DATES
-    from tradewind.stats.significance import diebold_mariano
-
-    tracks = [{k.removeprefix("track/"): v for k, v in one.arrays.items()} for one in (first, second)]
-    shared = np.intersect1d(tracks[0]["times"], tracks[1]["times"])
-    at = [np.searchsorted(track["times"], shared) for track in tracks]
-    horizons = [one.card["question"]["horizons_bars"] for one in (first, second)]
-    found: dict[str, Any] = {}
-    for horizon in (h for h in horizons[0] if h in horizons[1]):
-        losses = [
-            track["pinball"][rows, own.index(horizon)]
-            for track, rows, own in zip(tracks, at, horizons, strict=True)
-        ]  # fmt: skip
-        known = np.isfinite(losses[0]) & np.isfinite(losses[1])
-        a, b = losses[0][known], losses[1][known]
-        enough = int(known.sum()) >= LEAST_DATES
-        found[str(horizon)] = {
-            "dates": int(known.sum()),
-            "pinball": [float(a.mean()), float(b.mean())] if known.any() else None,
-            "saved_by_second": float(1 - b.mean() / a.mean()) if known.any() else None,
-            "dm_p": diebold_mariano(a, b, horizon).p_value if enough and np.ptp(a - b) > 0 else None,
-        }
-    same = first.card["manifest"]["data_version"] == second.card["manifest"]["data_version"]
-    return {
-        "models": [first.id, second.id],
-        "same_data": same,
-        "horizons": found,
-        "differences": _differences(first.card, second.card),
-    }
-
-
-def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of the settings is not the same, as pairs."""
-    found = {}
-    for key in ("model", "version", "parameters", "question", "scaler"):
-        if first[key] != second[key]:
-            found[key] = [first[key], second[key]]
-    gone, new = (sorted(set(a["features"]) - set(b["features"])) for a, b in ((first, second), (second, first)))
-    return found | ({"features": [gone, new]} if gone or new else {})
-
-
-def _calibration(world: World) -> CalibrationSection:
-    """Return the plan's calibration where it is online; block methods are of a fold, and nothing outlives it."""
-    settings = world.plan.calibration
-    return settings if settings.method == "adaptive" else settings.model_copy(update={"method": "none"})
-
-
-def _calibrator_state(made: Forecast, world: World, section: CalibrationSection, row: int) -> CalibratorState:
-    """Return what the online calibrator remembers before a row."""
-    calibrator = ConformalCalibrator(section, made.horizons, made.levels)
-    outcomes = became_known(world.labels.returns, made.horizons)
-    start = calibrator.initial_state(len(made.symbols))
-    return calibrator.step(start, Block(made.quantiles[:row], outcomes[:row]))[0]
-
-
-def _calibrated_on(artefact: Artefact, world: World, made: Forecast, row: int) -> Forecast:
-    remembered = artefact.card["calibrator"]
-    if remembered is None:
-        return made
-    symbols = tuple(remembered["symbols"])
-    if symbols != made.symbols:
-        changed = sorted(set(symbols) ^ set(made.symbols)) or ["their order"]
-        raise DataError(
-            f"the calibrator of {artefact.id} remembers other symbols: {', '.join(changed[:5])} differ",
-            hint="train it again on the symbols of today: `tradewind train PLAYBOOK`",
-        )
-    calibrator = ConformalCalibrator(CalibrationSection(**remembered["settings"]), made.horizons, made.levels)
-    kept = {k.removeprefix("calibrator/"): v for k, v in artefact.arrays.items() if k.startswith("calibrator/")}
-    state = CalibratorState(**{**kept, "bars": int(kept["bars"])})  # type: ignore[arg-type]
-    outcomes = became_known(world.labels.returns, made.horizons)[row:]
-    _, quantiles = calibrator.step(state, Block(made.quantiles, outcomes))
-    return replace(made, quantiles=quantiles)
-
-
-def _require_same(card: Mapping[str, Any], world: World) -> None:
-    wanted, given = card["features"], list(world.features.names)
-    if wanted != given:
-        changed = sorted(set(wanted) ^ set(given)) or ["their order"]
-        raise DataError(
-            f"the model was trained on other features: {', '.join(changed[:5])} differ",
-            hint="give it the playbook that it was trained with, or train it again",
-        )
-    horizons, frame = list(world.labels.horizons), world.panel.timeframe
-    question = card["question"]
-    if (question["horizons_bars"], question["timeframe"]) != (horizons, frame):
-        raise DataError(
-            f"the model answers horizons of {question['horizons_bars']} bars of {question['timeframe']}, "
-            f"asked for {horizons} of {frame}"
-        )
-
-
-def _track(calibrated: Forecast, world: World) -> dict[str, NDArray[Any]]:
-    """Return the times and the mean pinball loss ``(T, H)`` of the dates that were forecast."""
-    horizons = range(len(calibrated.horizons))
-    losses = np.stack([scores(calibrated, world.labels.returns[:, :, i], i).pinball for i in horizons], axis=-1)
-    rows = np.flatnonzero(np.isfinite(losses).any(axis=1))
-    return {"times": world.panel.times[rows].astype("datetime64[us]").astype(np.int64), "pinball": losses[rows]}
-
-
-def _metrics(calibrated: Forecast, naive: Forecast, world: World) -> dict[str, dict[str, Any]]:
-    """Return the scores of a calibrated forecast against the naive one, by horizon; None where there is none."""
-    made = {"own": calibrated, "naive": naive}
-    table = quality_table(made, world.labels.returns, "naive", world.labels.horizons)["own"]
-    return {h: {key: _finite(row[key]) for key in SHOWN} for h, row in table.items()}
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _manifest(registry: ModelRegistry, world: World, fitted: FittedFold, row: int, pin: Pin) -> dict[str, Any]:
-    plan, shown = world.plan, fitted.shown
-    return {
-        "made": registry.clock.now().isoformat(),
-        "lineage": plan.playbook.lineage,
-        "playbook": runs.playbook_record(plan.playbook),
-        "source": plan.data.source,
-        "data_version": panel_digest(world.panel),
-        "pin": pin.to_dict(),
-        "trained_from": _iso(world.panel.times[int(shown.rows.min())]),
-        "trained_until": _iso(world.panel.times[row - 1]),
-        "judged_until": _iso(world.panel.times[-1]),
-        "samples": len(shown.rows),
-        "symbols": list(world.panel.symbols),
-        "seed": plan.models.seed,
-        "code": code_version(),
-        "environment": runs.environment(),
-        "flags": list(world.panel.flags),
-        "notes": list(world.notes),
-    }
-
-
-def _iso(time: np.datetime64) -> str:
-    return time.astype("datetime64[us]").item().replace(tzinfo=UTC).isoformat()
