@@ -15,6 +15,10 @@ from benchmarks.__main__ import names
 
 FOLDER = Path(__file__).resolve().parent
 KEPT = FOLDER / "results"
+COLUMNS = (
+    "pinball_skill", "pinball_skill_ci", "dm_p", "confidence_set_p", "crps", "coverage_80", "ic", "rank_ic",
+    "rank_ic_ci", "net_sharpe", "net_sharpe_ci",
+)  # fmt: skip
 HEAD = """# Results
 
 Made by `make bench`: each benchmark times Tradewind and its peers in one run, on one machine, and prints one object
@@ -63,7 +67,8 @@ def detail(result: dict[str, Any]) -> list[str]:
 
 
 def model_table(models: dict[str, Any]) -> list[str]:
-    columns = ("pinball_skill", "dm_p", "crps", "coverage_80", "ic", "rank_ic", "net_sharpe", "net_sharpe_ci")
+    told = {column for horizons in models.values() for h, row in horizons.items() if h.isdigit() for column in row}
+    columns = [column for column in COLUMNS if column in told]
     lines = [f"| model | horizon | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
     for name, horizons in models.items():
         for horizon in (h for h in horizons if h.isdigit()):
