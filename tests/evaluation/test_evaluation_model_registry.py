@@ -73,15 +73,18 @@ def test_training_again_stores_nothing_again(used: Workspace) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_a_stored_model_forecasts_what_the_walk_forward_decided_on(quick: QuickRun, used: Workspace) -> None:
+@pytest.mark.parametrize("scaling", ["none", "train", "rolling", "cross_section"])
+def test_a_stored_model_forecasts_what_the_walk_forward_decided_on(quick: QuickRun, home: Path, scaling: str) -> None:
     """The model from disk, with its calibrator going on from the training's end: bit for bit the traded forecast."""
-    train(used)
-    artefact = registry_of(used).artefact("champion")
+    used = workspace(quick.playbook, home, features__scaling=f'"{scaling}"')
+    artefact = registry_of(used).artefact(str(train(used)["models"]["ridge"]["artefact"]))
     world = corridor.build_world(used.plan, load(used).panel)
     made = forecast_with(artefact, world, artefact.model().predict).rounded()
-    traded = quick.record.decision.belief.forecast.at(made.times)
-    assert len(made.times) > 10
+    walked = corridor.forecast_out_of_sample(world, "ridge", FoldCache(None))
+    traded = corridor.calibrated(world, walked)[0].at(made.times)
+    assert len(made.times) > 10 and np.isfinite(made.quantiles).any()
     np.testing.assert_array_equal(made.quantiles, traded.quantiles)
+    used.records.close()
 
 
 def test_a_model_trained_on_other_features_is_refused(quick: QuickRun, used: Workspace) -> None:

@@ -25,7 +25,7 @@ from tradewind.execution.simulator import Simulation, simulate
 from tradewind.features import compute
 from tradewind.features.missing import missing_notes
 from tradewind.features.registry import select
-from tradewind.features.scaling import CrossSectionScaler, RollingScaler, Scaler, TrainScaler
+from tradewind.features.scaling import CrossSectionScaler, RollingScaler, Scaler, TrainScaler, scaler_from_dict
 from tradewind.features.table import Features
 from tradewind.labels.barriers import triple_barrier
 from tradewind.labels.forward import forward_returns
@@ -276,7 +276,7 @@ class FittedFold:
     shown
         What it was fitted on.
     scaler
-        What brought the features to that scale; None where nothing did.
+        What brings the features to that scale, as it was before the first bar; None where nothing does.
     """
 
     model: Model
@@ -317,7 +317,7 @@ def _learn(
     plan, part = world.plan, replace(fold, train=rows)
     parameters = parameters_of(plan, name)
     scaler = _scaler(world, part)
-    scaled = world if scaler is None else replace(world, features=scaler.transform(world.features))
+    scaled = world if scaler is None else replace(world, features=_anew(scaler).transform(world.features))
     seen = scaled.head(int(fold.test[0]))
     if len(rows) < len(fold.train):
         seen = replace(seen, labels=_only(seen.labels, rows))
@@ -349,6 +349,11 @@ def _scaler(world: World, fold: Fold) -> Scaler | None:
     if settings.scaling == "rolling":
         return RollingScaler(settings.scaling_half_life_bars, clip=clip)
     return CrossSectionScaler(clip=clip) if settings.scaling == "cross_section" else None
+
+
+def _anew(scaler: Scaler) -> Scaler:
+    """Return a scaler of its own: some learn as they scale, and what is kept of a fold has seen no bar yet."""
+    return scaler_from_dict(scaler.to_dict())
 
 
 def training_windows(seen: World, fold: Fold, stride: int = 1) -> Windows:
