@@ -118,6 +118,31 @@ def test_a_file_cannot_ask_for_what_is_no_part_of_a_model(asked: str) -> None:
             unpack("holder", {}, State(tree, {}))
 
 
+@pytest.mark.parametrize("asked", ["tradewind.market.panel:Panel", "tradewind.evaluation.fold_cache:FoldCache"])
+def test_a_file_of_a_model_that_ships_cannot_ask_for_the_rest_of_the_package(asked: str) -> None:
+    tree = {"version_": {"$": "object", "class": asked, "of": {}}}
+    with pytest.raises(DataError, match="asks for"):
+        unpack("ridge", {}, State(tree, {}))
+
+
+@pytest.mark.parametrize("dtype", ["O", "V8", "c16"])
+def test_a_file_cannot_ask_for_arrays_of_another_kind(dtype: str) -> None:
+    with pytest.raises(DataError, match="asks for an array"):
+        unpack("holder", {}, State({"value_": {"$": "array", "dtype": dtype, "of": [1]}}, {}))
+
+
+def test_more_memory_than_there_is_is_no_model() -> None:
+    with pytest.raises(DataError, match="not of the model as it is here"):
+        unpack("holder", {}, State({"value_": {"$": "array", "dtype": f"U{2**29 - 1}", "of": ["a"] * 2**20}}, {}))
+
+
+def test_what_pickle_refuses_too_is_said() -> None:
+    from sklearn.preprocessing import FunctionTransformer
+
+    with pytest.raises(InputError, match="not pickled either"):
+        pack(Holder().holding(FunctionTransformer(lambda x: x)))
+
+
 def test_an_estimator_of_another_version_is_refused() -> None:
     tree = {"value_": {"$": "estimator", "class": "sklearn.linear_model:Ridge", "made_with": "0.1", "of": {}}}
     with pytest.raises(DataError, match=r"made with scikit-learn 0\.1"):

@@ -32,9 +32,19 @@ KIND = "$"
 
 _FOR_TRAINING = frozenset({"_optimizer", "_random_state"})
 """Attributes of scikit-learn's estimators that only their training goes on from."""
+_MISREAD = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
+"""What a tree that is no model's ends in when it is read."""
 _NO_TRUST = "it is not as Tradewind wrote it: do not use this file"
 
 _LIGHTGBM, _XGBOOST, _SKLEARN = "lightgbm", "xgboost", "sklearn"
+
+
+_PLAIN = frozenset("biufUSmM")
+"""Kinds of arrays that are stored: numbers, texts, times."""
+
+
+class UnstorableError(InputError):
+    """A model that cannot be taken apart, or whose parts are not all that it knows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +67,16 @@ class State:
 
 
 def pack(model: Model) -> State:
-    """Take a fitted model apart; ``InputError`` for a part that cannot be stored."""
+    """Take a fitted model apart; ``UnstorableError`` for a part that cannot be stored."""
     packer = _Packer(home=type(model).__module__.split(".", 1)[0])
     learnt = {name: value for name, value in vars(model).items() if _fitted(name)}
     if not learnt:
-        raise InputError(f"the model {model.name!r} has learnt nothing yet", hint="fit it first")
+        raise UnstorableError(
+            f"the model {model.name!r} has learnt nothing yet",
+            hint="fit it first; what it learns lies in attributes whose names end in an underscore",
+        )
     tree = {name: packer.of(value, name) for name, value in learnt.items()}
-    return State(tree, packer.tensors, pickle.dumps(packer.strangers) if packer.strangers else None)
+    return State(tree, packer.tensors, _pickled(packer.strangers) if packer.strangers else None)
 
 
 def unpack(name: str, parameters: Mapping[str, Any], state: State, *, trust_pickle: bool = False) -> Model:
@@ -96,6 +109,13 @@ def unpack(name: str, parameters: Mapping[str, Any], state: State, *, trust_pick
             raise DataError(f"the stored {name!r} has an attribute {attribute!r} that no training makes")
         setattr(model, attribute, reader.of(value))
     return model
+
+
+def _pickled(strangers: list[Any]) -> bytes:
+    try:
+        return pickle.dumps(strangers)
+    except (pickle.PicklingError, AttributeError, TypeError) as failure:
+        raise UnstorableError(f"a part cannot be stored, and not pickled either: {failure}") from failure
 
 
 def _fitted(name: str) -> bool:
@@ -139,7 +159,7 @@ class _Packer:
         elif array.dtype.kind in "biuf":
             self.tensors[at] = np.array(array, order="C")
         else:
-            raise InputError(f"an array of {array.dtype} at {at} cannot be stored")
+            raise UnstorableError(f"an array of {array.dtype} at {at} cannot be stored")
         return {KIND: kind, "dtype": array.dtype.str, "at": at}
 
     def _object(self, value: Any, at: str) -> Any:
@@ -158,8 +178,8 @@ class _Packer:
             return self._estimator(value, at)
         if _is_network(value):
             return self._network(value, at)
-        if package not in {"tradewind", self.home} or isinstance(value, FunctionType | MethodType | type):
-            raise InputError(
+        if not _is_part(type(value).__module__, self.home) or isinstance(value, FunctionType | MethodType | type):
+            raise UnstorableError(
                 f"{type(value).__module__}.{type(value).__qualname__} at {at} cannot be stored",
                 hint="keep arrays, numbers, texts, networks or objects of the model's own package",
             )
@@ -174,7 +194,7 @@ class _Packer:
         kept = {k: v for k, v in vars(value).items() if k not in _FOR_TRAINING}
         try:
             attributes = {k: self.of(v, f"{at}.{k}") for k, v in kept.items()}
-        except InputError:
+        except UnstorableError:
             for name in set(self.tensors) - before:
                 del self.tensors[name]
             self.strangers.append(value)
@@ -221,7 +241,7 @@ class _Reader:
         }
         try:
             return readers[value[KIND]](value)
-        except (KeyError, ValueError, TypeError, AttributeError, IndexError) as failure:
+        except _MISREAD as failure:
             raise _other_version(self.model.name, f"{type(failure).__name__}: {failure}") from failure
 
     def _tensor(self, at: str) -> NDArray[Any]:
@@ -231,6 +251,8 @@ class _Reader:
 
     def _array(self, value: Mapping[str, Any]) -> NDArray[Any]:
         dtype = np.dtype(value["dtype"])
+        if dtype.kind not in _PLAIN:
+            raise DataError(f"a stored model asks for an array of {dtype}", hint=_NO_TRUST)
         if "of" in value:
             return np.array(value["of"], dtype=dtype)
         stored = self._tensor(value["at"])
@@ -309,7 +331,7 @@ def _attributes(value: Any) -> dict[str, Any]:
 def _class_of(path: str, home: str) -> type[Any]:
     """Return a class by ``module:name``, of this package's rooms or of the model's own package."""
     module, _, name = path.partition(":")
-    if not module.startswith(("tradewind.models.", "tradewind.stats.")) and module.split(".", 1)[0] != home:
+    if not _is_part(module, home):
         raise DataError(f"a stored model asks for {path!r}, which is no part of a model", hint=_NO_TRUST)
     found: Any = importlib.import_module(module)
     for part in name.split("."):
@@ -317,6 +339,12 @@ def _class_of(path: str, home: str) -> type[Any]:
     if not isinstance(found, type) or found.__module__ != module:
         raise DataError(f"a stored model asks for {path!r}, which is no class", hint=_NO_TRUST)
     return found
+
+
+def _is_part(module: str, home: str) -> bool:
+    """Whether classes of a module are parts of models: of these two rooms, or of a plug-in's own package."""
+    package = module.split(".", 1)[0]
+    return module.startswith(("tradewind.models.", "tradewind.stats.")) or (package == home != "tradewind")
 
 
 def _is_network(value: Any) -> bool:
