@@ -69,6 +69,15 @@ def test_a_patch_knows_the_patches_up_to_it_and_no_later_one():
     assert (slope[:, :4].abs().sum(dim=-1) > 0).all()
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_newest_state_computed_alone_is_the_newest_of_all(layers):
+    network = a_network(layers=layers).double().eval()
+    patches = torch.randn(4, 7, 16, dtype=torch.float64)
+    alone = network.states(patches, newest_alone=True)
+    assert alone.shape == (4, 1, 16)
+    torch.testing.assert_close(alone, network.states(patches)[:, -1:], rtol=0, atol=1e-13)
+
+
 def test_patches_end_at_the_newest_bar():
     network = a_network().eval()
     values = torch.zeros(1, SHAPE.length, SHAPE.inputs, requires_grad=True)

@@ -86,6 +86,19 @@ def test_the_splines_add_up_to_one_on_the_grid(grid, order, place):
     assert float(total) == pytest.approx(1.0, abs=1e-12)
 
 
+@settings(max_examples=40, deadline=None)
+@given(GRIDS, ORDERS, REACHES)
+def test_the_slopes_are_scipys_on_the_grid_and_beyond(grid, order, reach):
+    basis = SplineBasis(grid, order, reach).double()
+    places = np.random.default_rng(0).uniform(-2 * reach, 2 * reach, 60)
+    asked = torch.from_numpy(places).requires_grad_()
+    _, elements = scipys(basis)
+    for number, element in enumerate(elements):
+        (slope,) = torch.autograd.grad(basis(asked)[:, number].sum(), asked)
+        truth = np.nan_to_num(element.derivative()(places))
+        np.testing.assert_allclose(slope.numpy(), truth, atol=1e-9, rtol=0)
+
+
 @pytest.mark.parametrize("wrong", [{"grid": 0}, {"order": 0}, {"reach": 0.0}, {"summaries": -1}])
 def test_sizes_that_no_function_can_have_are_refused(wrong):
     with pytest.raises(InputError):

@@ -16,6 +16,8 @@ _DEVIATION = 0.02
 class GPTPatches(Network):
     """Causal decoder blocks (GPT-2: Radford et al. 2019) over patches of bars; the newest patch's state answers.
 
+    Only that state is asked for, so the last block computes it alone.
+
     After LLM4FTS, without a language model's weights: it is trained from scratch. Positions are learnt, weights begin
     as those of GPT-2.
 
@@ -57,14 +59,14 @@ class GPTPatches(Network):
 
     def forward(self, block: Block) -> Outputs:
         """Answer every window; neighbouring windows share their patches' embeddings."""
-        states = self.states(self.patches(block.values, block.future.shape[1]))
+        states = self.states(self.patches(block.values, block.future.shape[1]), newest_alone=True)
         return self.answer(self.leave(states[:, -1]), self.context(block.statics), block.future)
 
-    def states(self, patches: Tensor) -> Tensor:
-        """Return each patch's state, which knows the patches up to it, ``(B, patches, width)``."""
+    def states(self, patches: Tensor, newest_alone: bool = False) -> Tensor:
+        """Return each patch's state, which knows the patches up to it, ``(B, patches, width)``; or the newest one's."""
         states = self.dropout(patches + self.position)
-        for block in self.blocks:
-            states = block(states)
+        for place, block in enumerate(self.blocks):
+            states = block(states, newest_alone and place == len(self.blocks) - 1)
         return states
 
     def start_at(self, quantiles: Tensor, shares: Tensor | None) -> None:
@@ -95,14 +97,19 @@ class DecoderBlock(nn.Module):
             nn.init.normal_(part.weight, std=_DEVIATION * (2 * layers) ** -0.5)
             nn.init.zeros_(part.bias)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Return the states after the block, ``(B, patches, width)``."""
-        states = states + self.dropout(self.merge(self._met(self.before_attention(states))))
-        wide = nn.functional.gelu(self.widen(self.before_feed(states)), approximate="tanh")
-        return states + self.dropout(self.narrow(wide))
+    def forward(self, states: Tensor, newest_alone: bool = False) -> Tensor:
+        """Return the states after the block, ``(B, patches, width)``, or the newest one, ``(B, 1, width)``."""
+        asked = states[:, -1:] if newest_alone else states
+        asked = asked + self.dropout(self.merge(self._met(self.before_attention(states), newest_alone)))
+        wide = nn.functional.gelu(self.widen(self.before_feed(asked)), approximate="tanh")
+        return asked + self.dropout(self.narrow(wide))
 
-    def _met(self, seen: Tensor) -> Tensor:
-        query, key, value = self.attend(seen).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    def _met(self, seen: Tensor, newest_alone: bool = False) -> Tensor:
+        width, weight, bias = seen.shape[-1], self.attend.weight, self.attend.bias
+        asking = seen[:, -1:] if newest_alone else seen
+        query = nn.functional.linear(asking, weight[:width], bias[:width])
+        key, value = nn.functional.linear(seen, weight[width:], bias[width:]).chunk(2, dim=-1)
+        query, key, value = (part.view(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in (query, key, value))
         share = self.share if self.training else 0.0
-        met = nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=share, is_causal=True)
+        met = nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=share, is_causal=not newest_alone)
         return met.transpose(1, 2).flatten(2)

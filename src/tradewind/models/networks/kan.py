@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,13 +50,37 @@ class SplineBasis(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the value of every spline, ``(...)`` to ``(..., grid + order)``."""
-        past = ((x + self.reach) * (self.grid / (2 * self.reach)))[..., None] - self.knots  # beyond each knot
-        basis = ((past >= 0) & (past < 1)).to(x.dtype)
-        for degree in range(1, self.order + 1):
-            rise = past[..., :-degree] * basis[..., :-1]
-            fall = (degree + 1 - past[..., :-degree]) * basis[..., 1:]
-            basis = (rise + fall) / degree
+        place = (x + self.reach) * (self.grid / (2 * self.reach))  # in intervals
+        if torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling():
+            return cast(Tensor, _Splines.apply(place, self.knots, self.order))  # type: ignore[no-untyped-call]
+        return _splines(place, self.knots, self.order)[0]
+
+
+def _splines(place: Tensor, knots: Tensor, order: int) -> tuple[Tensor, Tensor]:
+    """Return the splines of this order and of the one below, ``(...)`` to ``(..., knots - order)`` and one more."""
+    past = place[..., None] - knots  # beyond each knot
+    basis = lower = ((past >= 0) & (past < 1)).to(place.dtype)
+    for degree in range(1, order + 1):
+        rise = past[..., :-degree] * basis[..., :-1]
+        fall = (degree + 1 - past[..., :-degree]) * basis[..., 1:]
+        basis, lower = (rise + fall) / degree, basis
+    return basis, lower
+
+
+class _Splines(torch.autograd.Function):
+    """The same; a slope is the difference of two splines of the order below, so nothing else is kept for it."""
+
+    @staticmethod
+    def forward(ctx: Any, place: Tensor, knots: Tensor, order: int) -> Tensor:
+        basis, lower = _splines(place, knots, order)
+        ctx.save_for_backward(lower)
         return basis
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        (lower,) = ctx.saved_tensors
+        return (slope * (lower[..., :-1] - lower[..., 1:])).sum(dim=-1), None, None
 
 
 class KANLayer(nn.Module):
