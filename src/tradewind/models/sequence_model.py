@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tradewind.models.networks.export import Exported
     from tradewind.models.networks.forecaster import Fitted, Reading, Targets
     from tradewind.models.networks.network import Network, Shape
-    from tradewind.models.networks.training import Progress, Schedule
+    from tradewind.models.networks.training import Auxiliary, Progress, Schedule
 
 FloatArray = NDArray[np.float64]
 _DECAY = 0.94
@@ -142,6 +142,7 @@ class SequenceModel:
                 seeds=range(self.seed, self.seed + self.seeds),
                 device=device_of(self.device),
                 parent=None if parent is None else cast("Any", parent.model()).fitted_,
+                auxiliary=self._auxiliary(windows),
                 checkpoints=self._around.get("folder"),
                 key=f"{self.name}-{key}",
                 progress=self._around.get("progress", silent),
@@ -237,6 +238,10 @@ class SequenceModel:
             high=None if high is None else torch.from_numpy(high).float(),
             low=None if low is None else torch.from_numpy(low).float(),
         )
+
+    def _auxiliary(self, windows: Windows) -> Auxiliary | None:
+        """Return a further target that is no quantity of one sample; None without."""
+        return None
 
     def _path(self, windows: Windows) -> list[FloatArray]:
         """Return the scaled extremes of each sample's path, which begins at the deciding close."""

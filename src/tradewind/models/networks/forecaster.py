@@ -26,7 +26,16 @@ from tradewind.models.networks.sequences import (
     seen_together,
     sequences_of,
 )
-from tradewind.models.networks.training import Examples, History, Progress, Schedule, memory_failures, seeded, train
+from tradewind.models.networks.training import (
+    Auxiliary,
+    Examples,
+    History,
+    Progress,
+    Schedule,
+    memory_failures,
+    seeded,
+    train,
+)
 from tradewind.models.networks.transfer import adopt
 
 if TYPE_CHECKING:
@@ -75,16 +84,23 @@ class Losses:
         Weight of the Huber loss of the middle level.
     classes
         Weight of the cross-entropy of the barrier classes.
+    auxiliary
+        A further target, with its own weight.
     """
 
     levels: tuple[float, ...]
     targets: Targets
     huber: float = 0.0
     classes: float = 0.2
+    auxiliary: Auxiliary | None = None
 
     def __call__(self, network: Network, block: Block, sample: IntArray) -> Tensor:
         """Return the loss of the windows that were asked for."""
-        outputs = network(block)
+        further: Tensor | None = None
+        if self.auxiliary is None:
+            outputs = network(block)
+        else:
+            outputs, further = self.auxiliary(network, block, sample)
         asked = torch.from_numpy(sample)
         known = asked >= 0
         number = asked[known]
@@ -110,7 +126,7 @@ class Losses:
         for part, path in ((said.high, self.targets.high), (said.low, self.targets.low)):
             if part is not None and path is not None:
                 total = total + self._quantile_loss(part, of(path), weight)
-        return total
+        return total if further is None else total + further
 
     def _quantile_loss(self, quantiles: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         levels = torch.tensor(self.levels, device=quantiles.device)
@@ -280,6 +296,7 @@ def fit_networks(
     seeds: Sequence[int],
     device: torch.device,
     parent: Fitted | None = None,
+    auxiliary: Auxiliary | None = None,
     checkpoints: Path | None,
     key: str,
     progress: Progress,
@@ -293,11 +310,14 @@ def fit_networks(
         Makes an untrained network of a :class:`Shape`.
     parent
         Whose weights the training goes on from; None: it begins anew.
+    auxiliary
+        A further target.
     """
     vocabulary = Vocabulary.of(windows)
     known = torch.isfinite(targets.returns).all(dim=-1).numpy() & reading.can(windows)
     chosen = np.flatnonzero(known)
-    early, late = split_early_late(windows.rows[chosen], late_share, max(windows.labels.horizons))
+    reach = max(*windows.labels.horizons, 0 if auxiliary is None else auxiliary.reach_bars)
+    early, late = split_early_late(windows.rows[chosen], late_share, reach)
     padding = reading.window_bars - 1 + (schedule.run_windows - 1) * schedule.run_stride_bars
     sequences = sequences_of(windows, vocabulary, half_life_bars=reading.half_life_bars, padding=padding)
     examples = Examples(sequences, windows.rows, windows.columns, chosen[early], chosen[late], reading.seen(windows))
@@ -316,11 +336,13 @@ def fit_networks(
             network = build(shape)
             if parent is None:
                 start_from_average(network, targets, chosen[early], levels)
+                if auxiliary is not None:
+                    auxiliary.start(network, examples)
             else:
                 adopt(network, vocabulary, sequences.channels, parent, number)
         path = None if checkpoints is None else checkpoints / f"{key}-{seed}.safetensors"
         finished += [] if path is None else [path]
-        losses = Losses(levels, targets, huber)
+        losses = Losses(levels, targets, huber, auxiliary=auxiliary)
         said = name if len(seeds) == 1 else f"{name}, seed {seed}"
         histories.append(
             train(
@@ -328,6 +350,8 @@ def fit_networks(
                 progress=progress, name=said,
             )
         )  # fmt: skip
+        if auxiliary is not None:
+            auxiliary.judge(network, examples)
         networks.append(network)
     for path in finished:
         path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from tradewind.errors import InputError
 from tradewind.models.networks.mamba import Mamba, run_layer
 from tradewind.models.networks.mamba_stock import BidirectionalLayer
 from tradewind.models.networks.network import Block, Network, Outputs, Shape, windows_of
+from tradewind.models.networks.pair_head import SCORES, PairHead
 from tradewind.models.networks.recurrent import Answer, StaticContext
 from tradewind.models.networks.stock_graph import Graph, GraphLayer, StockGraph
 
@@ -35,6 +36,8 @@ class Samba(Network):
         Of each Mamba block; the two of a layer read in opposite directions.
     checkpointing
         See :class:`~tradewind.models.networks.mamba.MambaStack`.
+    next_correlations
+        Whether the network also says how each pair will be correlated, see :meth:`with_pairs`.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Samba(Network):
         d_conv: int = 4,
         expand: int = 2,
         checkpointing: bool = False,
+        next_correlations: bool = False,
     ) -> None:
         super().__init__()
         _check(graph_layers, order, embedding, correlation_bars, least_correlation)
@@ -75,6 +79,7 @@ class Samba(Network):
         self.norm = nn.RMSNorm(width, eps=1e-5)
         self.context = StaticContext(shape.statics, width)
         self.answer = Answer(shape, width, dropout)
+        self.pairs = PairHead(width, embedding) if next_correlations else None  # last: it moves no other random start
 
     def start_at(self, quantiles: Tensor, shares: Tensor | None) -> None:
         """Let the heads say so."""
@@ -82,18 +87,47 @@ class Samba(Network):
 
     def forward(self, block: Block) -> Outputs:
         """Answer every window; all windows of one section that end at the same bar are nodes of one graph."""
-        states = self._read(block)
-        weight = self.graph(block, states).weight
-        for layer in self.graph_layers:
-            states = layer(states, weight)
-        hidden = self.norm(states).transpose(0, 1).flatten(0, 1)
-        return self.answer(hidden, self.context(block.statics), block.future)
+        read = self._read(block)
+        return self._answer(block, self._heard(read, self.graph(block, read).weight))
+
+    def with_pairs(self, block: Block) -> tuple[Outputs, Tensor]:
+        """Return also Fisher's z of the next correlations, ``(R, S, S)``: symmetric, 0 but between stocks of a section.
+
+        Raises
+        ------
+        InputError
+            A network that was built without.
+        """
+        if self.pairs is None:
+            raise InputError("this network forecasts no correlations", hint="train one with correlation_weight above 0")
+        read = self._read(block)
+        graph = self.graph(block, read)
+        heard = self._heard(read, graph.weight)
+        told = self.pairs(graph.correlation, heard, self.graph.nodes(block, read))
+        return self._answer(block, heard), told * self.graph.others(block)
 
     @torch.no_grad()
     def neighbours(self, block: Block) -> Graph:
         """Return the graphs that the forecasts were made on."""
         graph: Graph = self.graph(block, self._read(block))
         return graph
+
+    def pair_scores(self) -> dict[str, float | None]:
+        """Return the mean squared errors of Fisher's z that training was judged by; None where no pair was resolved."""
+        scores = [torch.nan] * len(SCORES) if self.pairs is None else self.pairs.scores.tolist()
+        return {name: round(score, 6) if score == score else None for name, score in zip(SCORES, scores, strict=True)}
+
+    def _heard(self, states: Tensor, weight: Tensor) -> Tensor:
+        """Return the states after the graph layers, ``(R, S, width)``."""
+        for layer in self.graph_layers:
+            states = layer(states, weight)
+        heard: Tensor = self.norm(states)
+        return heard
+
+    def _answer(self, block: Block, heard: Tensor) -> Outputs:
+        hidden = heard.transpose(0, 1).flatten(0, 1)
+        said: Outputs = self.answer(hidden, self.context(block.statics), block.future)
+        return said
 
     def _read(self, block: Block) -> Tensor:
         """Return what reading each window both ways leaves at its two ends, ``(R, S, width)``."""

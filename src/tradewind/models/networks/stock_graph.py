@@ -61,22 +61,31 @@ class StockGraph(nn.Module):
 
     def forward(self, block: Block, states: Tensor) -> Graph:
         """Return the graph of each date from ``(R, S, width)`` states."""
-        others = self._others(block, states)
-        returns, present = self._newest(block)
-        correlation = correlations(returns, present, least=self.bars // 2) * others
+        others = self.others(block)
+        correlation = self.now(block)
         edges = nn.functional.relu(correlation - self.threshold) / (1.0 - self.threshold)
         moving = edges / (1.0 + edges.sum(dim=-1, keepdim=True))  # one for the stock itself: no edge, no jump
         learnt = self._learnt(block, states, others)
         share = torch.sigmoid(self.balance)
         return Graph(correlation, learnt, share * moving + (1.0 - share) * learnt)
 
-    def _others(self, block: Block, states: Tensor) -> Tensor:
+    def now(self, block: Block) -> Tensor:
+        """Return the correlations of the windows' newest bars, ``(R, S, S)``; 0 as :class:`Graph` says."""
+        returns, present = self._newest(block)
+        return correlations(returns, present, least=self.bars // 2) * self.others(block)
+
+    def nodes(self, block: Block, states: Tensor) -> Tensor:
+        """Return the embeddings that the learnt part is made of, ``(R, S, embedding)``."""
+        placed: Tensor = self.place(block.statics) + self.state(states)
+        return placed
+
+    def others(self, block: Block) -> Tensor:
         """Return ``(S, S)``: 1 for pairs of different stocks in one section."""
-        place = torch.arange(block.values.shape[0], device=states.device)
+        place = torch.arange(block.values.shape[0], device=block.values.device)
         others = place[:, None] != place[None, :]
         if block.section is not None:
             others = others & (block.section[:, None] == block.section[None, :])
-        return others.to(states.dtype)
+        return others.to(block.values.dtype)
 
     def _newest(self, block: Block) -> tuple[Tensor, Tensor]:
         """Return the returns and whether there was a bar, ``(R, S, bars)`` each."""
@@ -87,7 +96,7 @@ class StockGraph(nn.Module):
         return both[..., 0], both[..., 1]
 
     def _learnt(self, block: Block, states: Tensor, others: Tensor) -> Tensor:
-        nodes = self.place(block.statics) + self.state(states)
+        nodes = self.nodes(block, states)
         square = nodes.square().sum(dim=-1)
         inner = nodes @ nodes.transpose(-1, -2)
         distance = (square[..., :, None] + square[..., None, :] - 2.0 * inner).clamp(min=0.0)

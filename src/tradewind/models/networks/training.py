@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tradewind.errors import BugError, DataError, InputError
 from tradewind.models.networks.memory import keep_large_blocks
-from tradewind.models.networks.network import Block, Network
+from tradewind.models.networks.network import Block, Network, Outputs
 from tradewind.models.networks.sequences import Runs, Sequences, dates_of, runs_of
 
 IntArray = NDArray[np.int64]
@@ -78,6 +78,27 @@ class Loss(Protocol):
 
     def __call__(self, network: Network, block: Block, sample: IntArray) -> Tensor:
         """Return a scalar."""
+        ...
+
+
+class Auxiliary(Protocol):
+    """A further target that is no quantity of one sample."""
+
+    @property
+    def reach_bars(self) -> int:
+        """How many bars after a sample its label is known; the early part is purged of those too."""
+        ...
+
+    def start(self, network: Network, examples: Examples) -> None:
+        """Let an untrained network say what is true on average."""
+        ...
+
+    def __call__(self, network: Network, block: Block, sample: IntArray) -> tuple[Outputs, Tensor]:
+        """Return what the network says of a block and what is added to its loss, a scalar."""
+        ...
+
+    def judge(self, network: Network, examples: Examples) -> None:
+        """Write into a trained network what the late part says of it."""
         ...
 
 
