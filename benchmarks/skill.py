@@ -26,6 +26,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,8 @@ def ensembles(members: Mapping[str, Forecast], outcomes: np.ndarray) -> dict[str
         return {}
     names = tuple(members)
     sections = {m: EnsembleSection(members=names, method=m) for m in METHODS}
-    return {f"ensemble_{m}": combine(members, outcomes, combiner_of(s, 1)).forecast for m, s in sections.items()}
+    made = {f"ensemble_{m}": combine(members, outcomes, combiner_of(s, 1)).forecast for m, s in sections.items()}
+    return {name: replace(forecast, model=name) for name, forecast in made.items()}
 
 
 def of_seeds(panel: Any, judged: Judge, name: str, fit: bool) -> dict[str, Any]:
