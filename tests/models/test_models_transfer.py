@@ -106,6 +106,30 @@ def test_a_tampered_or_missing_parent_is_refused(parents, panel, make_windows, t
         trained("lstm", windows, start_from=str(forged))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"files": {}}, "its files are not those of a model"),
+        ({"files": {artefact.TENSORS: {}}}, "hash of every file"),
+        ({"files": {"../../secret": {}, artefact.TENSORS: {}}}, "its files are not those of a model"),
+        ({"state": None, "parameters": None, "model": None}, "it lacks model, parameters, state"),
+        ({"manifest": {}}, "does not say on which bars"),
+    ],
+)
+def test_a_card_with_a_fitting_hash_that_is_none_of_a_model_is_refused(parents, tmp_path, change, said):
+    """Whoever made the folder can hash it too: what it holds is looked at all the same."""
+    forged = tmp_path / "lstm-kept"
+    forged.mkdir()
+    for path in parents["lstm"].folder.iterdir():
+        (forged / path.name).write_bytes(path.read_bytes())
+    card = json.loads((forged / artefact.CARD).read_text())
+    card = {name: one for name, one in {**card, **change}.items() if one is not None}
+    card["digest"] = artefact._digest(card)
+    (forged / artefact.CARD).write_text(json.dumps(card))
+    with pytest.raises(DataError, match=said):
+        origin_of("lstm", {"start_from": str(forged)})
+
+
 def test_whose_weights_they_were_is_part_of_what_a_fold_depends_on(parents):
     origin = origin_of("lstm", {"start_from": str(parents["lstm"].folder)})
     assert origin is not None

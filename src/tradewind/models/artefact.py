@@ -24,15 +24,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tradewind.errors import DataError, InputError
+from tradewind.errors import DataError
 from tradewind.market.store.durable import flush_to_disk
 from tradewind.market.store.failures import storage_failures
 from tradewind.models.base import Model
-from tradewind.models.state import State, pack, unpack
+from tradewind.models.state import State, UnstorableError, pack, unpack
 
 FORMAT: Final = 1
 CARD, TENSORS, PICKLE, EXPORTS = "artefact.json", "state.safetensors", "state.pickle", "exports"
 _MODEL, _OTHER = "model/", "other/"
+_NEEDED: Final = ("model", "version", "parameters", "state", "files")
 _AGAIN: Final = "train it again: `tradewind train PLAYBOOK`; nothing else depends on it"
 
 
@@ -76,7 +77,7 @@ class Artefact:
         pickled = (self.folder / PICKLE).read_bytes() if self.pickled else None
         state = State(self.card["state"], _under(_MODEL, self._tensors), pickled)
         model = unpack(self.card["model"], self.card["parameters"], state, trust_pickle=trust_pickle)
-        if (found := getattr(model, "version_", None)) != self.card["version"]:
+        if (found := getattr(model, "version_", self.card["version"])) != self.card["version"]:
             raise DataError(f"{self.id} holds a model of version {found}, its card says {self.card['version']}")
         return model
 
@@ -105,8 +106,10 @@ def write(folder: Path, model: Model, card: Mapping[str, Any], arrays: Mapping[s
 
     Raises
     ------
-    InputError
-        The model cannot be stored.
+    UnstorableError
+        The model cannot be taken apart, or what it says of itself is no JSON.
+    InputError, RetryError
+        The folder cannot be written; the disk is full.
     DataError
         There is one of that name and it is damaged.
     """
@@ -147,13 +150,22 @@ def read(folder: Path, *, digest: str | None = None) -> Artefact:
     stated = card.get("digest")
     if stated != _digest(card) or (digest is not None and stated != digest):
         raise DataError(f"the card of {folder} was changed after it was written", hint=_AGAIN)
-    for name, about in card["files"].items():
+    for name, about in _files(folder, card).items():
         path = folder / name
         if not path.is_file():
             raise DataError(f"{path} is missing", hint=_AGAIN)
         if path.stat().st_size != about["bytes"] or _hash(path.read_bytes()) != about["sha256"]:
             raise DataError(f"{path} is not what was written: truncated or changed", hint=_AGAIN)
     return Artefact(folder, card)
+
+
+def put_aside(folder: Path) -> Path:
+    """Give a damaged artefact's folder another name, so that its own is free; return where it is now."""
+    aside = folder.with_name(f".damaged-{folder.name}-{uuid.uuid4().hex[:8]}")
+    with storage_failures(folder.parent):
+        folder.rename(aside)
+        flush_to_disk(folder.parent)
+    return aside
 
 
 def _fill(folder: Path, state: State, card: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -168,11 +180,12 @@ def _fill(folder: Path, state: State, card: Mapping[str, Any], arrays: Mapping[s
     try:
         whole = json.loads(json.dumps(whole, allow_nan=False))
     except (TypeError, ValueError) as failure:
-        raise InputError(f"the card of {card.get('model')!r} is no JSON: {failure}") from failure
+        raise UnstorableError(f"the card of {card.get('model')!r} is no JSON: {failure}") from failure
     contents[CARD] = json.dumps({**whole, "digest": _digest(whole)}, indent=1).encode()
     for name, content in contents.items():
         (folder / name).write_bytes(content)
         flush_to_disk(folder / name)
+    flush_to_disk(folder)
 
 
 def _take_place(partial: Path, folder: Path) -> None:
@@ -188,11 +201,23 @@ def _take_place(partial: Path, folder: Path) -> None:
 def _card(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads((folder / CARD).read_text("utf-8"))
-    except (OSError, ValueError) as failure:
+    except (OSError, ValueError, RecursionError) as failure:
         raise DataError(f"{folder} holds no model that can be read: {failure}", hint=_AGAIN) from failure
     if not isinstance(content, dict):
         raise DataError(f"{folder / CARD} is no card of a model", hint=_AGAIN)
     return content
+
+
+def _files(folder: Path, card: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the files of a card by name, every one of which is hashed; ``DataError`` for a card of something else."""
+    files = card.get("files")
+    lacking = sorted(name for name in _NEEDED if name not in card)
+    if lacking or not isinstance(files, dict) or not {TENSORS} <= set(files) <= {TENSORS, PICKLE}:
+        what = f"it lacks {', '.join(lacking)}" if lacking else "its files are not those of a model"
+        raise DataError(f"{folder / CARD} is no card of a model: {what}", hint=_AGAIN)
+    if not all(isinstance(about, dict) and {"bytes", "sha256"} <= set(about) for about in files.values()):
+        raise DataError(f"{folder / CARD} does not tell the hash of every file", hint=_AGAIN)
+    return files
 
 
 def _digest(card: Mapping[str, Any]) -> str:

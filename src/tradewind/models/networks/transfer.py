@@ -27,7 +27,7 @@ def parent_of(folder: str, model: str) -> Artefact:
     Raises
     ------
     DataError
-        It is missing, damaged or of another format.
+        It is missing, damaged, of another format, or does not say on which bars it was trained.
     InputError
         It is of another model.
     """
@@ -37,6 +37,8 @@ def parent_of(folder: str, model: str) -> Artefact:
             f"start_from names a {artefact.card['model']!r}, and this is a {model!r}",
             hint="`tradewind models list` shows what is stored; weights fit only their own model",
         )
+    if "trained_until" not in artefact.card.get("manifest", {}):
+        raise DataError(f"{artefact.folder} does not say on which bars it was trained", hint=_TRAIN_ALL)
     return artefact
 
 
