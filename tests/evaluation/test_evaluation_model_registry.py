@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
 import pytest
@@ -24,6 +25,9 @@ from tradewind.evaluation.training import train
 from tradewind.evaluation.workspace import Workspace
 from tradewind.models import artefact as artefacts
 from tradewind.models.artefact import CARD, TENSORS
+from tradewind.models.base import MODELS, Windows
+from tradewind.models.forecast import Forecast
+from tradewind.models.ridge import Ridge
 
 
 class Ticking:
@@ -158,6 +162,87 @@ def test_a_training_that_died_before_its_record_is_taken_up(used: Workspace, qui
     again.records.close()
 
 
+@pytest.mark.parametrize("name", [CARD, TENSORS, "all"])
+def test_a_training_makes_a_damaged_or_lost_artefact_again(used: Workspace, name: str) -> None:
+    """The errors about a damaged artefact say: train it again."""
+    own = train(used)["models"]["ridge"]["artefact"]
+    registry = registry_of(used)
+    folder = registry.folder / own
+    if name == "all":
+        shutil.rmtree(folder)
+    else:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-1])
+    told = train(used)["models"]["ridge"]
+    assert told["artefact"] == own and ("put_aside" in told) == (name != "all")
+    assert registry.artefact("champion").id == own and len(registry.listed()) == 1
+    if name != "all":
+        assert Path(told["put_aside"]).is_dir(), "nothing is deleted"
+
+
+def test_a_folder_that_cannot_be_written_is_no_property_of_the_model(
+    used: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "permission denied")
+
+    monkeypatch.setattr(artefacts, "_fill", refuse)
+    with pytest.raises(InputError, match="cannot write to"):
+        train(used)
+
+
+def test_the_folds_before_the_last_are_part_of_what_a_model_is_stored_as(quick: QuickRun, home: Path) -> None:
+    """The last fold is the same, the calibrator remembers other forecasts: two artefacts."""
+    ids, lasts = set(), set()
+    for bars in (50, 100):
+        used = workspace(quick.playbook, home, evaluation__refit_bars=str(bars))
+        ids.add(train(used)["models"]["ridge"]["artefact"])
+        lasts.add(int(corridor.folds_of(corridor.build_world(used.plan, load(used).panel))[-1].test[0]))
+        used.records.close()
+    assert len(lasts) == 1 and len(ids) == 2
+
+
+class Hiding(Ridge):
+    """A plug-in that keeps part of what it learns where nobody looks for it."""
+
+    name: ClassVar[str] = "hiding"
+    shift = 0.0
+
+    def fit(self, windows: Windows) -> Self:
+        self.shift = 0.01
+        return super().fit(windows)
+
+    def predict(self, windows: Windows) -> Forecast:
+        made = super().predict(windows)
+        return replace(made, quantiles=made.quantiles + self.shift)
+
+
+def test_a_model_that_would_forecast_otherwise_once_read_back_is_not_stored(quick: QuickRun, home: Path) -> None:
+    MODELS.register(Hiding)
+    used = workspace(quick.playbook, home, models__use='"hiding"')
+    try:
+        told = train(used)["models"]["hiding"]
+    finally:
+        MODELS.forget("hiding")
+        used.records.close()
+    assert "forecasts otherwise once it is read back" in told["not_stored"] and "artefact" not in told
+    assert not (home / "models").exists() or not list((home / "models").iterdir())
+
+
+def test_a_model_whose_training_does_not_repeat_is_not_stored_as_what_forecast(
+    used: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = Ridge.fit
+    times = iter(range(100))
+
+    def unsteady(self: Ridge, windows: Windows) -> Ridge:
+        made = fit(self, windows)
+        made.version_ = f"{next(times)}"
+        return made
+
+    monkeypatch.setattr(Ridge, "fit", unsteady)
+    assert "fitted again is another model" in train(used)["models"]["ridge"]["not_stored"]
+
+
 def test_a_half_written_folder_is_no_model(used: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -238,6 +323,32 @@ def test_models_are_compared_on_the_dates_that_both_forecast(quick: QuickRun, ho
     used.records.close()
 
 
+def test_only_symbols_that_both_forecast_are_compared(quick: QuickRun, home: Path) -> None:
+    """A model that has no forecast of a wild stock must not win by that."""
+    used = workspace(quick.playbook, home, models__compare='["naive_normal"]')
+    train(used)
+    registry = registry_of(used)
+    ridge, naive = registry.artefact("ridge"), registry.artefact("naive_normal")
+    whole = compared(ridge, naive)
+    fewer = {k: v.copy() for k, v in ridge.arrays.items()}
+    fewer["track/pinball"][:, 0] = np.nan
+    ridge.__dict__["arrays"] = fewer
+    kept = naive.arrays["track/pinball"][:, 1:, 0].astype(float)
+    assert compared(ridge, naive)["horizons"]["1"]["pinball"][1] == pytest.approx(np.nanmean(kept), rel=1e-6)
+    assert compared(ridge, naive)["horizons"]["1"]["dates"] == whole["horizons"]["1"]["dates"]
+    used.records.close()
+
+
+def test_a_report_of_an_export_that_was_cut_is_named(used: Workspace) -> None:
+    own = train(used)["models"]["ridge"]["artefact"]
+    registry = registry_of(used)
+    report = registry.folder / own / "exports" / "onnx" / "export.json"
+    report.parent.mkdir(parents=True)
+    report.write_text('{"format": "on')
+    with pytest.raises(DataError, match=r"export\.json cannot be read"):
+        registry.listed()
+
+
 def test_a_reference_that_means_nothing_names_what_is_near(used: Workspace) -> None:
     registry = registry_of(used)
     with pytest.raises(InputError, match="no trained model here yet"):
@@ -248,6 +359,9 @@ def test_a_reference_that_means_nothing_names_what_is_near(used: Workspace) -> N
     assert "champion" in error.value.hint
     with pytest.raises(InputError, match="has no challenger"):
         registry.find("challenger")
+    for ask in (lambda: registry.find("champion", "quik"), lambda: registry.find("quik:champion")):
+        with pytest.raises(InputError, match="unknown playbook with trained models 'quik'"):
+            ask()
 
 
 def test_the_models_of_two_playbooks_have_champions_of_their_own(quick: QuickRun, home: Path) -> None:

@@ -69,9 +69,9 @@ def export(artefact: Artefact, world: World, format_: str, out: Path | None = No
         "seconds": round(sum(one.seconds for one in written), 2),
     }
     with storage_failures(folder):
-        partial = folder / ".export.json"
-        partial.write_text(json.dumps(report, indent=1), "utf-8")
-        partial.replace(folder / "export.json")
+        unfinished = folder / ".export.json"
+        unfinished.write_text(json.dumps(report, indent=1), "utf-8")
+        unfinished.replace(folder / "export.json")
     place = folder if out is None else _copied(report["files"], folder, out)
     return {**report, "files": [str(place / name) for name in report["files"]]}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradewind.clock import Clock
-from tradewind.errors import InputError, did_you_mean
+from tradewind.errors import DataError, InputError, did_you_mean
 from tradewind.models import artefact as artefacts
 from tradewind.models.artefact import Artefact
 
@@ -38,12 +38,12 @@ class ModelRegistry:
         """Where artefacts lie."""
         return self.home / "models"
 
-    def has(self, model: str) -> bool:
-        """Whether a model of this id is known."""
-        return any(one.id == model for one in self.records.models())
+    def digest_of(self, model: str) -> str | None:
+        """Return what the records say that the hash of a model's card is; None where they do not know it."""
+        return next((one.digest for one in self.records.models() if one.id == model), None)
 
     def add(self, artefact: Artefact) -> None:
-        """Enter an artefact in the records; one that is there already stays as it is."""
+        """Enter an artefact in the records; one that was made again takes the place of the one before."""
         from tradewind.market.store.records import ModelRecord
 
         card = artefact.card
@@ -101,6 +101,7 @@ class ModelRegistry:
     def rollback(self, lineage: str | None = None) -> dict[str, Any]:
         """Bring back the champion before the present one; the present one becomes the challenger."""
         lineage = lineage or self._only_lineage()
+        self._require_known(lineage)
 
         def decide(changes: Sequence[AliasChange]) -> list[AliasChange]:
             champions = stack(changes)
@@ -135,9 +136,8 @@ class ModelRegistry:
         family, colon, alias = reference.rpartition(":")
         if alias in ALIASES:
             return self._of_alias(alias, (family if colon else lineage) or self._only_lineage())
+        self._require_known(lineage)
         known = self.records.models(lineage)
-        if not known:
-            raise InputError("there is no trained model here yet", hint="`tradewind train PLAYBOOK` makes some")
         found = [one for one in known if one.id == reference] or [o for o in known if o.id.startswith(reference)]
         if len(found) > 1:
             raise InputError(
@@ -158,15 +158,23 @@ class ModelRegistry:
         return next(one for one in self.records.models() if one.id == model)
 
     def _of_alias(self, alias: str, lineage: str) -> ModelRecord:
+        self._require_known(lineage)
         found = current(self.records.alias_changes(lineage)).get(alias)
         if found is None:
             raise InputError(f"{lineage} has no {alias}", hint="`tradewind models list` shows what there is")
         return self._of(found)
 
-    def _only_lineage(self) -> str:
+    def _require_known(self, lineage: str | None = None) -> list[str]:
+        """Return the playbooks of which there are models; ``InputError`` where there is none, or not this one."""
         lineages = sorted({one.lineage for one in self.records.models()})
         if not lineages:
             raise InputError("there is no trained model here yet", hint="`tradewind train PLAYBOOK` makes some")
+        if lineage is not None and lineage not in lineages:
+            raise did_you_mean("playbook with trained models", lineage, lineages)
+        return lineages
+
+    def _only_lineage(self) -> str:
+        lineages = self._require_known()
         if len(lineages) > 1:
             raise InputError(
                 f"there are models of {len(lineages)} playbooks: {', '.join(lineages)}",
@@ -215,6 +223,16 @@ def stack(changes: Sequence[AliasChange]) -> list[str]:
 
 
 def exports_of(folder: Path) -> list[dict[str, Any]]:
-    """Return what is known of a model's exported files, by format."""
-    found = sorted((folder / artefacts.EXPORTS).glob("*/export.json"))
-    return [json.loads(path.read_text("utf-8")) for path in found]
+    """Return what is known of a model's exported files, by format; ``DataError`` where that cannot be read."""
+    return [_export(path) for path in sorted((folder / artefacts.EXPORTS).glob("*/export.json"))]
+
+
+def _export(path: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(path.read_text("utf-8"))
+        return {**report, "format": str(report["format"])}
+    except (OSError, ValueError, LookupError, TypeError) as failure:
+        raise DataError(
+            f"{path} cannot be read: {failure}",
+            hint=f"delete {path.parent} and export again: `tradewind models export {path.parents[2].name}`",
+        ) from failure

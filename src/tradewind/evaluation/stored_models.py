@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tradewind.calibration.adaptive import Block, CalibratorState, ConformalCalibrator, became_known, calibrate
 from tradewind.calibration.settings import CalibrationSection
-from tradewind.errors import DataError
+from tradewind.errors import DataError, InputError
 from tradewind.evaluation import corridor, runs
 from tradewind.evaluation.fold_cache import code_version, key_of, panel_digest
 from tradewind.evaluation.forecast_quality import LEAST_DATES, quality_table, scores
@@ -25,6 +25,7 @@ from tradewind.models import artefact as artefacts
 from tradewind.models.artefact import Artefact
 from tradewind.models.base import Windows
 from tradewind.models.forecast import Forecast
+from tradewind.models.state import UnstorableError, pack, unpack
 from tradewind.stats.significance import diebold_mariano
 
 if TYPE_CHECKING:
@@ -35,10 +36,20 @@ SHOWN = ("pinball", "pinball_skill", "dm_p", "crps", "coverage_80", "ic", "rank_
 """What of a model's scores is stored with it."""
 
 
-def artefact_id(world: World, name: str, fold: Fold) -> str:
-    """Return the id of a fold's model: readable, and the same for the same training."""
-    plan = world.plan
-    parts = [key_of(world, name, fold), plan.playbook.lineage, plan.data.source, _calibration(world).model_dump_json()]
+def artefact_id(world: World, name: str, folds: Sequence[Fold]) -> str:
+    """Return the id of the last fold's model: readable, and the same for the same walk over the same bars.
+
+    The folds before it are part of it: the calibrator remembers them, and the scores are of all.
+    """
+    plan, fold = world.plan, folds[-1]
+    walked = [[int(row) for row in (one.train[0], one.train[-1], one.test[0])] for one in folds]
+    parts = [
+        key_of(world, name, fold),
+        walked,
+        plan.playbook.lineage,
+        plan.data.source,
+        _calibration(world).model_dump_json(),
+    ]
     until = str(world.panel.times[int(fold.test[0]) - 1])[:10].replace("-", "")
     return f"{name}-{until}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]}"
 
@@ -47,12 +58,12 @@ def store(
     registry: ModelRegistry,
     world: World,
     fitted: FittedFold,
-    fold: Fold,
+    folds: Sequence[Fold],
     own: Forecast,
     naive: Forecast,
     pin: Pin,
 ) -> Artefact:
-    """Write a fold's model with everything that is needed to use it and to judge it, and enter it in the records.
+    """Write the last fold's model with everything that is needed to use and to judge it, and enter it in the records.
 
     Parameters
     ----------
@@ -60,8 +71,14 @@ def store(
         Out-of-sample forecasts of the walk, uncalibrated: the model's, and those that it is judged by.
     pin
         What of the store was read.
+
+    Raises
+    ------
+    UnstorableError
+        Parts of the model cannot be stored, or it would not forecast what it did once it is read back.
     """
-    name = fitted.model.name
+    name, fold = fitted.model.name, folds[-1]
+    _require_same_answers(fitted, fold, own.version)
     section = _calibration(world)
     row = int(fold.test[0])
     calibrated, _ = calibrate(own, world.labels, section)
@@ -88,7 +105,7 @@ def store(
         "manifest": _manifest(registry, world, fitted, row, pin),
         "explanation": dict(own.explanation),
     }
-    folder = registry.folder / artefact_id(world, name, fold)
+    folder = registry.folder / artefact_id(world, name, folds)
     kept = artefacts.write(folder, fitted.model, json.loads(json.dumps(card, default=str)), arrays)
     registry.add(kept)
     return kept
@@ -107,7 +124,7 @@ def forecast_with(artefact: Artefact, world: World, predict: Callable[[Windows],
     Raises
     ------
     DataError
-        Other features or horizons than it was trained with, or no bar after its training.
+        Other features or horizons than it was trained with, or no bar after its training that could be forecast.
     """
     card = artefact.card
     until = np.datetime64(card["manifest"]["trained_until"].removesuffix("+00:00"))
@@ -118,7 +135,10 @@ def forecast_with(artefact: Artefact, world: World, predict: Callable[[Windows],
             hint="sync newer bars: `tradewind sync PLAYBOOK`",
         )
     rows = np.arange(row, len(world.panel))
-    made = predict(corridor.windows(scaled_as(artefact, world), rows)).at(world.panel.times[rows])
+    asked = corridor.windows(scaled_as(artefact, world), rows)
+    if not asked.rows.size:
+        raise DataError(f"no symbol belongs to the universe after {until}, up to which {artefact.id} was trained")
+    made = predict(asked).at(world.panel.times[rows])
     return _calibrated_on(artefact, world, made, row)
 
 
@@ -132,23 +152,26 @@ def scaled_as(artefact: Artefact, world: World) -> World:
 
 
 def compared(first: Artefact, second: Artefact) -> dict[str, Any]:
-    """Return how two models did on the dates that both forecast out of sample, by horizon.
+    """Return how two models did on the dates and symbols that both forecast out of sample, by horizon.
 
-    ``pinball`` of each after calibration, the share of it that the second saves, and the two-sided Diebold-Mariano
-    p-value that they are as good; None where they share fewer than 50 dates.
+    ``pinball`` of each after calibration, date means; the share of it that the second saves, and the two-sided
+    Diebold-Mariano p-value that they are as good; None where they share fewer than 50 dates.
+
+    Raises
+    ------
+    InputError
+        They forecast bars of another length, or other levels: their losses are not of one kind.
     """
-    tracks = [{k.removeprefix("track/"): v for k, v in one.arrays.items()} for one in (first, second)]
-    shared = np.intersect1d(tracks[0]["times"], tracks[1]["times"])
-    at = [np.searchsorted(track["times"], shared) for track in tracks]
-    horizons = [one.card["question"]["horizons_bars"] for one in (first, second)]
+    _require_comparable(first, second)
+    times = np.intersect1d(first.arrays["track/times"], second.arrays["track/times"])
+    symbols = [s for s in first.card["manifest"]["symbols"] if s in second.card["manifest"]["symbols"]]
+    tracks = [_losses(one, times, symbols) for one in (first, second)]
     found: dict[str, Any] = {}
-    for horizon in (h for h in horizons[0] if h in horizons[1]):
-        losses = [
-            track["pinball"][rows, own.index(horizon)]
-            for track, rows, own in zip(tracks, at, horizons, strict=True)
-        ]  # fmt: skip
-        known = np.isfinite(losses[0]) & np.isfinite(losses[1])
-        a, b = losses[0][known], losses[1][known]
+    for horizon in (h for h in tracks[0] if h in tracks[1]):
+        losses = [track[horizon] for track in tracks]
+        both = np.isfinite(losses[0]) & np.isfinite(losses[1])
+        known = both.any(axis=1)
+        a, b = (np.nanmean(np.where(both, one, np.nan)[known], axis=1) for one in losses)
         enough = int(known.sum()) >= LEAST_DATES
         found[str(horizon)] = {
             "dates": int(known.sum()),
@@ -160,6 +183,7 @@ def compared(first: Artefact, second: Artefact) -> dict[str, Any]:
     return {
         "models": [first.id, second.id],
         "same_data": same,
+        "symbols": len(symbols),
         "horizons": found,
         "differences": _differences(first.card, second.card),
     }
@@ -171,8 +195,48 @@ def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[st
     for key in ("model", "version", "parameters", "question", "scaler"):
         if first[key] != second[key]:
             found[key] = [first[key], second[key]]
-    gone, new = (sorted(set(a["features"]) - set(b["features"])) for a, b in ((first, second), (second, first)))
-    return found | ({"features": [gone, new]} if gone or new else {})
+    listed = {"features": [one["features"] for one in (first, second)]}
+    listed |= {"symbols": [one["manifest"]["symbols"] for one in (first, second)]}
+    for key, (old, new) in listed.items():
+        if set(old) != set(new):
+            found[key] = [sorted(set(old) - set(new)), sorted(set(new) - set(old))]
+    return found
+
+
+def _require_comparable(first: Artefact, second: Artefact) -> None:
+    for key in ("timeframe", "levels"):
+        asked = [one.card["question"][key] for one in (first, second)]
+        if asked[0] != asked[1]:
+            raise InputError(f"{first.id} and {second.id} differ in {key}: {asked[0]} and {asked[1]}; no comparison")
+
+
+def _losses(artefact: Artefact, times: NDArray[np.int64], symbols: Sequence[str]) -> dict[int, NDArray[np.float64]]:
+    """Return the pinball losses at some of the artefact's times and symbols, by horizon."""
+    rows = np.searchsorted(artefact.arrays["track/times"], times)
+    known = artefact.card["manifest"]["symbols"]
+    columns = [known.index(symbol) for symbol in symbols]
+    losses = artefact.arrays["track/pinball"][rows][:, columns].astype(np.float64)
+    return {h: losses[:, :, i] for i, h in enumerate(artefact.card["question"]["horizons_bars"])}
+
+
+def _require_same_answers(fitted: FittedFold, fold: Fold, version: str) -> None:
+    """Raise ``UnstorableError`` where the model is not the one that forecast, or forecasts otherwise once read back."""
+    name = fitted.model.name
+    if (found := getattr(fitted.model, "version_", version)) != version:
+        raise UnstorableError(
+            f"{name!r} fitted again is another model (version {found}, its forecasts are of {version})",
+            hint="its training does not repeat: give it a seed, one thread, the CPU",
+        )
+    try:
+        again = unpack(name, fitted.parameters, pack(fitted.model), trust_pickle=True)
+        answers = [replace(fitted, model=one).ask(fold.test[-1:]).arrays for one in (fitted.model, again)]
+    except (DataError, AttributeError) as failure:
+        raise UnstorableError(f"{name!r} does not come back from its stored parts: {failure}") from failure
+    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(*(x.values() for x in answers), strict=True)):
+        raise UnstorableError(
+            f"{name!r} forecasts otherwise once it is read back: parts of it are not stored",
+            hint="keep what is learnt in attributes whose names end in an underscore",
+        )
 
 
 def _calibration(world: World) -> CalibrationSection:
@@ -226,15 +290,19 @@ def _require_same(card: Mapping[str, Any], world: World) -> None:
 
 
 def _track(calibrated: Forecast, world: World) -> dict[str, NDArray[Any]]:
-    """Return the times and the mean pinball loss ``(T, H)`` of the dates that were forecast."""
+    """Return the times and the pinball losses ``(T, N, H)`` of the dates that were forecast, in single precision."""
     horizons = range(len(calibrated.horizons))
-    losses = np.stack([scores(calibrated, world.labels.returns[:, :, i], i).pinball for i in horizons], axis=-1)
-    rows = np.flatnonzero(np.isfinite(losses).any(axis=1))
-    return {"times": world.panel.times[rows].astype("datetime64[us]").astype(np.int64), "pinball": losses[rows]}
+    losses = np.stack([scores(calibrated, world.labels.returns[:, :, i], i).losses for i in horizons], axis=-1)
+    rows = np.flatnonzero(np.isfinite(losses).any(axis=(1, 2)))
+    times = world.panel.times[rows].astype("datetime64[us]").astype(np.int64)
+    return {"times": times, "pinball": losses[rows].astype(np.float32)}
 
 
 def _metrics(calibrated: Forecast, naive: Forecast, world: World) -> dict[str, dict[str, Any]]:
-    """Return the scores of a calibrated forecast against the naive one, by horizon; None where there is none."""
+    """Return the scores of a calibrated forecast by horizon, None where there is none.
+
+    The naive forecast is taken as it is, uncalibrated, as in a back-test's report.
+    """
     made = {"own": calibrated, "naive": naive}
     table = quality_table(made, world.labels.returns, "naive", world.labels.horizons)["own"]
     return {h: {key: _finite(row[key]) for key in SHOWN} for h, row in table.items()}

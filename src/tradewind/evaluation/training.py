@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tradewind.errors import DataError, InputError
+from tradewind.errors import DataError
 from tradewind.evaluation import corridor
 from tradewind.evaluation.backtest import NAIVE
 from tradewind.evaluation.corridor import Progress, World, silent
@@ -20,6 +20,7 @@ from tradewind.labels.splits import Fold
 from tradewind.models import artefact as artefacts
 from tradewind.models.forecast import Forecast
 from tradewind.models.settings import ENSEMBLE
+from tradewind.models.state import UnstorableError
 
 
 def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime | None = None) -> dict[str, Any]:
@@ -30,7 +31,8 @@ def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime 
     challenger.
 
     Returns by model: folds, forecasts made, version of the last fold's fit, what it says of itself and the ``artefact``
-    (or why it is ``not_stored``); for one that was only to be compared and cannot be fitted, why it is ``left_out``.
+    (or why it is ``not_stored``; a damaged one is ``put_aside`` and made again); for one that was only to be compared
+    and cannot be fitted, why it is ``left_out``.
     """
     loaded = load_or_sync(workspace, progress, as_of=as_of)
     cache = FoldCache(workspace.home / "folds")
@@ -92,12 +94,9 @@ class _Training:
     def _stored(self, name: str) -> dict[str, str]:
         """Return the ``artefact`` of the last fold's model, made where there is none yet, or why there is none."""
         fold = self.folds[-1]
-        known = artefact_id(self.world, name, fold)
-        folder = self.registry.folder / known
-        if self.registry.has(known):
-            return {"artefact": known}
-        if folder.exists():  # written by a training that was killed before it could say so
-            self.registry.add(artefacts.read(folder))
+        known = artefact_id(self.world, name, self.folds)
+        kept, told = self._kept(known)
+        if kept:
             return {"artefact": known}
         earlier = self._walked(name, self.folds[:-1])
         fitted = corridor.fit_fold(self.world, name, fold, self.cache, self.progress)
@@ -105,9 +104,24 @@ class _Training:
         own = corridor.join(self.world, [*earlier, (int(fold.test[0]), last)])
         naive = corridor.join(self.world, self._walked(NAIVE, self.folds))
         try:
-            return {"artefact": store(self.registry, self.world, fitted, fold, own, naive, self.loaded.pin).id}
-        except InputError as error:
+            made = store(self.registry, self.world, fitted, self.folds, own, naive, self.loaded.pin)
+        except UnstorableError as error:
             return {"not_stored": error.what}
+        return {"artefact": made.id, **told}
+
+    def _kept(self, known: str) -> tuple[bool, dict[str, str]]:
+        """Whether an artefact is there and whole; a damaged one is ``put_aside``, to be made again.
+
+        One that is not in the records was written by a training that was killed before it could say so.
+        """
+        folder = self.registry.folder / known
+        if not folder.exists():
+            return False, {}
+        try:
+            self.registry.add(artefacts.read(folder, digest=self.registry.digest_of(known)))
+        except DataError:
+            return False, {"put_aside": str(artefacts.put_aside(folder))}
+        return True, {}
 
     def _walked(self, name: str, folds: Sequence[Fold]) -> list[tuple[int, Forecast]]:
         """Return the forecasts of the folds that the model can be fitted in."""

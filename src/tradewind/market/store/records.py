@@ -132,7 +132,7 @@ class SectorFitRecord:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """A trained model that lies in the home's ``models`` folder. Never changed, never deleted.
+    """A trained model that lies in the home's ``models`` folder. Never deleted; changed only where it was made again.
 
     ``digest`` is the hash of its card, ``metrics`` are those out of sample, by horizon.
     """
@@ -185,11 +185,7 @@ class Records:
 
     def record_run(self, run: Run) -> None:
         """Store a run; one with the same id is brought up to date."""
-        row = asdict(run)
-        statement = self._insert(schema.runs).values(row)
-        update = {name: statement.excluded[name] for name in row if name != "id"}
-        with self.database.writing() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=update))
+        self._store_newest(schema.runs, asdict(run))
 
     def get_run(self, run: str) -> Run:
         """Return a run by its id; ``InputError`` with the nearest ids where there is none."""
@@ -382,8 +378,8 @@ class Records:
     # -- trained models --------------------------------------------------------------------------------------
 
     def record_model(self, record: ModelRecord) -> None:
-        """Store a trained model; one that is there already stays as it is."""
-        self._store(schema.models, [asdict(record)])
+        """Store a trained model; one with the same id, whose files were lost or damaged, is brought up to date."""
+        self._store_newest(schema.models, asdict(record))
 
     def models(self, lineage: str | None = None) -> list[ModelRecord]:
         """Return trained models, newest first."""
@@ -419,6 +415,12 @@ class Records:
         if rows:
             with self.database.writing() as connection:
                 connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
+
+    def _store_newest(self, table: sa.Table, row: dict[str, Any]) -> None:
+        statement = self._insert(table).values(row)
+        update = {name: statement.excluded[name] for name in row if name != "id"}
+        with self.database.writing() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=update))
 
     def _insert(self, table: sa.Table) -> Any:
         return sqlite.insert(table) if self.database.is_sqlite else postgresql.insert(table)

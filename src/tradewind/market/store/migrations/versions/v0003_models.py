@@ -1,4 +1,4 @@
-"""Trained models, and which of them is champion and challenger: both append-only."""
+"""Trained models, and which of them is champion and challenger (append-only)."""
 
 from __future__ import annotations
 
