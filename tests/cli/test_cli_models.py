@@ -52,7 +52,7 @@ def test_after_a_training_the_model_is_listed_shown_and_forecasts(call: Call, qu
     card = told(call("models", "show", "champion", "--json"))
     assert card["id"] == own and "state" not in card and card["manifest"]["seed"] == 7
     made = told(call("models", "forecast", own[:10], "--json"))
-    assert set(made["forecasts"]) == set(SYMBOLS) and made["engine"] == "torch"
+    assert set(made["forecasts"]) == set(SYMBOLS) and made["engine"] == "torch" and made["calibrated"] is True
     quantiles = made["forecasts"]["AAA"]["5"]
     assert len(quantiles) == len(made["levels"]) and np.all(np.diff(quantiles) > 0)
     for words in (["list"], ["show", own], ["forecast", own]):
@@ -77,6 +77,22 @@ def test_promoting_and_rolling_back_is_told(call: Call, quick: QuickRun) -> None
     compared = told(call("models", "compare", "champion", "challenger", "--json"))
     assert compared["models"] == [by_alias["champion"], by_alias["challenger"]]
     assert compared["differences"]["parameters"] == [{"seed": 1}, {"seed": 2}]
+
+
+def test_calibration_that_is_not_stored_is_said(call: Call, quick: QuickRun) -> None:
+    call("train", quick.playbook, "--set", 'calibration.method="split"')
+    assert told(call("models", "forecast", "champion", "--json"))["calibrated"] is False
+    assert "(not calibrated)" in call("models", "forecast", "champion").stdout
+
+
+def test_training_tells_what_is_stored(call: Call, quick: QuickRun, home: Path) -> None:
+    said = call("train", quick.playbook).stdout
+    (own,) = (path.name for path in (home / "models").iterdir())
+    assert f"stored as {own}" in said and f"champion {own}, challenger none" in said
+    (home / "models" / own / CARD).write_text("{")
+    assert "a damaged one is now" in call("train", quick.playbook).stdout
+    assert own in call("models", "show", "champion").stdout
+    assert "no trained model of other here yet" in call("models", "list", "--playbook", "other").stdout
 
 
 def test_a_damaged_model_is_an_error_about_data(call: Call, quick: QuickRun, home: Path) -> None:

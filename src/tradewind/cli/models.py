@@ -43,7 +43,8 @@ def list_(playbook: FamilyOption = None, json: JsonOption = False) -> None:
             emit({"count": len(rows), "models": rows})
             return
         if not rows:
-            typer.echo("no trained model here yet: `tradewind train PLAYBOOK` makes some")
+            of = f" of {playbook}" if playbook else ""
+            typer.echo(f"no trained model{of} here yet: `tradewind train {playbook or 'PLAYBOOK'}` makes some")
         for row in rows:
             skill = " / ".join(percent(own["pinball_skill"]) for own in row["metrics"].values())
             marks = ", ".join(
@@ -88,7 +89,12 @@ def compare(
         for horizon, row in found["horizons"].items():
             saved = "–" if row["saved_by_second"] is None else f"{row['saved_by_second']:+.2%}"
             p = "–" if row["dm_p"] is None else f"{row['dm_p']:.3f}"
-            typer.echo(f"{horizon:>4} bars: the second saves {saved} of the loss over {row['dates']:,} dates, p {p}")
+            typer.echo(
+                f"{horizon:>4} bars: the second saves {saved} of the loss over {row['dates']:,} dates of "
+                f"{found['symbols']} symbols, p {p}"
+            )
+        if not found["horizons"]:
+            typer.echo("they share no horizon")
         for name, (old, new) in found["differences"].items():
             typer.echo(f"{name}: {old} → {new}")
 
@@ -109,12 +115,19 @@ def forecast(
         with progress_bar() as progress:
             world = _world(artefact, progress)
             made = forecast_with(artefact, world, _predictor(artefact, engine, trust_pickle)).rounded()
-        told = {"model": artefact.id, "engine": engine, "as_of": str(made.times[-1])[:19] + "Z", "levels": made.levels}
+        told = {
+            "model": artefact.id,
+            "engine": engine,
+            "as_of": str(made.times[-1])[:19] + "Z",
+            "calibrated": artefact.card["calibrator"] is not None,
+            "levels": made.levels,
+        }
         rows = {symbol: _newest(made, column) for column, symbol in enumerate(made.symbols)}
         if json:
             emit(told | {"forecasts": rows})
             return
-        typer.echo(f"{artefact.id} by {engine}, as of {told['as_of']}: log returns at levels {made.levels}")
+        raw = "" if told["calibrated"] else " (not calibrated)"
+        typer.echo(f"{artefact.id} by {engine}, as of {told['as_of']}: log returns at levels {made.levels}{raw}")
         for symbol, own in rows.items():
             for horizon, quantiles in own.items():
                 said = "no forecast" if quantiles is None else "  ".join(f"{q:+.4f}" for q in quantiles)

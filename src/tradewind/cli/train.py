@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import typer
 
 from tradewind.cli.common import (
@@ -43,3 +46,15 @@ def add_to(app: typer.Typer) -> None:
                     typer.echo(f"{name:<24} left out: {row['left_out']}")
                     continue
                 typer.echo(f"{name:<24} {row['folds']} folds, {row['forecasts']:,} forecasts, version {row['version']}")
+                for member, kept in row.get("members", {name: row}).items():
+                    typer.echo(f"  {_kept(member, kept)}")
+            champion, challenger = (report["aliases"][alias] or "none" for alias in ("champion", "challenger"))
+            typer.echo(f"champion {champion}, challenger {challenger}: `tradewind models show champion`")
+
+
+def _kept(name: str, told: Mapping[str, Any]) -> str:
+    """Say what became of the last fold's model."""
+    if "not_stored" in told:
+        return f"{name} is not stored: {told['not_stored']}"
+    damaged = f"; a damaged one is now {told['put_aside']}" if "put_aside" in told else ""
+    return f"stored as {told['artefact']}{damaged}"

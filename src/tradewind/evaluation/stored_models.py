@@ -114,6 +114,8 @@ def store(
 def forecast_with(artefact: Artefact, world: World, predict: Callable[[Windows], Forecast]) -> Forecast:
     """Forecast every bar after the training, calibrated on from what the calibrator remembered then.
 
+    Where it remembered nothing (no calibration, or by blocks of a fold's training rows) they are as the model says.
+
     Parameters
     ----------
     world
