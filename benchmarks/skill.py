@@ -135,6 +135,8 @@ def out_of_sample(panel: Any, name: str, seed: int, fit: bool) -> tuple[Forecast
             else:
                 one_fit(panel, name, seed, start, stop, path)
         with np.load(path) as kept:
+            if tuple(kept["symbols"]) != panel.symbols:
+                raise SystemExit(f"{path} is of other names than the panel's: delete it")
             parts.append((kept["quantiles"], kept["score"]))
             seconds += float(kept["seconds"])
     rows = test_rows(panel, REFITS[0], END)
@@ -158,7 +160,8 @@ def one_fit(panel: Any, name: str, seed: int, start: np.datetime64, stop: np.dat
     print(f"  fitted in {fitted:.0f} CPU s, {spent:.0f} with its forecasts", file=sys.stderr, flush=True)
     KEPT.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(".part.npz")
-    np.savez(half, quantiles=made.quantiles, score=made.score, seconds=spent, fitted=fitted)
+    told = {"symbols": np.array(panel.symbols), "seconds": spent, "fitted": fitted}
+    np.savez(half, quantiles=made.quantiles, score=made.score, **told)
     half.replace(path)
 
 
@@ -178,7 +181,7 @@ def code_of(name: str) -> str:
         texts[path] = path.read_text("utf-8")
         found = re.findall(r"from tradewind\.models((?:\.\w+)+) import", texts[path])
         waiting += [ROOM.joinpath(*dotted.strip(".").split(".")).with_suffix(".py") for dotted in found]
-    whole = json.dumps([str(NAMES), *map(str, REFITS), *(texts[path] for path in sorted(texts))])
+    whole = json.dumps([*the_panel().symbols, *map(str, REFITS), *(texts[path] for path in sorted(texts))])
     return hashlib.blake2b(whole.encode(), digest_size=6).hexdigest()
 
 
