@@ -53,7 +53,7 @@ def test_after_a_training_the_model_is_listed_shown_and_forecasts(call: Call, qu
     assert card["id"] == own and "state" not in card and card["manifest"]["seed"] == 7
     made = told(call("models", "forecast", own[:10], "--json"))
     assert set(made["forecasts"]) == set(SYMBOLS) and made["engine"] == "torch" and made["calibrated"] is True
-    quantiles = made["forecasts"]["AAA"]["5"]
+    quantiles = made["forecasts"]["AAA"]["5"]["quantiles"]
     assert len(quantiles) == len(made["levels"]) and np.all(np.diff(quantiles) > 0)
     for words in (["list"], ["show", own], ["forecast", own]):
         assert own in call("models", *words).stdout

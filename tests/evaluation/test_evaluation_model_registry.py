@@ -386,3 +386,15 @@ def test_the_cache_of_folds_is_enough_for_the_back_test_that_follows(used: Works
     before = {path.name for path in (used.home / "folds").glob("*.npz")}
     corridor.forecast_out_of_sample(world, "ridge", folds)
     assert {path.name for path in (used.home / "folds").glob("*.npz")} == before
+
+
+def test_a_model_that_learnt_what_the_champion_has_challenges_nobody(quick: QuickRun, home: Path) -> None:
+    """Other calibration, the same weights: a new artefact, and nothing to choose between."""
+    used = workspace(quick.playbook, home)
+    first = train(used)["models"]["ridge"]["artefact"]
+    again = workspace(quick.playbook, home, **{"calibration.memory_step": "0.001"})
+    second = train(again)
+    assert second["models"]["ridge"]["artefact"] != first
+    assert (second["aliases"]["champion"], second["aliases"]["challenger"]) == (first, None)
+    for one in (used, again):
+        one.records.close()

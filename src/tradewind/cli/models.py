@@ -129,8 +129,8 @@ def forecast(
         raw = "" if told["calibrated"] else " (not calibrated)"
         typer.echo(f"{artefact.id} by {engine}, as of {told['as_of']}: log returns at levels {made.levels}{raw}")
         for symbol, own in rows.items():
-            for horizon, quantiles in own.items():
-                said = "no forecast" if quantiles is None else "  ".join(f"{q:+.4f}" for q in quantiles)
+            for horizon, told_of in own.items():
+                said = "no forecast" if told_of is None else "  ".join(f"{q:+.4f}" for q in told_of["quantiles"])
                 typer.echo(f"{symbol:<8} {horizon:>4} bars  {said}")
 
 
@@ -208,9 +208,14 @@ def _predictor(artefact: Artefact, engine: str, trust_pickle: bool) -> Any:
     return predictor(artefact, engine, trust_pickle=trust_pickle)
 
 
-def _newest(made: Any, column: int) -> dict[str, list[float] | None]:
+def _newest(made: Any, column: int) -> dict[str, dict[str, list[float]] | None]:
+    """Return what is forecast of one symbol at the newest bar, by horizon; None where there is no forecast."""
     return {
-        str(h): [float(q) for q in made.quantiles[-1, column, i]] if made.available[-1, column, i] else None
+        str(h): {
+            name: [float(v) for v in values[-1, column, i]] for name, values in made.arrays.items() if name != "score"
+        }
+        if made.available[-1, column, i]
+        else None
         for i, h in enumerate(made.horizons)
     }
 

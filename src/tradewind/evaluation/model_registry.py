@@ -64,14 +64,17 @@ class ModelRegistry:
         )
 
     def entered(self, lineage: str, model: str) -> dict[str, str]:
-        """Make a playbook's own model champion where there is none, else challenger unless it is the champion already.
+        """Make a playbook's own model champion where there is none, else challenger.
 
+        One that has learnt just what the champion has (the same version, of newer bars or other code) challenges nobody.
         Returns the aliases that came to mean it.
         """
+        versions = {one.id: one.version for one in self.records.models(lineage)}
 
         def decide(changes: Sequence[AliasChange]) -> list[AliasChange]:
             now = current(changes)
-            if model in now.values():
+            champion = now.get(CHAMPION)
+            if model in now.values() or (champion is not None and versions[champion] == versions[model]):
                 return []
             alias = CHAMPION if now.get(CHAMPION) is None else CHALLENGER
             return [self._change(lineage, alias, model, "train")]
