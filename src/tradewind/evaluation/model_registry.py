@@ -66,7 +66,7 @@ class ModelRegistry:
     def entered(self, lineage: str, model: str) -> dict[str, str]:
         """Make a playbook's own model champion where there is none, else challenger.
 
-        One that has learnt just what the champion has (the same version, of newer bars or other code) challenges nobody.
+        One that has learnt just what the champion has (the same version, of newer bars or code) challenges nobody.
         Returns the aliases that came to mean it.
         """
         versions = {one.id: one.version for one in self.records.models(lineage)}
