@@ -4,7 +4,8 @@ The names are the 100 most traded of 2013, by the median of their daily turnover
 so every figure has survivorship bias. Each model is fitted on all before January 2014 and on all before July 2015, with
 its own defaults, seed 1, one thread; the three best by mean skill over horizons also with seeds 2 and 3, and the mean
 of the three. Networks read the `core` features, the baselines of the classical study all features, as they do there.
-Ensembles combine the networks and `scale_blend`, weighted by what had come due.
+Ensembles combine the networks and `scale_blend`, weighted by what had come due, with their defaults: ten members at a
+floor of 0.1 each leave `ewma_softmax` nothing to weigh, so that it is `equal` here.
 
 Everything is judged after the online calibration that the product applies: pinball loss saved against the naive
 normal, CRPS, coverage of the 80 % interval, IC and rank IC of the median against the return from the close after the

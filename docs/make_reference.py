@@ -67,6 +67,7 @@ START, END = "<!-- models: made by docs/make_reference.py -->", "<!-- end of mod
 
 #: Model: what it is, after whom, and which measured ratio says how fast it is.
 MODELS = {
+    "naive_normal": ("no drift, recent volatility: the baseline, here with calibration", "RiskMetrics 1996", None),
     "scale_blend": ("pooled log-volatility with a prior, trees for the rest: the default", "own", None),
     "lightgbm_quantile": ("gradient boosted quantiles of all features", "Ke et al. 2017", None),
     "lstm": ("long short-term memory, classes with barriers", "Hochreiter & Schmidhuber 1997", "lstm_neuralforecast"),
