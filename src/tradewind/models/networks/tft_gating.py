@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tradewind.models.networks import products
+from tradewind.models.networks.tft_kernels import gated_norm, raised, worth_it
+
 
 class _GatedSum(torch.autograd.Function):
     """``skip + value * sigmoid(gate)``, with no more passes over memory on the way back than it needs."""
@@ -59,7 +62,7 @@ class LockedDropout(nn.Module):
         """Drop channels (the last axis)."""
         if self.idle:
             return values
-        kept = torch.ones_like(values.select(self.steps, 0)).unsqueeze(self.steps)
+        kept = values.new_ones(values.select(self.steps, 0).shape).unsqueeze(self.steps)
         return values * functional.dropout(kept, self.rate)
 
 
@@ -77,16 +80,21 @@ class GateAddNorm(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Gate ``(…, inputs)`` and add it to ``(…, outputs)``."""
-        x = self.dropout(x)
-        normed: Tensor = self.norm(gated_sum(skip, self.value(x), self.gate(x), self.training))
-        return normed
+        pairs = ((layer.weight, layer.bias) for layer in (self.value, self.gate))
+        return self._gated(self.dropout(x), skip, *pairs)
 
     def after(self, layer: nn.Linear, x: Tensor, skip: Tensor) -> Tensor:
         """Do the same with what a layer makes of ``x``; without dropout in between, two layers are one."""
         if not self.dropout.idle:
             return self(layer(x), skip)
-        value, gate = (functional.linear(x, *_joined(layer, last)) for last in (self.value, self.gate))
-        normed: Tensor = self.norm(gated_sum(skip, value, gate, self.training))
+        return self._gated(x, skip, _joined(layer, self.value), _joined(layer, self.gate))
+
+    def _gated(self, x: Tensor, skip: Tensor, value: tuple[Tensor, Tensor], gate: tuple[Tensor, Tensor]) -> Tensor:
+        if worth_it(skip) and not torch.is_grad_enabled():
+            weight, offset = (torch.cat(pair) for pair in zip(value, gate, strict=True))
+            return gated_norm(skip, products.linear(x, weight), offset, self.norm.weight, self.norm.bias)
+        summed = gated_sum(skip, products.linear(x, *value), products.linear(x, *gate), self.training)
+        normed: Tensor = self.norm(summed)
         return normed
 
 
@@ -107,10 +115,14 @@ class GatedResidual(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Process ``(…, inputs)``; the context must broadcast against it."""
-        hidden = self.first(x)
-        if self.context is not None and context is not None:
-            hidden = hidden + self.context(context)
-        return self.finish(hidden, x if self.skip is None else self.skip(x))
+        hidden = products.linear(x, self.first.weight, self.first.bias)
+        skip = x if self.skip is None else self.skip(x)
+        if self.context is None or context is None:
+            return self.finish(hidden, skip)
+        added = self.context(context)
+        if added.shape[0] == 1 and added.shape[1:] == hidden.shape[1:] and worth_it(hidden):
+            return self.out.after(self.second, raised(hidden, added), skip)
+        return self.finish(hidden + added, skip)
 
     def finish(self, hidden: Tensor, skip: Tensor) -> Tensor:
         """Go on from the pre-activation of equation 4 and the skip."""
@@ -147,6 +159,19 @@ class GatedResiduals(nn.Module):
             x = self.dropout(x.view(x.shape[0], sequences, -1, x.shape[-1])).view(x.shape)
             value, gate = (torch.baddbmm(bias, x, weight) for weight, bias in self._last())
         return functional.layer_norm(gated_sum(skip, value, gate, self.training), skip.shape[-1:])
+
+    def gates(self, raised: Tensor, sequences: int) -> tuple[Tensor, Tensor]:
+        """Return values and gates of ``(count, width, rows)`` side by side, and what is still to be added to them.
+
+        They are ``(count, 2 * width, rows)`` and ``(count, 2 * width)``.
+        """
+        last, offset = (torch.cat(pair, -1) for pair in zip(*self._last(), strict=True))
+        if self.dropout.idle:
+            joined, between = torch.bmm(self.second, last), torch.baddbmm(offset, self.second_bias, last)
+            return torch.bmm(joined.transpose(1, 2), raised), between.squeeze(1)
+        x = torch.baddbmm(self.second_bias.transpose(1, 2), self.second.transpose(1, 2), raised)
+        x = self.dropout(x.view(*x.shape[:2], sequences, -1).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return torch.bmm(last.transpose(1, 2), x.view_as(raised)), offset.squeeze(1)
 
     def _last(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         return (self.value, self.value_bias), (self.gate, self.gate_bias)

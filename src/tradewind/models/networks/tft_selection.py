@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tradewind.models.networks.tft_gating import GatedResidual, GatedResiduals, LockedDropout
+from tradewind.models.networks.tft_kernels import lifted, selected, worth_it
 
 
 class NumericSelection(nn.Module):
@@ -27,11 +28,23 @@ class NumericSelection(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Select from ``(S, T, V)`` given ``(S, 1, width)``; return ``(S, T, width)`` and the weights ``(S, T, V)``."""
         weights = functional.softmax(self._scores(x, context), -1)
+        if worth_it(x, self.weight.shape[-1]):
+            return self._fused(x, weights).view(*x.shape[:2], -1), weights
         columns = x.flatten(0, 1).t().unsqueeze(-1)
         hidden = torch.baddbmm(self._through(self.bias) + self.each.first_bias, columns, self._through(self.weight))
         skip = torch.baddbmm(self.bias, columns, self.weight)
         normed = self.each.finish(hidden, skip, x.shape[0])
         return self._weighted(normed, weights.flatten(0, 1)).view(*x.shape[:2], -1), weights
+
+    def _fused(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Do the same with kernels that take channels before rows, ``(rows, width)``."""
+        x, sequences = x.flatten(0, 1).t().contiguous(), x.shape[0]
+        weight, bias = self.weight.squeeze(1), self.bias.squeeze(1)
+        first = self.each.first_bias + self._through(self.bias)
+        raised = lifted(x, self._through(self.weight).squeeze(1), first.squeeze(1))
+        both, offset = self.each.gates(raised, sequences)
+        scale, shift = self.each.scale.squeeze(1), self.each.shift.squeeze(1)
+        return selected(x, weight, bias, both, offset, scale, shift, weights.flatten(0, 1).t()).t()
 
     def _through(self, embedding: Tensor) -> Tensor:
         return torch.bmm(embedding, self.each.first)
