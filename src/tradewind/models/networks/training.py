@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from tradewind.errors import BugError, DataError, InputError
 from tradewind.models.networks.memory import keep_large_blocks
@@ -175,8 +175,8 @@ def train(
     """
     keep_large_blocks()
     network.to(device)
-    optimiser = torch.optim.AdamW(decayed(network, schedule.weight_decay), lr=schedule.learning_rate)
-    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.averaging))  # type: ignore[no-untyped-call]
+    optimiser = torch.optim.AdamW(decayed(network, schedule.weight_decay), lr=schedule.learning_rate, fused=True)
+    mean = AveragedModel(network)
     history, best = History(), _copy(network)
     if checkpoint is not None and checkpoint.is_file():
         best = _resume(checkpoint, network, mean, optimiser, history) or best
@@ -223,6 +223,7 @@ def _epoch(
     )
     batches = _batches(runs, schedule, draw)
     network.train()
+    weights, means = (list[Tensor](of.parameters()) for of in (network, mean.module))
     total, count = 0.0, 0
     for number, batch in enumerate(batches):
         rate = _rate(epoch + number / len(batches), schedule.epochs)
@@ -232,7 +233,7 @@ def _epoch(
         with memory_failures(int((batch.sample >= 0).sum())):
             value = _loss_of(network, examples, loss, batch, device)
             value.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.clip_norm)
+        norm = nn.utils.clip_grad_norm_(weights, schedule.clip_norm)
         if not (math.isfinite(float(value.detach())) and math.isfinite(float(norm))):
             raise DataError(
                 f"training broke in epoch {epoch + 1}, batch {number + 1} of {len(batches)}: the loss is "
@@ -240,10 +241,19 @@ def _epoch(
                 hint="lower learning_rate, or look at these bars with `tradewind data check`",
             )
         optimiser.step()
-        mean.update_parameters(network)
+        _move(mean, means, weights, schedule.averaging)
         total += float(value.detach()) * len(batch)
         count += len(batch)
+    for kept, buffer in zip(mean.module.buffers(), network.buffers(), strict=True):
+        kept.copy_(buffer)
     return total / max(count, 1)
+
+
+@torch.no_grad()
+def _move(mean: AveragedModel, means: list[Tensor], weights: list[Tensor], decay: float) -> None:
+    """Move the mean towards the weights, at first onto them; all at once, ``update_parameters`` takes one by one."""
+    torch._foreach_lerp_(means, weights, 1.0 - decay if int(mean.n_averaged) else 1.0)
+    mean.n_averaged += 1
 
 
 def _loss_of(network: Network, examples: Examples, loss: Loss, batch: Runs, device: torch.device) -> Tensor:
