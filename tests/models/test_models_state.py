@@ -80,6 +80,14 @@ def test_every_value_comes_back_as_it_was_with_its_type(value) -> None:
     assert same(value, round_trip(value))
 
 
+def test_an_array_keeps_the_order_of_its_memory() -> None:
+    """A product with the same numbers in another order differs in its last bits."""
+    for order in ("C", "F"):
+        array = np.array(np.arange(6.0).reshape(2, 3), order=order)
+        read = round_trip(array)
+        assert same(array, read) and read.flags.c_contiguous == array.flags.c_contiguous
+
+
 def test_scalars_of_numpy_stay_scalars() -> None:
     for value in (np.float32(1.5), np.int64(7), np.bool_(True), np.datetime64("2020-01-02")):
         assert same(value, round_trip(value))

@@ -24,13 +24,16 @@ from tradewind.labels.splits import Fold
 from tradewind.models import artefact as artefacts
 from tradewind.models.artefact import Artefact
 from tradewind.models.base import Windows
-from tradewind.models.forecast import Forecast
+from tradewind.models.forecast import GRID, Forecast
 from tradewind.models.state import UnstorableError, pack, unpack
 from tradewind.stats.significance import diebold_mariano
 
 if TYPE_CHECKING:
     from tradewind.evaluation.corridor import FittedFold, World
     from tradewind.market.store.lake import Pin
+
+LAST_BITS = 1e-3 * GRID
+"""How far products of matrices on several threads may be apart; decisions are made on a grid a thousand times as wide."""
 
 SHOWN = ("pinball", "pinball_skill", "dm_p", "crps", "coverage_80", "ic", "rank_ic", "n")
 """What of a model's scores is stored with it."""
@@ -234,7 +237,8 @@ def _require_same_answers(fitted: FittedFold, fold: Fold, version: str) -> None:
         answers = [replace(fitted, model=one).ask(fold.test[-1:]).arrays for one in (fitted.model, again)]
     except (DataError, AttributeError) as failure:
         raise UnstorableError(f"{name!r} does not come back from its stored parts: {failure}") from failure
-    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(*(x.values() for x in answers), strict=True)):
+    pairs = zip(*(x.values() for x in answers), strict=True)
+    if not all(np.allclose(a, b, rtol=0.0, atol=LAST_BITS, equal_nan=True) for a, b in pairs):
         raise UnstorableError(
             f"{name!r} forecasts otherwise once it is read back: parts of it are not stored",
             hint="keep what is learnt in attributes whose names end in an underscore",

@@ -160,7 +160,9 @@ class _Packer:
             self.tensors[at] = np.array(array, order="C")
         else:
             raise UnstorableError(f"an array of {array.dtype} at {at} cannot be stored")
-        return {KIND: kind, "dtype": array.dtype.str, "at": at}
+        told = {KIND: kind, "dtype": array.dtype.str, "at": at}
+        columns_first = array.flags.f_contiguous and not array.flags.c_contiguous
+        return told | {"order": "F"} if columns_first else told  # products of matrices differ in their last bits by it
 
     def _object(self, value: Any, at: str) -> Any:
         package = type(value).__module__.split(".", 1)[0]
@@ -256,7 +258,8 @@ class _Reader:
         if "of" in value:
             return np.array(value["of"], dtype=dtype)
         stored = self._tensor(value["at"])
-        return stored.view(dtype).copy() if dtype.kind in "mM" else stored.astype(dtype, copy=True)
+        read = stored.view(dtype).copy() if dtype.kind in "mM" else stored.astype(dtype, copy=True)
+        return np.asfortranarray(read) if value.get("order") == "F" else read
 
     def _lightgbm(self, value: Mapping[str, Any]) -> Any:
         import lightgbm
