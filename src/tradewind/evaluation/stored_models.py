@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tradewind.market.store.lake import Pin
 
 LAST_BITS = 1e-3 * GRID
-"""How far products of matrices on several threads may be apart; decisions are made on a grid a thousand times as wide."""
+"""How far products of matrices on several threads may be apart: a thousandth of the grid that decisions are made on."""
 
 SHOWN = ("pinball", "pinball_skill", "dm_p", "crps", "coverage_80", "ic", "rank_ic", "n")
 """What of a model's scores is stored with it."""
