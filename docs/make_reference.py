@@ -117,7 +117,8 @@ def _saved(figures: dict[str, Any] | None) -> str:
 def _speed(ratio: str | None, ratios: dict[str, float]) -> str:
     if ratio is None or ratio not in ratios:
         return "–"
-    return f"{ratios[ratio]:.1f}× {PEERS[ratio.rsplit('_', 1)[-1] if ratio != 'train_pytorch_forecasting' else ratio]}"
+    digits = 2 if ratios[ratio] < 2 else 1  # 0.97 is a loss
+    return f"{ratios[ratio]:.{digits}f}× {PEERS[ratio.rsplit('_', 1)[-1] if ratio != 'train_pytorch_forecasting' else ratio]}"
 
 
 PEERS = {
