@@ -118,11 +118,12 @@ def _speed(ratio: str | None, ratios: dict[str, float]) -> str:
     if ratio is None or ratio not in ratios:
         return "–"
     digits = 2 if ratios[ratio] < 2 else 1  # 0.97 is a loss
-    return f"{ratios[ratio]:.{digits}f}× {PEERS[ratio.rsplit('_', 1)[-1] if ratio != 'train_pytorch_forecasting' else ratio]}"
+    peer = next(peer for ending, peer in PEERS.items() if ratio.endswith(ending))
+    return f"{ratios[ratio]:.{digits}f}× {peer}"
 
 
 PEERS = {
-    "train_pytorch_forecasting": "pytorch-forecasting",
+    "pytorch_forecasting": "pytorch-forecasting",
     "neuralforecast": "neuralforecast",
     "mambapy": "mambapy",
     "transformers": "transformers",
