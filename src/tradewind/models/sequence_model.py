@@ -171,7 +171,7 @@ class SequenceModel:
 
         scale = naive_scale(windows, _DECAY)
         with threads(self.threads):
-            answer, _ = fitted.answer(windows, self.run_windows, self.batch_windows)
+            answer, _ = fitted.answer(windows, self.batch_windows)
             explanation = self.explain(windows)
         unit = answer.quantiles.numpy()
         quantiles = unit * scale[:, :, None]

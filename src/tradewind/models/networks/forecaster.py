@@ -47,6 +47,10 @@ IntArray = NDArray[np.int64]
 #: Targets are volatility-scaled returns; what lies beyond is as far as this.
 LARGEST = 8.0
 _MINIMUM_PART = 100
+#: Windows, at most, of a run that is forecast.
+LONGEST_RUN = 96
+_ROW_COST = 1 / 12
+"""Of a row that windows share, in windows; about that of the Temporal Fusion Transformer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,13 +189,16 @@ class Fitted:
     channels: tuple[str, ...]
     histories: tuple[History, ...]
 
-    def answer(self, windows: Windows, run_windows: int, batch_windows: int) -> tuple[Outputs, NDArray[np.bool_]]:
-        """Return the mean answer for every sample ``(n, H, …)`` as numpy-backed tensors, and which can be answered."""
+    def answer(self, windows: Windows, batch_windows: int) -> tuple[Outputs, NDArray[np.bool_]]:
+        """Return the mean answer for every sample ``(n, H, …)`` as numpy-backed tensors, and which can be answered.
+
+        Memory: the activations of ``batch_windows`` windows, or of one run where that is longer (``LONGEST_RUN``).
+        """
         can = self.reading.can(windows)
-        sequences = self.read(windows, run_windows)
+        sequences = self.read(windows, LONGEST_RUN)
         chosen = np.flatnonzero(can)
         examples = Examples(sequences, windows.rows, windows.columns, chosen, chosen, self.reading.seen(windows))
-        batches = examples.runs(chosen, run_windows).batches(batch_windows)
+        batches = cheapest_runs(examples, chosen, self.reading.window_bars).batches(batch_windows)
         answers = [_answers(network, sequences, batches, len(can)) for network in self.precise]
         return _mean_answer(answers), can
 
@@ -219,6 +226,20 @@ class Fitted:
                 hint="train it again, or give it the playbook's [features] that it was trained with",
             )
         return sequences
+
+
+def cheapest_runs(examples: Examples, chosen: IntArray, length: int) -> Runs:
+    """Cut samples into runs as long as pays: long ones share rows, and compute windows that nobody asked for.
+
+    The rows that are asked about are cut evenly, from the first one on.
+    """
+    if examples.seen is not None or not len(chosen):
+        return examples.runs(chosen, 1)
+    first, last = examples.rows[chosen].min(), examples.rows[chosen].max()
+    span = int(last - first) + 1
+    widths = {-(-span // -(-span // limit)) for limit in (LONGEST_RUN, 48, 24, 12, 6, 3, 1)}
+    cuts = [examples.runs(chosen, width, -int(first) % width) for width in sorted(widths)]
+    return min(cuts, key=lambda runs: runs.sample.size + len(runs) * (length + runs.sample.shape[1] - 1) * _ROW_COST)
 
 
 def _answers(network: Network, sequences: Sequences, batches: Sequence[Runs], count: int) -> Outputs:
