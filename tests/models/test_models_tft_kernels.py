@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from tradewind.models.networks import tft_gating, tft_kernels, tft_selection
 from tradewind.models.networks.lanes import LANES
+from tradewind.models.networks.network import Block, Shape
+from tradewind.models.networks.tft import TemporalFusionTransformer
 from tradewind.models.networks.tft_gating import GateAddNorm, GatedResidual, LockedDropout
 from tradewind.models.networks.tft_kernels import gated_norm, lifted, raised, selected, worth_it
 from tradewind.models.networks.tft_selection import NumericSelection
@@ -138,3 +140,22 @@ def test_small_tensors_and_other_types_are_left_to_pytorch():
     assert not worth_it(large[:2])
     assert worth_it(large[:2], 100)
     assert not worth_it(large.double())
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes:UserWarning")  # torch's own word on its LSTM
+def test_a_traced_network_is_plain_operations(always):
+    class Flat(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            shape = Shape(length=5, inputs=3, statics=(3,), future=2, horizons=2, levels=3, classes=False)
+            self.network = TemporalFusionTransformer(shape, width=8, heads=2)
+
+        def forward(self, values, statics, future):
+            return self.network(Block(values, statics, future)).quantiles
+
+    torch.manual_seed(1)
+    flat = Flat().eval()
+    block = torch.randn(4, 5, 3), torch.zeros(4, 1, dtype=torch.int64), torch.randn(4, 1, 2, 2)
+    with torch.no_grad():
+        traced = torch.export.export(flat, block, strict=False).module()(*block)
+        torch.testing.assert_close(traced, flat(*block), rtol=1e-5, atol=1e-5)
