@@ -36,9 +36,9 @@ Status = Literal[
 A broker reports only those from ``accepted`` on: the first three are what we know before it has answered.
 """
 
-OPEN: Final[frozenset[str]] = frozenset(("accepted", "partially_filled", "cancelling"))
+OPEN: Final[frozenset[Status]] = frozenset(("accepted", "partially_filled", "cancelling"))
 """The broker has the order and may still fill it."""
-FINISHED: Final[frozenset[str]] = frozenset(("filled", "cancelled", "rejected", "expired"))
+FINISHED: Final[frozenset[Status]] = frozenset(("filled", "cancelled", "rejected", "expired"))
 """Nothing more can happen, except that executions made before it ended may still be reported."""
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
