@@ -1,6 +1,7 @@
 """The synthetic market keeps its promises: same seed same world, and the truth is the truth."""
 
-from datetime import UTC, datetime
+import hashlib
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from tradewind.errors import InputError
 from tradewind.market.actions import forward_factor
+from tradewind.market.calendar import calendar
 from tradewind.market.sectors import SECTORS
 from tradewind.market.sources.base import SOURCES, Request
 
@@ -164,3 +166,116 @@ def test_every_stock_has_a_sector_and_the_index_has_none():
 def test_the_truth_of_an_index_cannot_be_asked():
     with pytest.raises(InputError, match="no stock"):
         SOURCES.create("synthetic").truth(Request(("^GSPC",), "1d", START, END))
+
+
+# --- indices, here and abroad
+
+YEARS = {"start": datetime(2004, 1, 1, tzinfo=UTC), "end": datetime(2014, 1, 1, tzinfo=UTC)}
+
+
+def digest(frame, *order):
+    """A hash of every number of a table, to the last bit."""
+    rows = repr(frame.sort(*order).rows()).encode()
+    return hashlib.blake2b(rows, digest_size=8).hexdigest()
+
+
+def test_the_world_is_the_one_it_always_was():
+    """Results of years rest on these very numbers: what is added to the world must leave them alone."""
+    names = [*(f"SYN{i:03d}" for i in range(12)), "^GSPC", "^VIX"]
+    bars, actions = world(names)
+    assert (digest(bars, "symbol", "time"), digest(actions, "symbol", "time", "kind")) == GOLDEN["1d"]
+    autumn = {"start": datetime(2012, 11, 1, tzinfo=UTC), "end": datetime(2012, 11, 30, tzinfo=UTC)}
+    assert digest(world(names[:-1], timeframe="5m", **autumn)[0], "symbol", "time") == GOLDEN["5m"]
+
+
+GOLDEN = {"1d": ("1db6c22a9f4fc128", "80e4c60a435e8e95"), "5m": "00a52eb476eb12f9"}
+
+
+def index_moves(symbol, bars):
+    one = bars.filter(symbol=symbol)
+    return one.select("time", day=pl.col("time").dt.date(), move=pl.col("close").log().diff()).drop_nulls()
+
+
+def correlation(left, right):
+    both = left.join(right, on="day")
+    return np.corrcoef(both["move"], both["move_right"])[0, 1]
+
+
+def test_the_technology_index_moves_with_its_sector_more_than_the_market_does():
+    names = [s for s, sector in SOURCES.create("synthetic", n_symbols=60).sectors().items() if "Tech" in sector]
+    bars, _ = world(["^GSPC", "^IXIC", *names], n_symbols=60, **YEARS)
+    market, technology = index_moves("^GSPC", bars), index_moves("^IXIC", bars)
+    assert 0.85 < correlation(market, technology) < 0.99
+    stocks = [index_moves(s, bars).filter(pl.col("move").abs() < 0.2) for s in names]
+    closer = [correlation(technology, s) > correlation(market, s) for s in stocks if len(s) > 1000]
+    assert np.mean(closer) > 0.9
+
+
+def test_indices_abroad_close_when_their_own_exchange_does():
+    bars, _ = world(["^FTSE", "^AORD"], **YEARS)
+    for symbol, exchange in (("^FTSE", "XLON"), ("^AORD", "XASX")):
+        closes = calendar(exchange).bar_closes("1d", YEARS["start"], YEARS["end"])
+        stamps = bars.filter(symbol=symbol)["time"].dt.replace_time_zone(None).to_numpy()
+        assert np.array_equal(stamps.astype("datetime64[us]"), closes)
+
+
+def test_what_london_closed_at_knows_new_yorks_past_and_not_its_future():
+    bars, _ = world(["^GSPC", "^FTSE", "^AORD"], start=datetime(2000, 1, 1, tzinfo=UTC), end=YEARS["end"])
+    new_york = bars.filter(symbol="^GSPC").with_columns(
+        overnight=(pl.col("open") / pl.col("close").shift(1)).log(),
+        day=pl.col("time").dt.date(),
+        move=(pl.col("close") / pl.col("open")).log(),
+    )
+    london, sydney = index_moves("^FTSE", bars), index_moves("^AORD", bars)
+    after_open = new_york.select("day", "move").drop_nulls()
+    assert abs(correlation(london, after_open)) < 0.04  # 3,400 days: three standard errors are 0.05
+    assert correlation(london, new_york.select("day", move="overnight").drop_nulls()) > 0.3
+    same_day = index_moves("^GSPC", bars)
+    assert abs(correlation(sydney, same_day)) < 0.04
+    day_after = same_day.with_columns(day=pl.col("day").shift(-1)).drop_nulls()
+    assert 0.4 < correlation(sydney, day_after) < 0.8
+
+
+def test_the_context_of_smaller_bars_stands_at_each_sessions_close_alone():
+    autumn = {"start": datetime(2012, 11, 1, tzinfo=UTC), "end": datetime(2012, 11, 30, tzinfo=UTC)}
+    names = ["^VIX", "^FTSE", "^AORD"]
+    small, daily = world(names, timeframe="5m", **autumn)[0], world(names, **autumn)[0]
+    assert small.select("symbol", "time", "close").equals(daily.select("symbol", "time", "close"))
+    assert small["high"].null_count() == len(small) and set(small["marks"]) == {"close-only"}
+
+
+# --- weeks
+
+
+def test_weeks_add_up_to_their_days_with_splits_restated_inside_of_them():
+    bars, actions = world(n_symbols=60, **YEARS)
+    weeks, week_actions = world(n_symbols=60, timeframe="1w", **YEARS)
+    assert week_actions.equals(actions.filter(pl.col("time") >= week_actions["time"].min()))
+    inside = 0
+    for row in actions.filter(kind="split").iter_rows(named=True):
+        days = week_of(bars.filter(symbol=row["symbol"]), row["time"])
+        (week,) = weeks.filter(symbol=row["symbol"], time=days["time"][-1]).iter_rows(named=True)
+        shares = pl.when(pl.col("time") < row["time"]).then(row["value"]).otherwise(1.0)
+        prices = days.select((pl.col("open", "high", "low", "close") / shares), pl.col("volume") * shares)
+        assert (week["open"], week["close"]) == (prices["open"][0], prices["close"][-1])
+        assert (week["high"], week["low"]) == (prices["high"].max(), prices["low"].min())
+        assert week["volume"] == prices["volume"].sum()
+        inside += days["time"][0] < row["time"]
+    assert inside > 3
+
+
+def week_of(days, time):
+    monday = time.date() - timedelta(days=time.weekday())
+    return days.filter(pl.col("time").dt.date().is_between(monday, monday + timedelta(days=4)))
+
+
+def test_a_week_is_there_once_it_has_closed_and_whole_however_late_it_is_asked_for():
+    whole, _ = world(["SYN000", "^VIX", "^FTSE"], timeframe="1w")
+    wednesday = datetime(2013, 3, 27, 22, tzinfo=UTC)  # before Good Friday
+    part, _ = world(["SYN000", "^VIX", "^FTSE"], timeframe="1w", end=wednesday)
+    assert part.equals(whole.filter(pl.col("time") <= wednesday))
+    thursday = datetime(2013, 3, 28, 20, tzinfo=UTC)
+    assert world(["SYN000"], timeframe="1w", end=thursday)[0]["time"][-1] == thursday
+    assert world(["SYN000"], timeframe="1w", start=wednesday)[0].equals(
+        whole.filter((pl.col("time") >= wednesday) & (pl.col("symbol") == "SYN000"))
+    )

@@ -1,18 +1,22 @@
 """A seeded market whose truth is known: for tests, for benchmarks, and for anyone without data.
 
 One market factor (regimes, GJR-GARCH, fat tails), eleven sector factors, idiosyncratic GARCH-t, random and
-quarterly earnings jumps, splits, dividends, listings, delistings, an index, a VIX and, on request, a small
+quarterly earnings jumps, splits, dividends, listings, delistings, four indices, a VIX and, on request, a small
 predictable part. Bars of every size are aggregates of one path. See ``_world`` for the laws.
+
+``^GSPC`` has the market's return and ``^IXIC`` that of a market heavy in technology. ``^FTSE`` and ``^AORD`` trade in
+their own sessions: at each of their closes they answer to what New York's index had shown by that instant since their
+close before, and to news of their own, so that neither knows anything of New York's later moves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 import polars as pl
@@ -20,6 +24,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tradewind.errors import InputError
+from tradewind.market.aggregate import merge_bars
 from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.calendar import calendar, instant
 from tradewind.market.sectors import SECTORS
@@ -28,7 +33,13 @@ from tradewind.settings import Section
 
 FloatArray = NDArray[np.float64]
 
-INDEX, VIX = "^GSPC", "^VIX"
+INDEX, TECHNOLOGY, VIX = "^GSPC", "^IXIC", "^VIX"
+
+#: Indices abroad: their exchange, their exposure to New York, and their own volatility as a share of New York's.
+ABROAD: Final[Mapping[str, tuple[str, float, float]]] = {"^FTSE": ("XLON", 0.6, 0.7), "^AORD": ("XASX", 0.5, 0.65)}
+
+_TECHNOLOGY_BETA, _TECHNOLOGY_LOADING = 1.1, 0.8
+_BARS = ("open", "high", "low", "close", "volume")
 
 
 class SyntheticOptions(Section):
@@ -97,18 +108,20 @@ class SyntheticSource:
 
     def look_back(self) -> Mapping[str, timedelta | None]:
         """Return the bar sizes served; all reach back to the world's first session."""
-        return dict.fromkeys(("5m", "15m", "30m", "1h", "1d"), None)
+        return dict.fromkeys(("5m", "15m", "30m", "1h", "1d", "1w"), None)
 
     def symbols(self, timeframe: str) -> tuple[str, ...]:
-        """Return all stocks that ever lived, the index and VIX (daily only)."""
+        """Return all stocks that ever lived, the indices and VIX.
+
+        VIX and the indices abroad have one close a session; among bars smaller than a day these stand alone.
+        """
         return tuple(self._known(timeframe))
 
     @lru_cache(maxsize=8)  # noqa: B019 - a source lives as long as its process
     def _known(self, timeframe: str) -> dict[str, None]:
         if timeframe not in self.look_back():
             return {}
-        context = (INDEX, VIX) if timeframe == "1d" else (INDEX,)
-        return dict.fromkeys((*map(_symbol, range(self.options.n_symbols)), *context))
+        return dict.fromkeys((*map(_symbol, range(self.options.n_symbols)), INDEX, TECHNOLOGY, VIX, *ABROAD))
 
     def sectors(self) -> Mapping[str, str]:
         """Return the sector of every stock."""
@@ -121,8 +134,10 @@ class SyntheticSource:
     def fetch(self, request: Request) -> Iterator[Delivery]:
         """Yield deliveries of many symbols each; unknown symbols are reported and deliver nothing."""
         check_request(self, request)
-        world = _World(self.options.seed, self.options.world_start, request)
-        yield from batched(self._deliver(symbol, world, request) for symbol in request.symbols)
+        weekly = request.timeframe == "1w"
+        world = _World(self.options.seed, self.options.world_start, _days_of_weeks(request) if weekly else request)
+        deliveries = (self._deliver(symbol, world, world.request) for symbol in request.symbols)
+        yield from batched((_weekly(d, request) for d in deliveries) if weekly else deliveries)
 
     def truth(self, request: Request) -> Truth:
         """Return what was knowable of the stocks asked for; the index and VIX have no truth here."""
@@ -135,8 +150,9 @@ class SyntheticSource:
             columns.append(self._truth(symbol, world)[:, rows])
         expected, sigma, jump, predictor = np.stack(columns, axis=2)
         betas = np.array([self._stock(s)[1][0] for s in request.symbols])
-        times = world.calendar.closes[world.offset : world.offset + world.days]
-        return Truth(times[rows], request.symbols, expected, sigma, jump, predictor, world.market[0][rows], betas)
+        return Truth(
+            world.home.closes[rows], request.symbols, expected, sigma, jump, predictor, world.market[0][rows], betas
+        )
 
     def _truth(self, symbol: str, world: _World) -> FloatArray:
         first, last, _, state = self._path(symbol, world)
@@ -161,28 +177,74 @@ class SyntheticSource:
     def _deliver(self, symbol: str, world: _World, request: Request) -> Delivery:
         if symbol not in self._known(request.timeframe):
             highest = _symbol(self.options.n_symbols - 1)
-            note = f"{symbol}: not in the synthetic market, which has SYN000 to {highest}, {INDEX} and {VIX}"
+            names = ", ".join((INDEX, TECHNOLOGY, *ABROAD))
+            note = f"{symbol}: not in the synthetic market, which has SYN000 to {highest}, {names} and {VIX}"
             return deliver(request, no_bars(), notes=(note,))
         if symbol == VIX:
             return deliver(request, world.vix())
-        if symbol == INDEX:
-            return deliver(request, world.bars(symbol, 0, world.days, world.index()))
+        if symbol in ABROAD:
+            return deliver(request, world.abroad(symbol))
+        if symbol in (INDEX, TECHNOLOGY):
+            return deliver(request, world.bars(symbol, 0, world.days, world.index(symbol)))
         first, last, final, state = self._path(symbol, world)
         bars = world.bars(symbol, first, last, state)
         return deliver(request, bars, world.events(symbol, first, last, final, state))
+
+
+class _Sessions:
+    """The sessions of one exchange, from the world's first day to the end of one request."""
+
+    def __init__(self, exchange: str, start: date, request: Request) -> None:
+        self.timeframe = request.timeframe
+        self.calendar = calendar(exchange)
+        self.offset = int(np.searchsorted(self.calendar.sessions, np.datetime64(start)))
+        closes = self.calendar.closes[self.offset :]
+        opens = self.calendar.opens[self.offset :]
+        self.days = max(int(np.searchsorted(opens, instant(request.end), side="left")), 0)
+        self.first = min(int(np.searchsorted(closes, instant(request.start), side="left")), self.days)
+        self.opens, self.closes = opens[: self.days], closes[: self.days]
+
+    @cached_property
+    def steps(self) -> NDArray[np.int64]:
+        """Five-minute steps of each session."""
+        return ((self.closes - self.opens) // np.timedelta64(5, "m")).astype(np.int64)
+
+    @cached_property
+    def first_closes(self) -> NDArray[np.datetime64]:
+        """Close of the first bar of each session."""
+        if self.timeframe == "1d":
+            return self.closes
+        return np.asarray(self.opens + np.timedelta64(TIMEFRAMES[self.timeframe], "m"))
+
+    def bars(self, symbol: str, key: np.uint64, state: FloatArray, first: int, last: int) -> pl.DataFrame:
+        """Return the bars of the sessions that are both lived and asked for."""
+        from tradewind.market.sources._world import session_bars
+
+        minutes = TIMEFRAMES[self.timeframe]
+        group = 0 if self.timeframe == "1d" else minutes // 5
+        first = max(first, self.first)
+        table = session_bars(key, state, self.steps, first, max(last, first), group)
+        at = table[:, 0].astype(np.int64)
+        closes = self.closes[at]
+        if group:
+            order = np.arange(len(at)) - np.searchsorted(at, at) + 1
+            closes = np.minimum(self.opens[at] + order * np.timedelta64(minutes, "m"), closes)
+        return _stamp(symbol, closes).with_columns(**{name: pl.Series(table[:, i + 1]) for i, name in enumerate(_BARS)})
+
+    def daily_closes(self, symbol: str, closes: FloatArray) -> pl.DataFrame:
+        """Return the closes of the sessions asked for, as bars that know nothing else."""
+        rows = np.arange(self.first, self.days)
+        nothing = {name: pl.lit(None, pl.Float64) for name in _BARS if name != "close"}
+        return _stamp(symbol, self.closes[rows]).with_columns(close=pl.Series(closes[rows]), **nothing)
 
 
 class _World:
     """The market-wide part of the synthetic world, up to the end of one request."""
 
     def __init__(self, seed: int, start: date, request: Request) -> None:
-        self.seed, self.request = seed, request
-        self.calendar = calendar("XNYS")
-        self.offset = int(np.searchsorted(self.calendar.sessions, np.datetime64(start)))
-        closes = self.calendar.closes[self.offset :]
-        opens = self.calendar.opens[self.offset :]
-        self.days = max(int(np.searchsorted(opens, instant(request.end), side="left")), 0)
-        self.first = min(int(np.searchsorted(closes, instant(request.start), side="left")), self.days)
+        self.seed, self.start, self.request = seed, start, request
+        self.home = _Sessions("XNYS", start, request)
+        self.days, self.first = self.home.days, self.home.first
         self._sectors: dict[int, FloatArray] = {}
 
     @cached_property
@@ -200,50 +262,46 @@ class _World:
             self._sectors[number] = sector_path(_key(self.seed, f"sector {number}"), self.days)
         return self._sectors[number]
 
-    def index(self) -> FloatArray:
-        """Return the daily state of the index."""
-        from tradewind.market.sources._world import index_path
+    def index(self, symbol: str) -> FloatArray:
+        """Return the daily state of an index of New York."""
+        from tradewind.market.sources._world import SECTOR_VOL, index_path
 
         _, _, sigma, ret, _ = self.market
-        return index_path(_key(self.seed, INDEX), ret, sigma)
+        if symbol == TECHNOLOGY:
+            own = _TECHNOLOGY_LOADING * self.sector(SECTORS.index("Information Technology"))
+            ret = _TECHNOLOGY_BETA * ret + own
+            sigma = np.hypot(_TECHNOLOGY_BETA * sigma, _TECHNOLOGY_LOADING * SECTOR_VOL)
+        return index_path(_key(self.seed, symbol), ret, sigma)
+
+    def abroad(self, symbol: str) -> pl.DataFrame:
+        """Return the bars of an index abroad, by the sessions of its own exchange."""
+        from tradewind.market.sources._world import SECTOR_VOL, index_path, sector_path
+
+        exchange, beta, share = ABROAD[symbol]
+        sessions, key = _Sessions(exchange, self.start, self.request), _key(self.seed, symbol)
+        level, sigma = self._seen(sessions.closes)
+        own = share * sigma
+        ret = beta * np.diff(level, prepend=level[:1]) + own * sector_path(key, sessions.days) / SECTOR_VOL
+        state = index_path(key, ret, np.hypot(beta * sigma, own))
+        if self.request.timeframe == "1d":
+            return sessions.bars(symbol, key, state, 0, sessions.days)
+        return sessions.daily_closes(symbol, state[2])
+
+    def _seen(self, moments: NDArray[np.datetime64]) -> tuple[FloatArray, FloatArray]:
+        """Return the last log price and volatility of New York's index that could be seen at each instant."""
+        state, sigma = self.index(INDEX), self.market[2]
+        begun = np.searchsorted(self.home.opens, moments, side="right")
+        ended = np.searchsorted(self.home.closes, moments, side="right")
+        opens, closes = (np.log(np.append(state[0, :1], state[row])) for row in (1, 2))
+        return np.where(begun > ended, opens[begun], closes[ended]), np.append(sigma[:1], sigma)[ended]
 
     def vix(self) -> pl.DataFrame:
         """Return daily VIX closes."""
-        nothing = pl.lit(None, pl.Float64)
-        rows = np.arange(self.first, self.days)
-        return self._stamp(VIX, self.calendar.closes[self.offset + rows]).with_columns(
-            close=pl.Series(np.round(self.market[4][rows], 2)),
-            open=nothing,
-            high=nothing,
-            low=nothing,
-            volume=nothing,
-        )
+        return self.home.daily_closes(VIX, np.round(self.market[4], 2))
 
     def bars(self, symbol: str, first: int, last: int, state: FloatArray) -> pl.DataFrame:
-        """Return the bars of the sessions that are both lived and asked for."""
-        from tradewind.market.sources._world import session_bars
-
-        minutes = TIMEFRAMES[self.request.timeframe]
-        group = 0 if self.request.timeframe == "1d" else minutes // 5
-        first = max(first, self.first)
-        table = session_bars(_key(self.seed, symbol), state, self._steps, first, max(last, first), group)
-        at = self.offset + table[:, 0].astype(np.int64)
-        closes = self.calendar.closes[at]
-        if group:
-            order = np.arange(len(at)) - np.searchsorted(at, at) + 1
-            ends = self.calendar.opens[at] + order * np.timedelta64(minutes, "m")
-            closes = np.minimum(ends, closes)
-        names = ("open", "high", "low", "close", "volume")
-        return self._stamp(symbol, closes).with_columns(
-            **{name: pl.Series(table[:, i + 1]) for i, name in enumerate(names)}
-        )
-
-    @cached_property
-    def _steps(self) -> NDArray[np.int64]:
-        """Five-minute steps of each session."""
-        part = slice(self.offset, self.offset + self.days)
-        length = self.calendar.closes[part] - self.calendar.opens[part]
-        return (length // np.timedelta64(5, "m")).astype(np.int64)
+        """Return the bars of a stock or an index of New York."""
+        return self.home.bars(symbol, _key(self.seed, symbol), state, first, last)
 
     def events(self, symbol: str, first: int, last: int, final: float, state: FloatArray) -> pl.DataFrame:
         """Return splits, dividends and the delisting, each at the first bar on which it is effective."""
@@ -258,22 +316,40 @@ class _World:
         return pl.concat(parts)
 
     def _events(self, symbol: str, kind: str, rows: NDArray[np.int64], values: FloatArray) -> pl.DataFrame:
-        closes = self._first_closes[rows]
-        return self._stamp(symbol, closes).with_columns(
+        return _stamp(symbol, self.home.first_closes[rows]).with_columns(
             kind=pl.lit(kind), value=pl.Series(values[rows], dtype=pl.Float64), detail=pl.lit("")
         )
 
-    @cached_property
-    def _first_closes(self) -> NDArray[np.datetime64]:
-        """Close of the first bar of each session."""
-        part = slice(self.offset, self.offset + self.days)
-        if self.request.timeframe == "1d":
-            return self.calendar.closes[part]
-        return self.calendar.opens[part] + np.timedelta64(TIMEFRAMES[self.request.timeframe], "m")
 
-    def _stamp(self, symbol: str, closes: NDArray[np.datetime64]) -> pl.DataFrame:
-        times = pl.Series(closes, dtype=pl.Datetime("us")).dt.replace_time_zone("UTC")
-        return pl.DataFrame({"time": times}).with_columns(symbol=pl.lit(symbol))
+def _stamp(symbol: str, closes: NDArray[np.datetime64]) -> pl.DataFrame:
+    times = pl.Series(closes, dtype=pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return pl.DataFrame({"time": times}).with_columns(symbol=pl.lit(symbol))
+
+
+def _days_of_weeks(request: Request) -> Request:
+    """Return the request for the days of the weeks asked for, from the first one's Monday on."""
+    monday = (request.start - timedelta(days=request.start.weekday())).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
+    return replace(request, timeframe="1d", start=monday)
+
+
+def _weekly(daily: Delivery, request: Request) -> Delivery:
+    """Return the weeks of one symbol's days; splits and dividends stay at the days on which they take effect."""
+    if daily.bars.is_empty():
+        return deliver(request, daily.bars, daily.actions, daily.notes)
+    symbol = daily.bars["symbol"][0]
+    market = calendar(ABROAD[symbol][0] if symbol in ABROAD else "XNYS")
+    days = daily.bars["time"].dt.convert_time_zone(market.zone).dt.date().to_numpy().astype("datetime64[D]")
+    closes, starts = np.unique(market.week_close_of(days), return_index=True)
+    split = daily.bars.select("time").join(daily.actions.filter(kind="split"), on="time", how="left")["value"]
+    fields = {name: daily.bars[name].fill_null(np.nan).to_numpy()[:, None] for name in _BARS}
+    fields |= {"split": split.fill_null(1.0).to_numpy()[:, None], "dividend": np.zeros((len(days), 1))}
+    merged, _ = merge_bars(fields, np.isfinite(fields["close"]), starts, "cash")
+    weeks = _stamp(symbol, closes).with_columns(
+        **{name: pl.Series(merged[name][:, 0]).fill_nan(None) for name in _BARS}
+    )
+    return deliver(request, weeks, daily.actions, daily.notes)
 
 
 def _symbol(number: int) -> str:
