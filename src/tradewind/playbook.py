@@ -29,6 +29,9 @@ FORMAT = 1
 
 ENVIRONMENT_PREFIX = "TRADEWIND__"
 
+PARTS = "timeframes"
+"""Tables of sections that make several systems of one playbook, each over its own bars."""
+
 S = TypeVar("S", bound=Section)
 
 
@@ -83,6 +86,16 @@ class Playbook:
         _overlay(merged, origins, _nested(values, read=lambda value: value), lambda _key: origin)
         return replace(self, values=merged, origins=origins)
 
+    def part(self, table: str, name: str) -> Playbook:
+        """Return it as ``[table.name]`` narrows it: the sections in there over its own, and no such tables any more."""
+        parts = self.values.get(table, {})
+        merged = {key: value for key, value in self.values.items() if key != table}
+        origins = dict(self.origins)
+        prefix = f"{table}.{name}"
+        _overlay(merged, origins, parts[name], lambda key: self.origins.get(f"{prefix}.{key}", prefix))
+        inner = {key[len(prefix) + 1 :]: line for key, line in self.lines.items() if key.startswith(f"{prefix}.")}
+        return replace(self, values=merged, origins=origins, lines={**self.lines, **inner})
+
     def without(self, section: str) -> Playbook:
         """Return it without one section."""
         return replace(self, values={name: part for name, part in self.values.items() if name != section})
@@ -109,17 +122,36 @@ class Playbook:
     ) -> None:
         """Raise for a section, key or option of ``[source.NAME]`` that nobody owns, also where it is not in force."""
         for name, value in self.narrowings[source].items():
-            model = options if name == "options" else sections.get(name)
             place = f"source.{source}.{name}"
-            if model is None and name != "options":
-                known = (*(s for s in sections if s != "playbook"), "options")
-                raise PlaybookError(
-                    f"{self.place(place)}: unknown section [{place}]", hint=_nearest(name, known, "sections")
-                )
-            if not isinstance(value, Mapping):
-                raise PlaybookError(f"{self.place(place)}: [{place}] must be a table, got {value!r}")
-            if model is not None:
-                self._refuse_unknown_keys(place, value, model)
+            if name == "options" and options is None:
+                self._require_table(place, value)
+            elif name == PARTS:
+                self.refuse_unknown_in_parts(place, value, sections)
+            else:
+                self._refuse_unknown(place, value, {**sections, "options": options} if options else sections)
+
+    def refuse_unknown_in_parts(self, place: str, parts: Any, sections: Mapping[str, type[Section]]) -> None:
+        """Raise for a section or key that nobody owns in tables of sections, ``[timeframes.NAME.SECTION]``."""
+        self._require_table(place, parts)
+        for part, tables in parts.items():
+            self._require_table(f"{place}.{part}", tables)
+            for name, value in tables.items():
+                self._refuse_unknown(f"{place}.{part}.{name}", value, sections)
+
+    def _require_table(self, place: str, value: Any) -> None:
+        if not isinstance(value, Mapping):
+            raise PlaybookError(f"{self.place(place)}: [{place}] must be a table, got {value!r}")
+
+    def _refuse_unknown(self, place: str, value: Any, sections: Mapping[str, type[Section]]) -> None:
+        """Raise for a table that is no section, or has a key that its section lacks."""
+        name = place.rpartition(".")[2]
+        if name not in sections:
+            known = (s for s in sections if s != "playbook")
+            raise PlaybookError(
+                f"{self.place(place)}: unknown section [{place}]", hint=_nearest(name, known, "sections")
+            )
+        self._require_table(place, value)
+        self._refuse_unknown_keys(place, value, sections[name])
 
     def _refuse_unknown_keys(self, section: str, values: Mapping[str, Any], model: type[Section]) -> None:
         for key in values:
@@ -140,7 +172,7 @@ class Playbook:
 
     def refuse_unknown_sections(self, known: Iterable[str]) -> None:
         """Raise for a section that no room owns."""
-        known = sorted({*known, "playbook", "source"})
+        known = sorted({*known, "playbook", "source", PARTS})
         for name in self.values:
             if name not in known:
                 raise PlaybookError(

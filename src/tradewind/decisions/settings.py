@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tradewind.settings import Section
 
@@ -68,3 +68,30 @@ class DecisionSection(Section):
         import numpy as np
 
         return np.arange(bars) % self.every_bars == 0
+
+
+class CoordinatorSection(Section):
+    """How the timeframes of ``[timeframes]`` share one account (row C10)."""
+
+    capital: dict[str, float] = Field(
+        default_factory=dict, description="share of equity by timeframe, together 1 at most; empty: equal shares"
+    )
+    conflicts: Literal["higher_wins", "none"] = Field(
+        "higher_wins", description="of opposite positions in one symbol only that of the longer bars is held"
+    )
+    rebalance: Literal["performance", "none"] = Field(
+        "performance", description="tilt the shares by what each timeframe earned for its risk"
+    )
+    rebalance_sessions: int = Field(1, ge=1, le=252, description="sessions between two changes of the shares")
+    window_sessions: int = Field(60, ge=20, le=2520, description="sessions that tilt and correlation look back on")
+    tilt_max: float = Field(0.25, ge=0, lt=1, description="largest relative change of a share by performance")
+    correlation_max: float | None = Field(
+        0.4, gt=0, le=1, description="timeframes more correlated than this: the lower one gets less; none: no limit"
+    )
+
+    @field_validator("capital")
+    @classmethod
+    def _one_account(cls, capital: dict[str, float]) -> dict[str, float]:
+        if any(share <= 0 for share in capital.values()) or sum(capital.values()) > 1 + 1e-9:
+            raise ValueError(f"shares {capital} must be above 0 and together 1 at most")
+        return capital

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tradewind.decisions import width
 from tradewind.decisions.confidence import EVENTS, Odds, Sides, Trade
 from tradewind.decisions.settings import DecisionSection
+from tradewind.decisions.surroundings import Surroundings
 from tradewind.errors import DataError, InputError
 from tradewind.features.table import Features
 from tradewind.labels.horizons import bars_of, minutes_of, nearest
@@ -51,6 +52,8 @@ class Belief:
         Fraction of the traded value that entering and leaving costs.
     settings
         The playbook's decision section.
+    surroundings
+        Regime, calendars and fundamentals, where the playbook asks for them.
     """
 
     panel: Panel
@@ -58,6 +61,7 @@ class Belief:
     forecast: Forecast
     round_trip_cost: float
     settings: DecisionSection
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     def horizon_index(self, bars: int) -> int:
         """Return the position of a horizon; raises ``InputError`` when it is not forecast."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import Field
 
 from tradewind.calibration.settings import CalibrationSection
-from tradewind.decisions.settings import DecisionSection
+from tradewind.decisions.settings import CoordinatorSection, DecisionSection
 from tradewind.evaluation.settings import EvaluationSection, TargetsSection, TuneSection
 from tradewind.execution.settings import AccountSection, ExecutionSection
 from tradewind.features.settings import FeaturesSection
 from tradewind.labels.settings import LabelsSection
 from tradewind.market.settings import DataSection, UniverseSection
 from tradewind.models.settings import EnsembleSection, ModelsSection
-from tradewind.playbook import Playbook
+from tradewind.playbook import PARTS, Playbook
 from tradewind.portfolio.settings import LimitsSection, SizingSection
+from tradewind.risk.settings import RiskSection
 from tradewind.settings import Section
 
 
@@ -39,7 +41,9 @@ SECTIONS: dict[str, type[Section]] = {
     "models": ModelsSection,
     "ensemble": EnsembleSection,
     "calibration": CalibrationSection,
+    "risk": RiskSection,
     "decision": DecisionSection,
+    "coordinator": CoordinatorSection,
     "sizing": SizingSection,
     "limits": LimitsSection,
     "execution": ExecutionSection,
@@ -49,10 +53,19 @@ SECTIONS: dict[str, type[Section]] = {
     "tune": TuneSection,
 }
 
+#: Sections that a timeframe may narrow; what is left belongs to the account that all share.
+IN_A_TIMEFRAME = {
+    name: SECTIONS[name]
+    for name in ("data", "features", "labels", "models", "ensemble", "calibration", "decision", "sizing", "evaluation")
+}
+
 
 @dataclass(frozen=True)
 class Plan:
-    """All sections of a resolved playbook."""
+    """All sections of a resolved playbook.
+
+    ``timeframes`` are the plans of its ``[timeframes.NAME]`` tables, which share one account; none in most playbooks.
+    """
 
     playbook: Playbook
     head: HeadSection
@@ -63,7 +76,9 @@ class Plan:
     models: ModelsSection
     ensemble: EnsembleSection
     calibration: CalibrationSection
+    risk: RiskSection
     decision: DecisionSection
+    coordinator: CoordinatorSection
     sizing: SizingSection
     limits: LimitsSection
     execution: ExecutionSection
@@ -71,13 +86,18 @@ class Plan:
     evaluation: EvaluationSection
     targets: TargetsSection
     tune: TuneSection
+    timeframes: Mapping[str, Plan] = field(default_factory=dict)
 
     @classmethod
     def of(cls, playbook: Playbook) -> Plan:
         """Validate every section; raise ``PlaybookError`` with the first room's complaints."""
         playbook.refuse_unknown_sections(SECTIONS)
         parts: dict[str, Any] = {name: playbook.section(name, model) for name, model in SECTIONS.items()}
-        return cls(playbook=playbook, head=parts.pop("playbook"), **parts)
+        named = playbook.values.get(PARTS, {})
+        if named:
+            playbook.refuse_unknown_in_parts(PARTS, named, IN_A_TIMEFRAME)
+        timeframes = {name: cls.of(playbook.part(PARTS, name)) for name in named}
+        return cls(playbook=playbook, head=parts.pop("playbook"), timeframes=timeframes, **parts)
 
     def sections(self) -> dict[str, Section]:
         """Return the validated sections by their name in the file."""

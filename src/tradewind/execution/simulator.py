@@ -316,8 +316,8 @@ def _advance(
     book.scalars[[k.LOGGED, k.FIRST_ORDER, k.NEXT_ORDER]] = 0
     account = np.concatenate([book.scalars, kernel_settings(execution)])
     log = k.history_kernel(
-        _years(panel.times, book.time),
-        _bar_arrays(panel),
+        years_between(panel.times, book.time),
+        bar_arrays(panel),
         np.require(panel.mask, np.bool_, ["C", "W"]),
         first_plan_row,
         plan.delay_bars,
@@ -332,7 +332,9 @@ def _advance(
         shares,
     )
     if account[k.BAD_BAR] >= 0:
-        raise _bad_bar(panel, int(account[k.BAD_BAR]) - book.row - 1)
+        row = int(account[k.BAD_BAR]) - book.row - 1
+        prices = {name: panel.fields[name][row] for name in ("open", "high", "low", "close")}
+        raise bad_bar(prices, panel.mask[row], panel.symbols, panel.times[row])
     totals /= 100
     unfinished = book.orders[book.orders[:, k.O_STATUS] < k.FILLED].copy()
     after = replace(
@@ -356,7 +358,8 @@ def _advance(
     )
 
 
-def _bar_arrays(panel: Panel) -> tuple[FloatArray, ...]:
+def bar_arrays(panel: Panel) -> tuple[FloatArray, ...]:
+    """Return a panel's fields as the compiled step reads them."""
     return tuple(_dense(panel.fields[name]) for name in ("open", "high", "low", "close", "volume", "split", "dividend"))
 
 
@@ -372,22 +375,23 @@ def _dense(values: FloatArray) -> FloatArray:
     return np.require(values, np.float64, ["C", "W"])
 
 
-def _years(times: TimeArray, before: np.datetime64) -> FloatArray:
+def years_between(times: TimeArray, before: np.datetime64) -> FloatArray:
     """Return the calendar time between each close and the one before it, in years; 0 at the first bar ever."""
     instants = times.astype("datetime64[us]").astype(np.float64)
     first = instants[:1] if np.isnat(before) else np.array([before.astype("datetime64[us]").astype(np.float64)])
     return np.diff(instants, prepend=first) / YEAR
 
 
-def _bad_bar(panel: Panel, row: int) -> DataError:
-    """Return the error for a bar that no market could have made."""
-    names = ("open", "high", "low", "close")
-    o, h, b, c = (panel.fields[name][row] for name in names)
+def bad_bar(
+    prices: Mapping[str, FloatArray], mask: NDArray[np.bool_], symbols: tuple[str, ...], time: np.datetime64
+) -> DataError:
+    """Return the error for a bar that no market could have made; ``prices`` are its open, high, low and close."""
+    o, h, b, c = prices.values()
     fine = (b > 0) & (b <= o) & (o <= h) & (b <= c) & (c <= h) & (h < np.inf)
-    column = int(np.argmax(panel.mask[row] & ~fine))
-    prices = ", ".join(f"{name} {panel.fields[name][row, column]}" for name in names)
+    column = int(np.argmax(mask & ~fine))
+    said = ", ".join(f"{name} {values[column]}" for name, values in prices.items())
     return DataError(
-        f"{panel.symbols[column]} at {panel.times[row]} cannot be traded: {prices}",
+        f"{symbols[column]} at {time} cannot be traded: {said}",
         hint="mask such bars, or run the data checks: they mark what is unfit for use",
     )
 

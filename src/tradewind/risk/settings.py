@@ -12,18 +12,16 @@ from tradewind.settings import Section
 class RiskSection(Section):
     """How the risk of what is held is measured; the limits on it stand in ``[limits]``."""
 
-    half_life_bars: float = Field(
-        60.0, gt=1, description="half-life of covariances and betas, in bars of the finest timeframe traded"
-    )
+    half_life_sessions: float = Field(60.0, gt=1, description="half-life of covariances and betas, in sessions")
     shrinkage: float = Field(
         0.2, ge=0, le=1, description="how far correlations are pulled towards their mean, 0: not at all"
     )
-    warm_up_bars: int = Field(30, ge=5, description="bars with a return before a symbol's risk is known")
+    warm_up_sessions: int = Field(30, ge=5, description="sessions with a return before a symbol's risk is known")
     var_level: float = Field(0.95, gt=0.5, lt=1, description="confidence of value at risk over one session")
     var_method: Literal["filtered_historical", "historical", "parametric"] = Field(
-        "filtered_historical", description="how value at risk of the book is estimated"
+        "filtered_historical", description="how value at risk of the book is estimated where it is judged"
     )
     var_window_sessions: int = Field(504, ge=60, description="sessions that value at risk looks back on")
     volatility_target: float | None = Field(
-        None, gt=0, le=2, description="annual volatility that the book is scaled towards; none: not scaled"
+        None, gt=0, le=2, description="annual volatility above which nothing is added to the book; none: no target"
     )

@@ -1,0 +1,543 @@
+"""The desk: one bar of an account's life, the same code for a back-test, a replay and the paper broker.
+
+At each close: the compiled step books what the last decisions filled; the gate looks at what was lost; at a session's end
+the risk of every name is measured again and the coordinator shares out the capital; then the wishes of that close become
+targets, as far as coordinator and gate allow, and wait for the next bar. There is no other way into the book.
+
+A column of the book is one symbol of one timeframe, so that each timeframe keeps its own stops and its own profit to the
+cent, while limits count a symbol's columns together.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.decisions.coordinator import Coordinator, CoordinatorState
+from tradewind.errors import DataError, InputError
+from tradewind.execution import kernel as k
+from tradewind.execution.book import Book, kernel_settings
+from tradewind.execution.plan import TradePlan
+from tradewind.execution.records import Records
+from tradewind.execution.settings import AccountSection, ExecutionSection
+from tradewind.execution.simulator import Simulation, bad_bar, bar_arrays, years_between
+from tradewind.market.panel import Panel
+from tradewind.portfolio.limits import Alert, Gate, GateState
+from tradewind.portfolio.limits_kernel import CODES
+from tradewind.risk.monitor import Monitor, MonitorState
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+TimeArray = NDArray[np.datetime64]
+
+WISHES = ("weight", "stop", "take_profit", "trail", "max_bars", "priority")
+"""A plan's fields in the order in which the compiled step reads them."""
+
+CONFLICT = "coordinator_conflict"
+CAPITAL = "coordinator_capital"
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """A panel laid out for a desk: time-major arrays of its columns ``(T, M)`` and of its symbols ``(T, N)``.
+
+    Attributes
+    ----------
+    fields
+        Open, high, low, close, volume, split, dividend by column, as the compiled step reads them.
+    session_end
+        ``(T,)``: the bar is its session's last.
+    adjusted
+        ``(T, N)`` total-return closes by symbol, NaN where there is no bar.
+    value
+        ``(T, N)`` value traded in each bar, in currency.
+    market
+        ``(T,)`` close of the index, NaN where unknown.
+    """
+
+    times: TimeArray
+    years: FloatArray
+    fields: tuple[FloatArray, ...]
+    mask: BoolArray
+    session_end: BoolArray
+    adjusted: FloatArray
+    value: FloatArray
+    market: FloatArray
+
+    @classmethod
+    def of(cls, panel: Panel, symbol_of: IntArray) -> Bars:
+        """Lay out a panel; columns are copies of its symbols."""
+        named = {name: np.ascontiguousarray(panel.fields[name][:, symbol_of]) for name in panel.fields}
+        wide = replace(
+            panel,
+            fields=named,
+            symbols=tuple(panel.symbols[i] for i in symbol_of),
+            instruments=tuple(panel.instruments[i] for i in symbol_of),
+            sectors=tuple(panel.sectors[i] for i in symbol_of),
+            mask=np.ascontiguousarray(panel.mask[:, symbol_of]),
+            member=np.ascontiguousarray(panel.member[:, symbol_of]),
+        )
+        return cls(
+            times=panel.times,
+            years=years_between(panel.times, np.datetime64("NaT")),
+            fields=bar_arrays(wide),
+            mask=np.require(wide.mask, np.bool_, ["C", "W"]),
+            session_end=session_ends(panel),
+            adjusted=np.where(panel.mask, panel.adjusted("close"), np.nan),
+            value=panel.close * panel.volume,
+            market=panel.context.get("index", np.full(len(panel), np.nan)),
+        )
+
+
+def session_ends(panel: Panel) -> BoolArray:
+    """Return which bars are the last of their session, by the exchange's calendar: ``(T,)``."""
+    from tradewind.market.bars import TIMEFRAMES
+    from tradewind.market.calendar import calendar
+
+    if TIMEFRAMES[panel.timeframe] >= TIMEFRAMES["1d"]:
+        return np.ones(len(panel), np.bool_)
+    exchange = calendar("XNYS")
+    session = exchange.session_of(panel.times)
+    return np.asarray((session >= 0) & (exchange.closes[session] == panel.times))
+
+
+@dataclass(eq=False)
+class DeskState:
+    """Everything between two bars. ``values`` are the columns' market values at the last session's end, in cents."""
+
+    book: Book
+    gate: GateState
+    coordinator: CoordinatorState
+    monitor: MonitorState
+    values: FloatArray
+    flows: FloatArray
+    waiting: tuple[FloatArray, ...] | None = None
+
+    def copy(self) -> DeskState:
+        """Return a state of its own with the same content."""
+        waiting = None if self.waiting is None else tuple(row.copy() for row in self.waiting)
+        return replace(self, book=self.book.copy(), values=self.values.copy(), flows=self.flows.copy(), waiting=waiting)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one bar brought.
+
+    Attributes
+    ----------
+    log
+        The compiled step's records ``(L, 14)``.
+    totals
+        Cash, equity, long and short value in cents, as the compiled step gives them: equity, cash, long, short.
+    sent
+        Target weights ``(M,)`` that wait for the next bar; None for no word.
+    wished
+        The wishes they came from, in fractions of equity ``(M,)``.
+    bound
+        ``(M,)`` index into :data:`REASONS`.
+    profit
+        Cents by column and session ``(M,)`` at a session's end, else None.
+    """
+
+    log: FloatArray
+    totals: FloatArray
+    sent: FloatArray | None
+    wished: FloatArray | None
+    bound: IntArray | None
+    alerts: tuple[Alert, ...]
+    profit: FloatArray | None
+
+
+REASONS = (*CODES, CONFLICT, CAPITAL)
+"""What may bind a wish."""
+
+
+@dataclass(frozen=True, eq=False)
+class Desk:
+    """An account's rules: who trades what under which limits.
+
+    Attributes
+    ----------
+    symbols
+        The universe ``(N,)``; ``columns`` names the book's ``(M,)``: symbol, or symbol@timeframe.
+    """
+
+    symbols: tuple[str, ...]
+    columns: tuple[str, ...]
+    gate: Gate
+    coordinator: Coordinator
+    monitor: Monitor
+    execution: ExecutionSection
+    account: AccountSection
+    borrowable: BoolArray
+    _settings: FloatArray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Lay the settings out once."""
+        most = min(self.execution.margin_leverage_max, self.gate.limits.gross_max)
+        capped = self.execution.model_copy(update={"margin_leverage_max": most})
+        object.__setattr__(self, "_settings", kernel_settings(capped))
+
+    def open(self) -> DeskState:
+        """Return the state of a new account."""
+        book = Book.opened(self.columns, self.account, ranges=False)
+        nothing = np.zeros(len(self.columns))
+        return DeskState(
+            book, self.gate.open(book.equity), self.coordinator.open(), self.monitor.open(), nothing, nothing.copy()
+        )
+
+    def warm_up(self, state: DeskState, bars: Bars, stop: int) -> DeskState:
+        """Take in the bars before an account is opened: volumes, volatilities and risk are known, nothing is owned."""
+        if stop:
+            self._advance(state, bars, 0, stop, None)
+            for row in np.flatnonzero(bars.session_end[:stop]):
+                state.monitor = self.monitor.session(state.monitor, bars.adjusted[row], bars.market[row])
+            for row in range(stop):
+                state.monitor = self.monitor.traded(state.monitor, bars.value[row], ended=bool(bars.session_end[row]))
+        opened = Book.opened(self.columns, self.account, ranges=False).scalars
+        for place in (k.CASH, k.EQUITY, k.INTEREST_DUE, k.BORROW_DUE):
+            state.book.scalars[place] = opened[place]
+        return state
+
+    def step(self, state: DeskState, bars: Bars, row: int, wish: Mapping[str, FloatArray] | None) -> Step:
+        """Take the account over one bar and decide what waits for the next; ``state`` is changed.
+
+        ``wish`` has a plan's fields for this close, ``(M,)`` each, weights as fractions of the timeframe's capital.
+        """
+        log, totals = self._advance(state, bars, row, row + 1, state.waiting)
+        state.waiting = None
+        ended = bool(bars.session_end[row])
+        equity = float(state.book.scalars[k.EQUITY]) / 100
+        self._count(state, log)
+        state.monitor = self.monitor.traded(state.monitor, bars.value[row], ended=ended)
+        state.gate, flatten, alerts = self.gate.watch(state.gate, equity, state.book.row, session_ended=ended)
+        profit = None
+        if ended:
+            profit = self._session(state, bars, row)
+        if not flatten and wish is None and not ended:
+            return Step(log, totals[:, 0], None, None, None, tuple(alerts), profit)
+        sent, wished, bound, said = self._decide(state, bars, row, wish, flatten=flatten, ended=ended, equity=equity)
+        return Step(log, totals[:, 0], sent, wished, bound, (*alerts, *said), profit)
+
+    def _advance(
+        self, state: DeskState, bars: Bars, start: int, stop: int, waiting: tuple[FloatArray, ...] | None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Run the compiled step over bars; a waiting row of targets acts on the first of them."""
+        book, part = state.book, slice(start, stop)
+        totals, shares = np.empty((4, stop - start)), np.empty((stop - start, len(self.columns)))
+        book.scalars[[k.LOGGED, k.FIRST_ORDER, k.NEXT_ORDER]] = 0
+        account = np.concatenate([book.scalars, self._settings])
+        log = k.history_kernel(
+            bars.years[part],
+            tuple(values[part] for values in bars.fields),
+            bars.mask[part],
+            -stop if waiting is None else 0,
+            0,
+            0,
+            self._nothing if waiting is None else waiting,
+            book.orders,
+            self._alive,
+            self._no_cash,
+            book.state,
+            account,
+            totals,
+            shares,
+        )
+        if account[k.BAD_BAR] >= 0:
+            raise self._bad(bars, start + int(account[k.BAD_BAR]) - book.row - 1)
+        state.book = replace(book, scalars=account[: k.SCALARS].copy(), time=bars.times[stop - 1])
+        return log.copy(), totals
+
+    @property
+    def _nothing(self) -> tuple[FloatArray, ...]:
+        return tuple(np.full((1, len(self.columns)), np.nan) for _ in WISHES)
+
+    @property
+    def _alive(self) -> IntArray:
+        return np.full(len(self.columns), -1, dtype=np.int64)
+
+    @property
+    def _no_cash(self) -> FloatArray:
+        return np.full(len(self.columns), np.nan)
+
+    def _bad(self, bars: Bars, row: int) -> DataError:
+        names = ("open", "high", "low", "close")
+        prices = {name: bars.fields[i][row] for i, name in enumerate(names)}
+        return bad_bar(prices, bars.mask[row], self.columns, bars.times[row])
+
+    def _count(self, state: DeskState, log: FloatArray) -> None:
+        """Add what a bar moved in cash to each column's flows since the session began."""
+        if not len(log):
+            return
+        fills = log[log[:, k.L_TYPE] == k.FILL]
+        costs = fills[:, [k.F_COMMISSION, k.F_SPREAD, k.F_SLIPPAGE, k.F_IMPACT]].sum(axis=1)
+        np.add.at(state.flows, fills[:, k.L_COLUMN].astype(np.int64), fills[:, k.F_CASH] - costs)
+        events = log[(log[:, k.L_TYPE] == k.EVENT) & (log[:, k.L_COLUMN] >= 0)]
+        np.add.at(state.flows, events[:, k.L_COLUMN].astype(np.int64), events[:, k.E_CASH])
+
+    def _session(self, state: DeskState, bars: Bars, row: int) -> FloatArray:
+        """Close a session: profits by column, the capital's shares, the risk of each name."""
+        values = column_values(state.book)
+        profit = values - state.values + state.flows
+        state.values, state.flows = values, np.zeros(len(values))
+        by_sleeve = np.bincount(self.coordinator.sleeve_of, profit, minlength=len(self.coordinator.names))
+        equity = max(float(state.book.scalars[k.EQUITY]), 1.0)
+        state.coordinator = self.coordinator.session(state.coordinator, by_sleeve / equity)
+        state.monitor = self.monitor.session(state.monitor, bars.adjusted[row], bars.market[row])
+        return profit
+
+    def held(self, state: DeskState) -> FloatArray:
+        """Return the columns' weights at the last close, ``(M,)``."""
+        equity = float(state.book.scalars[k.EQUITY])
+        return column_values(state.book) / equity if equity > 0 else np.zeros(len(self.columns))
+
+    def _decide(
+        self,
+        state: DeskState,
+        bars: Bars,
+        row: int,
+        wish: Mapping[str, FloatArray] | None,
+        *,
+        flatten: bool,
+        ended: bool,
+        equity: float,
+    ) -> tuple[FloatArray | None, FloatArray | None, IntArray | None, list[Alert]]:
+        """Turn the wishes of a close into targets that wait for the next bar."""
+        held = self.held(state)
+        if flatten:
+            sent = np.where(held != 0, 0.0, np.nan)
+            self._wait(state, sent, None)
+            return sent, None, None, []
+        exposure = self.monitor.exposure(state.monitor, self.borrowable, wanted=self.gate.needs_risk)
+        bound = np.zeros(len(held), np.int64)
+        sent, alerts = np.full(len(held), np.nan), []
+        if ended and held.any():
+            sent, bound = self.gate.drifted(held, exposure, equity)
+            alerts = [self._drift(state, m, bound[m]) for m in np.flatnonzero(np.isfinite(sent))]
+            if any(self.gate.limits.reaction(CODES[c]) in ("flatten", "halt") for c in bound[np.isfinite(sent)]):
+                return self._emptied(state, held, bound, alerts)
+        wished = None
+        if wish is not None:
+            wished = wish["weight"] * state.coordinator.share[self.coordinator.sleeve_of]
+            resolved, opposed = self.coordinator.resolve(held, wished)
+            order = np.lexsort((-np.nan_to_num(wish["priority"], nan=-np.inf), self.coordinator.sleeve_of))
+            allowed, by = self.gate.allow(state.gate, held, resolved, order, exposure, equity)
+            told = np.isfinite(allowed)
+            sent, bound = np.where(told, allowed, sent), np.where(told, by, bound)
+            bound = np.where(opposed, REASONS.index(CONFLICT), bound)
+        if not np.isfinite(sent).any():
+            return None, wished, bound, alerts
+        self._wait(state, sent, wish)
+        return sent, wished, bound, alerts
+
+    def _emptied(
+        self, state: DeskState, held: FloatArray, bound: IntArray, alerts: list[Alert]
+    ) -> tuple[FloatArray, None, IntArray, list[Alert]]:
+        """Close the book because prices carried it beyond a limit that asks for that; halt where it asks for that too."""
+        for code in np.unique(bound[bound > 0]):
+            if self.gate.limits.reaction(CODES[code]) == "halt":
+                state.gate = replace(state.gate, halted=CODES[code], halted_sessions=0)
+        sent = np.where(held != 0, 0.0, np.nan)
+        self._wait(state, sent, None)
+        return sent, None, bound, alerts
+
+    def _drift(self, state: DeskState, column: int, code: int) -> Alert:
+        name = CODES[code]
+        reaction = self.gate.limits.reaction(name)
+        what = f"{self.columns[column]} was carried beyond {name} by prices: {reaction}"
+        return Alert(state.book.row, "warning", name, what)
+
+    def _wait(self, state: DeskState, sent: FloatArray, wish: Mapping[str, FloatArray] | None) -> None:
+        """Keep targets with their brackets for the next bar; what is only cut keeps the bracket it has."""
+        rows = [sent]
+        for name in WISHES[1:]:
+            given = None if wish is None else wish.get(name)
+            rows.append(np.full(len(sent), np.nan) if given is None else given)
+        if wish is not None:
+            named = np.isfinite(wish["weight"])
+            rows = [rows[0], *(np.where(named, values, np.nan) for values in rows[1:])]
+        state.waiting = tuple(np.require(values[None, :], np.float64, ["C", "W"]) for values in rows)
+
+
+def column_values(book: Book) -> FloatArray:
+    """Return the columns' market values in cents, ``(M,)``, rounded as the compiled step rounds them."""
+    mark = np.nan_to_num(book.state[k.MARK])
+    return np.asarray(np.rint(book.state[k.SHARES] * mark * 100.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Trading:
+    """What an account did over a block of bars.
+
+    Attributes
+    ----------
+    simulation
+        The book's columns over the whole block, the bars before the account was opened included.
+    start
+        The row at whose close the account could first decide.
+    sent, wished, bound
+        Rows ``(D,)`` of decisions and what was sent, wished (fractions of equity) and bound ``(D, M)``.
+    session_rows, profit, share
+        Sessions since ``start``: their last row ``(S,)``, each column's profit in cents ``(S, M)``, and the timeframes'
+        shares of capital after it ``(S, K)``.
+    """
+
+    desk: Desk
+    simulation: Simulation
+    start: int
+    decided_rows: IntArray
+    sent: FloatArray
+    wished: FloatArray
+    bound: IntArray
+    session_rows: IntArray
+    profit: FloatArray
+    share: FloatArray
+    alerts: tuple[Alert, ...]
+    state: DeskState
+
+    def times_bound(self) -> dict[str, int]:
+        """Return how often each reason bound a wish that would have opened something."""
+        codes = self.bound[self.bound > 0]
+        return {name: int(np.sum(codes == i)) for i, name in enumerate(REASONS) if np.any(codes == i)}
+
+
+def wish_at(plan: TradePlan, row: int) -> dict[str, FloatArray] | None:
+    """Return what a plan says at a row; None where it has no word."""
+    if row < 0 or not np.isfinite(plan.weight[row]).any():
+        return None
+    fields = {name: getattr(plan, name) for name in WISHES}
+    nothing = np.full(plan.weight.shape[1], np.nan)
+    return {name: nothing if values is None else values[row] for name, values in fields.items()}
+
+
+def trade(desk: Desk, panel: Panel, bars: Bars, plan: TradePlan, start: int) -> Trading:
+    """Let an account live through a panel: rows before ``start`` only warm up what is known of the market.
+
+    Row ``t`` of the plan is decided at the close of bar ``t`` and filled in bar ``t + 1 + plan.delay_bars`` or later.
+    """
+    if plan.weight.shape != (len(bars.times), len(desk.columns)):
+        raise InputError(f"the plan has shape {plan.weight.shape}, the desk {(len(bars.times), len(desk.columns))}")
+    state = desk.warm_up(desk.open(), bars, start)
+    return carry_on(desk, panel, bars, plan, start, state)
+
+
+def carry_on(desk: Desk, panel: Panel, bars: Bars, plan: TradePlan, start: int, state: DeskState) -> Trading:
+    """Go on from a state that stands at the close before row ``start``."""
+    count, width = len(bars.times), len(desk.columns)
+    totals, shares = np.zeros((4, count)), np.zeros((count, width))
+    totals[0, :start] = totals[1, :start] = state.book.scalars[k.CASH]
+    logs: list[FloatArray] = []
+    decided: list[tuple[int, FloatArray | None, FloatArray | None, IntArray | None]] = []
+    sessions: list[tuple[int, FloatArray, FloatArray]] = []
+    alerts: list[Alert] = []
+    has_word = np.isfinite(plan.weight).any(axis=1)
+    for row in range(start, count):
+        at = row - plan.delay_bars
+        wish = wish_at(plan, at) if at >= start and has_word[at] else None
+        made = desk.step(state, bars, row, wish)
+        if len(made.log):
+            logs.append(made.log)
+        totals[:, row], shares[row] = made.totals, state.book.shares
+        if made.sent is not None or made.wished is not None:
+            decided.append((row, made.sent, made.wished, made.bound))
+        if made.profit is not None:
+            sessions.append((row, made.profit, state.coordinator.share))
+        alerts += made.alerts
+    return _gathered(desk, panel, start, state, totals / 100, shares, logs, decided, sessions, alerts)
+
+
+def _gathered(
+    desk: Desk,
+    panel: Panel,
+    start: int,
+    state: DeskState,
+    totals: FloatArray,
+    shares: FloatArray,
+    logs: list[FloatArray],
+    decided: Sequence[tuple[int, FloatArray | None, FloatArray | None, IntArray | None]],
+    sessions: Sequence[tuple[int, FloatArray, FloatArray]],
+    alerts: list[Alert],
+) -> Trading:
+    width = len(desk.columns)
+    nothing, none = np.full(width, np.nan), np.zeros(width, np.int64)
+    simulation = Simulation(
+        times=panel.times,
+        symbols=desk.columns,
+        equity=totals[0],
+        cash=totals[1],
+        shares=shares,
+        long_value=totals[2],
+        short_value=totals[3],
+        records=Records(np.concatenate(logs) if logs else np.empty((0, k.LOG_FIELDS))),
+        book=state.book,
+        start_capital=float(desk.account.start_capital),
+        order_rows=state.book.orders,
+    )
+    return Trading(
+        desk=desk,
+        simulation=simulation,
+        start=start,
+        decided_rows=np.array([row for row, *_ in decided], dtype=np.int64),
+        sent=_stack([nothing if sent is None else sent for _, sent, _, _ in decided], width),
+        wished=_stack([nothing if wished is None else wished for _, _, wished, _ in decided], width),
+        bound=_stack([none if bound is None else bound for *_, bound in decided], width).astype(np.int64),
+        session_rows=np.array([row for row, *_ in sessions], dtype=np.int64),
+        profit=_stack([profit for _, profit, _ in sessions], width),
+        share=_stack([share for *_, share in sessions], len(desk.coordinator.names)),
+        alerts=tuple(alerts),
+        state=state,
+    )
+
+
+def _stack(rows: Sequence[NDArray[np.generic]], width: int) -> FloatArray:
+    return np.stack(rows).astype(np.float64) if rows else np.empty((0, width))
+
+
+def to_bytes(state: DeskState) -> bytes:
+    """Return a desk's state as bytes (NumPy's archive without pickle): what a paper account is kept as."""
+    waiting = np.empty((0, 0)) if state.waiting is None else np.concatenate(state.waiting)
+    head = {"symbols": state.book.symbols, "gate": asdict(state.gate), "sessions": state.coordinator.sessions}
+    stream = io.BytesIO()
+    np.savez(
+        stream,
+        allow_pickle=False,
+        head=np.array(json.dumps(head)),
+        time=state.book.time,
+        state=state.book.state,
+        scalars=state.book.scalars,
+        orders=state.book.orders,
+        share=state.coordinator.share,
+        profit=state.coordinator.profit,
+        values=state.values,
+        flows=state.flows,
+        waiting=waiting,
+        **state.monitor.arrays(),
+    )
+    return stream.getvalue()
+
+
+def from_bytes(content: bytes) -> DeskState:
+    """Return the state that :func:`to_bytes` kept; ``DataError`` where it cannot be read."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+            head = json.loads(str(kept["head"]))
+            stored = {name: kept[name] for name in kept.files}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(f"a stored paper account cannot be read: {error}", hint="restore a backup") from None
+    waiting = stored["waiting"]
+    time = stored["time"][()]
+    return DeskState(
+        book=Book(tuple(head["symbols"]), stored["state"], stored["scalars"], time, stored["orders"]),
+        gate=GateState(**head["gate"]),
+        coordinator=CoordinatorState(stored["share"], stored["profit"], head["sessions"]),
+        monitor=MonitorState.of(stored),
+        values=stored["values"],
+        flows=stored["flows"],
+        waiting=None if not waiting.size else tuple(np.ascontiguousarray(row[None, :]) for row in waiting),
+    )
