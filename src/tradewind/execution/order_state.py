@@ -93,6 +93,8 @@ class OrderState:
     ----------
     sent, timed_out
         Whether it was handed to the broker, and whether an answer failed to come at least once.
+    sent_at
+        When it was first handed over, by our clock; None where only the broker's answer says that it was.
     broker_order_id
         The broker's; empty until it has answered.
     executions
@@ -107,6 +109,7 @@ class OrderState:
 
     request: OrderRequest
     sent: bool = False
+    sent_at: datetime | None = None
     timed_out: bool = False
     acknowledged: bool = False
     broker_order_id: str = ""
@@ -255,7 +258,7 @@ def _with_fact(order: OrderState, event: OrderEvent) -> OrderState:
     after = replace(order, updated=updated)
     match event.kind:
         case "sent":
-            return replace(after, sent=True)
+            return replace(after, sent=True, sent_at=min(order.sent_at or event.at, event.at))
         case "timed_out":
             return replace(after, sent=True, timed_out=True)
         case "accepted":

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Final, Literal, Protocol, get_args
 
-from tradewind.errors import InputError, RetryError, did_you_mean
+from tradewind.errors import DataError, InputError, RetryError, did_you_mean
 from tradewind.registry import Registry
 
 Side = Literal["buy", "sell"]
@@ -201,6 +201,12 @@ class Execution:
     time: datetime
     fee: float = 0.0
     broker_order_id: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot have happened."""
+        whole = math.isfinite(self.quantity) and self.quantity != 0 and math.isfinite(self.fee)
+        if not (whole and 0 <= self.price < math.inf and self.execution_id and self.time.tzinfo is not None):
+            raise DataError(f"no fill looks like this: {self!r}", hint="compare it with the broker's page")
 
 
 @dataclass(frozen=True, slots=True)

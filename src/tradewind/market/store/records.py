@@ -236,7 +236,7 @@ class Records:
     ) -> int:
         """Count a trial and return how many its lineage has; an identical key is not a new trial."""
         row = asdict(Trial(lineage, key, run, sharpe, returns_path, seen))
-        statement = self._insert(schema.trials).values(row).on_conflict_do_nothing()
+        statement = self.insert(schema.trials).values(row).on_conflict_do_nothing()
         count = sa.select(sa.func.count()).where(schema.trials.c.lineage == lineage)
         with self.database.writing() as connection:
             connection.execute(statement)
@@ -273,7 +273,7 @@ class Records:
         rows = [{"job": job.id, "item": item, "finished": at} for item in items]
         if rows:
             with self.database.writing() as connection:
-                connection.execute(self._insert(schema.job_items).on_conflict_do_nothing(), rows)
+                connection.execute(self.insert(schema.job_items).on_conflict_do_nothing(), rows)
 
     def note_job(self, job: Job, notes: Iterable[str]) -> None:
         """Add to what a job had to say, each once, in order; kept in its detail as ``notes``."""
@@ -414,15 +414,16 @@ class Records:
     def _store(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
         if rows:
             with self.database.writing() as connection:
-                connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
+                connection.execute(self.insert(table).on_conflict_do_nothing(), rows)
 
     def _store_newest(self, table: sa.Table, row: dict[str, Any]) -> None:
-        statement = self._insert(table).values(row)
+        statement = self.insert(table).values(row)
         update = {name: statement.excluded[name] for name in row if name != "id"}
         with self.database.writing() as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=update))
 
-    def _insert(self, table: sa.Table) -> Any:
+    def insert(self, table: sa.Table) -> Any:
+        """Return an insertion that knows what to do on a conflict, in this database's dialect."""
         return sqlite.insert(table) if self.database.is_sqlite else postgresql.insert(table)
 
 

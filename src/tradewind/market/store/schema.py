@@ -7,12 +7,15 @@ from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
     Float,
     ForeignKey,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -22,7 +25,7 @@ from sqlalchemy import (
 )
 
 #: Every schema version this code can read, oldest first; one file each in `migrations/versions/`.
-VERSIONS: Final = ("0001", "0002", "0003")
+VERSIONS: Final = ("0001", "0002", "0003", "0004")
 
 
 class Instant(TypeDecorator[datetime]):
@@ -189,4 +192,119 @@ model_aliases: Final = Table(
     Column("model", String(120), ForeignKey("models.id")),
     Column("at", Instant, nullable=False),
     Column("why", String(40), nullable=False),
+)
+
+orders: Final = Table(
+    "orders",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account", String(120), nullable=False),
+    Column("client_order_id", String(40), nullable=False),
+    Column("symbol", String(40), nullable=False),
+    Column("side", String(10), nullable=False),
+    Column("quantity", Float, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("time_in_force", String(20), nullable=False),
+    Column("limit_price", Float),
+    Column("stop_price", Float),
+    Column("trail", Float),
+    Column("reduce_only", Boolean, nullable=False),
+    Column("sleeve", String(80), nullable=False),
+    Column("decided_at", Instant),
+    Column("intended_at", Instant, nullable=False),
+    Column("finished", Boolean, nullable=False, index=True),
+    UniqueConstraint("account", "client_order_id"),
+)
+
+order_events: Final = Table(
+    "order_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("order_id", Integer, ForeignKey("orders.id"), nullable=False, index=True),
+    Column("kind", String(20), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("broker_order_id", String(120), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("filled", Float, nullable=False),
+    Column("number", Integer, nullable=False),
+)
+
+executions: Final = Table(
+    "executions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account", String(120), nullable=False),
+    Column("execution_id", String(120), nullable=False),
+    Column("order_id", Integer, ForeignKey("orders.id"), index=True),
+    Column("client_order_id", String(40), nullable=False),
+    Column("broker_order_id", String(120), nullable=False),
+    Column("symbol", String(40), nullable=False),
+    Column("quantity", Float, nullable=False),
+    Column("price", Float, nullable=False),
+    Column("fee", Float, nullable=False),
+    Column("cents", BigInteger, nullable=False),
+    Column("time", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    UniqueConstraint("account", "execution_id"),
+)
+
+movements: Final = Table(
+    "movements",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account", String(120), nullable=False),
+    Column("movement_id", String(120), nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("symbol", String(40), nullable=False),
+    Column("quantity", Float, nullable=False),
+    Column("cents", BigInteger, nullable=False),
+    Column("time", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    UniqueConstraint("account", "movement_id"),
+)
+
+account_marks: Final = Table(
+    "account_marks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account", String(120), nullable=False),
+    Column("time", Instant, nullable=False),
+    Column("cash_cents", BigInteger, nullable=False),
+    Column("equity_cents", BigInteger, nullable=False),
+    _json("detail"),
+    UniqueConstraint("account", "time"),
+)
+
+paper_books: Final = Table(
+    "paper_books",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account", String(120), nullable=False),
+    Column("bar", Integer, nullable=False),
+    Column("time", Instant, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    UniqueConstraint("account", "bar"),
+)
+
+controls: Final = Table(
+    "controls",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", String(120), nullable=False),
+)
+
+alerts: Final = Table(
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Instant, nullable=False, index=True),
+    Column("level", String(20), nullable=False),
+    Column("kind", String(60), nullable=False),
+    Column("what", Text, nullable=False),
+    _json("detail"),
 )
