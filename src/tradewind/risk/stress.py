@@ -306,9 +306,9 @@ def _by_beta(
     betas = None if index is None else past.betas([MARKET])[:, 0]
     for c in columns:
         symbol = past.symbols[c]
-        why = "it has no closes then"
+        why = "no closes then"
         if moved is None or betas is None or not np.isfinite(moved[-1]):
-            unpriced[symbol] = f"{why}, and neither has the index"
+            unpriced[symbol] = f"{why}, and none of the index"
         elif not np.isfinite(betas[c]):
             unpriced[symbol] = f"{why}, and fewer than {LEAST_FOR_BETA} returns in common with the index now"
         else:

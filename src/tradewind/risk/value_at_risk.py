@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tradewind.errors import InputError
 from tradewind.stats.correlation_matrix import positive_semidefinite
+from tradewind.stats.volatility import decay_of
 
 FloatArray = NDArray[np.float64]
 
@@ -290,7 +291,7 @@ def tail_path(
     """
     settings = _settings(level, method, window, half_life, coverage)
     table = _table(returns)
-    held = np.ascontiguousarray(np.broadcast_to(np.asarray(weights, dtype=np.float64), table.shape))
+    held = np.array(np.broadcast_to(np.asarray(weights, dtype=np.float64), table.shape), order="C")
     tails, said = _walk(table, held, 0, *settings)
     return TailPath(tails[:, 0], tails[:, 1], said[:, 0], said[:, 1], said[:, 2])
 
@@ -555,7 +556,7 @@ def fit_freedom(returns: FloatArray, half_life: float = 20.0) -> float:
     if len(returns) < LEAST_SESSIONS or np.ptp(returns) == 0:
         return math.nan
     unit = np.empty(len(returns))
-    count, _ = _standardise(np.ascontiguousarray(returns), 0.5 ** (1.0 / half_life), unit)
+    count, _ = _standardise(np.ascontiguousarray(returns), decay_of(half_life), unit)
     return float(FREEDOM[_best_freedom(unit[:count], FREEDOM, _unit_tails(0.95)[0])])
 
 
@@ -606,7 +607,7 @@ def _settings(
             hint=f"the window must be at least {least + _WARM_UP}, the half-life positive, the coverage in (0, 1]",
         )
     code = METHODS.index(method)
-    return code, level, window, 0.5 ** (1.0 / half_life), coverage, least, FREEDOM, _unit_tails(level)
+    return code, level, window, decay_of(half_life), coverage, least, FREEDOM, _unit_tails(level)
 
 
 def _check(level: float, horizon_sessions: int) -> None:
