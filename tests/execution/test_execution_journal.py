@@ -130,8 +130,8 @@ def test_a_contradiction_books_nothing_of_its_batch(journal: Journal) -> None:
 
 def test_a_stranger_is_booked_only_when_adopted(journal: Journal) -> None:
     stranger = fill(1.0, "z", "")
-    assert journal.execution(stranger, adopt=True) == [stranger]
-    assert journal.execution(stranger, adopt=True) == []
+    assert journal.adopt(stranger) == [stranger]
+    assert journal.adopt(stranger) == []
     assert journal.replay().positions == {"AAA": 1.0}
 
 

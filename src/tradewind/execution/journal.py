@@ -162,25 +162,29 @@ class Journal:
             events[report.client_order_id] += events_of_report(report, now)
         return list(self.note(events).values())
 
-    def execution(self, *executions: Execution, adopt: bool = False) -> list[Execution]:
+    def adopt(self, *executions: Execution) -> list[Execution]:
+        """Book fills without an order of ours behind them; return those that were not booked yet."""
+        with self._writing() as connection:
+            return self._book_foreign(connection, executions)
+
+    def execution(self, *executions: Execution) -> list[Execution]:
         """Book fills and return those that were not booked yet.
 
-        Raises ``SafetyStop`` for fills of orders that are not ours, unless ``adopt`` takes them over, and for those
-        that contradict what is known of the order; then none of them is booked.
+        Raises ``SafetyStop`` for fills of orders that are not ours, and for those that contradict what is known of
+        the order; then none of them is booked.
         """
         with self._writing() as connection:
             ours = self._states(connection, (execution.client_order_id for execution in executions))
             foreign = [execution for execution in executions if execution.client_order_id not in ours]
-            if foreign and not adopt:
+            if foreign:
                 raise SafetyStop(
                     f"{self.account} reports fills of orders that are not ours: {foreign}",
                     hint="find out who trades on this account, then reconcile and adopt them",
                 )
             events = defaultdict[str, list[OrderEvent]](list)
             for execution in executions:
-                if execution.client_order_id in ours:
-                    events[execution.client_order_id].append(event_of_execution(execution))
-            return [*self._note(connection, events, ours), *self._book_foreign(connection, foreign)]
+                events[execution.client_order_id].append(event_of_execution(execution))
+            return self._note(connection, events, ours)
 
     def note(self, events: Mapping[str, Iterable[OrderEvent]]) -> dict[str, OrderState]:
         """Store events by client id, those that say something new, and return the orders after them.
@@ -201,6 +205,11 @@ class Journal:
         """Return an order; None where it was never intended."""
         with self._reading() as connection:
             return self._states(connection, [client_order_id]).get(client_order_id)
+
+    def find(self, client_order_ids: Iterable[str]) -> dict[str, OrderState]:
+        """Return those of some orders that were intended, by client id."""
+        with self._reading() as connection:
+            return self._states(connection, client_order_ids)
 
     def orders(self, *, since: datetime | None = None) -> list[OrderState]:
         """Return all orders intended at or after ``since``, oldest first."""
@@ -233,6 +242,17 @@ class Journal:
         with self._reading() as connection:
             rows = connection.execute(query.order_by(schema.executions.c.time, schema.executions.c.id)).mappings()
             return [_as_execution(row) for row in rows]
+
+    def last_execution(self) -> datetime | None:
+        """Return when the newest fill booked was made; None before the first."""
+        query = sa.select(sa.func.max(schema.executions.c.time)).where(schema.executions.c.account == self.account)
+        with self._reading() as connection:
+            return connection.execute(query).scalar()
+
+    def booked(self, executions: Iterable[Execution]) -> set[str]:
+        """Return the ids of those executions that are booked already."""
+        with self._reading() as connection:
+            return self._booked(connection, schema.executions.c.execution_id, [e.execution_id for e in executions])
 
     def movement(self, *movements: Movement) -> list[Movement]:
         """Book changes of cash and shares that no order made; return those that were not booked yet."""
