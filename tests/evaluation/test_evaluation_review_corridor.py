@@ -10,6 +10,7 @@ import pytest
 from spine_kit import QuickRun, workspace
 from tradewind.audit import playbook as audited
 from tradewind.evaluation import corridor
+from tradewind.evaluation.account import trade_alone
 from tradewind.evaluation.corridor import World
 from tradewind.portfolio.sizing import Targets
 
@@ -42,7 +43,7 @@ def test_what_is_held_already_counts_for_the_gross_limit(quick: QuickRun) -> Non
     targets = Targets(weight, np.zeros(weight.shape, dtype=np.int16), ("position_max",))
 
     def most(used: World) -> float:
-        book = corridor.trade(used, signals, targets, used.plan.execution, start=start)
+        book = trade_alone(used, signals, targets, used.plan.execution, start=start)
         return float(book.gross_exposure[start : start + 5].max())
 
     assert most(limited) == pytest.approx(0.5, abs=0.03)

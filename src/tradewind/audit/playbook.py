@@ -17,6 +17,7 @@ from tradewind.audit.rules import FillRecord, audit_fills, audit_splits
 from tradewind.decisions.signals import RULES, Belief
 from tradewind.errors import DataError
 from tradewind.evaluation import corridor
+from tradewind.evaluation.account import trade_alone
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import load_or_sync
 from tradewind.evaluation.fold_cache import FoldCache, key_of, panel_digest
@@ -138,10 +139,11 @@ class _Walk:
         clipped = Fold(fold.train, fold.test[fold.test < len(panel)], fold.purge_cut, fold.number)
         forecast = self._forecast(world, clipped, self.shared)
         calibrated, _ = corridor.calibrated(world, forecast)
-        belief = Belief(panel, world.features, calibrated, corridor.round_trip_cost(plan.execution), plan.decision)
+        cost = corridor.round_trip_cost(plan.execution)
+        belief = Belief(panel, world.features, calibrated, cost, plan.decision, world.surroundings)
         signals = RULES.create(plan.decision.rule).decide(belief)
         targets = size(belief, signals, plan.sizing, plan.limits, short_allowed=plan.execution.short_allowed)
-        book = corridor.trade(world, signals, targets, plan.execution, start=int(fold.test[0]))
+        book = trade_alone(world, signals, targets, plan.execution, start=int(fold.test[0]))
         return {
             "forecasts": forecast,
             "calibration": calibrated,

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.calibration.coverage import CoverageReport
-from tradewind.errors import DataError, InputError
+from tradewind.errors import InputError
 from tradewind.evaluation import corridor, runs
+from tradewind.evaluation.account import Clock, by_session, opening_row, session_start, trade
+from tradewind.evaluation.book_result import book_result
 from tradewind.evaluation.contamination import contamination_flags
 from tradewind.evaluation.corridor import Progress, World, silent
-from tradewind.evaluation.data import Loaded, load_or_sync, require_symbol
-from tradewind.evaluation.ensemble import ensemble_flags, ensemble_result, member_notes, shown_beside
-from tradewind.evaluation.fold_cache import FoldCache, code_version, panel_digest
+from tradewind.evaluation.ensemble import ensemble_flags, ensemble_result, member_notes
+from tradewind.evaluation.fold_cache import code_version, panel_digest
 from tradewind.evaluation.forecast_quality import (
     quality_table,
     reliability,
@@ -32,21 +33,19 @@ from tradewind.evaluation.forecast_quality import (
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.prediction_log import log_run
 from tradewind.evaluation.recommend import Decision
+from tradewind.evaluation.sleeves import NAIVE, Walked, walk
 from tradewind.evaluation.track_record import Trials, book_returns, periods_per_year, summarise
 from tradewind.evaluation.verdict import headline, judge_targets, red_flags
 from tradewind.evaluation.workspace import Workspace
+from tradewind.execution.desk import Trading
 from tradewind.execution.simulator import Simulation
 from tradewind.market.store.failures import storage_failures
 from tradewind.market.store.lake import Pin
 from tradewind.models.ensembles.combine import Combined
 from tradewind.models.forecast import Forecast
-from tradewind.models.settings import ENSEMBLE
 from tradewind.stats.metrics import performance
 
 FloatArray = NDArray[np.float64]
-
-NAIVE = "naive_normal"
-"""The yardstick of every forecast: zero mean, EWMA volatility, normal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,38 +54,52 @@ class TrackRecord:
 
     Attributes
     ----------
-    decision
-        World, calibrated forecast, signals and targets of every bar.
-    forecasts
-        Uncalibrated out-of-sample forecasts by model; the traded model's calibrated one is the decision's.
-    coverage
-        Realised coverage of the calibrated intervals.
+    walked
+        Every system of the playbook with its world, forecasts and decisions; results are told by the first.
+    tradings
+        The account's life on its finest bars: ``base``, ``delay_1`` (one bar later), ``double_costs``.
     simulations
-        ``base``, ``delay_1`` (one bar later), ``double_costs``.
+        The same as seen on the bars and symbols of the first system.
     start
-        Row from which the book trades: the first out-of-sample forecast.
+        Row of these bars from which the book trades: the first out-of-sample forecast.
     result
         The JSON object, free of everything that changes from run to run.
     run
         What does change: id, times, places.
-    combined
-        The ensemble, where the playbook trades one or compares it.
     """
 
-    decision: Decision
-    forecasts: Mapping[str, Forecast]
-    coverage: CoverageReport
+    walked: Walked
+    tradings: Mapping[str, Trading]
     simulations: Mapping[str, Simulation]
     start: int
     result: dict[str, Any]
     manifest: runs.Manifest
     run: dict[str, Any] = field(default_factory=dict)
-    combined: Combined | None = None
+
+    @property
+    def decision(self) -> Decision:
+        """The first system's world, calibrated forecast, signals and targets of every bar."""
+        return self.walked.primary.decision
 
     @property
     def world(self) -> World:
         """The bars, features and labels behind it."""
         return self.decision.world
+
+    @property
+    def forecasts(self) -> Mapping[str, Forecast]:
+        """Uncalibrated out-of-sample forecasts by model; the traded model's calibrated one is the decision's."""
+        return self.walked.primary.forecasts
+
+    @property
+    def coverage(self) -> CoverageReport:
+        """Realised coverage of the calibrated intervals."""
+        return self.walked.primary.coverage
+
+    @property
+    def combined(self) -> Combined | None:
+        """The ensemble, where the playbook trades one or compares it."""
+        return self.walked.primary.combined
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result with its ``run`` part."""
@@ -98,6 +111,7 @@ def backtest(
     progress: Progress = silent,
     *,
     as_of: datetime | None = None,
+    opened: datetime | None = None,
     pin: Pin | None = None,
     trials_until: datetime | None = None,
     counts: bool = True,
@@ -109,6 +123,8 @@ def backtest(
     ----------
     as_of
         Use only bars known then (default: all).
+    opened
+        Open the account at the first close from then on (default: with the first forecast).
     pin
         Use only what the store held then: a reproduction sees its original data.
     trials_until
@@ -119,25 +135,16 @@ def backtest(
         Refuse the walk where the universe lacks this symbol (``InputError``).
     """
     started, clock = workspace.clock.now(), time.perf_counter()
-    loaded = load_or_sync(workspace, progress, as_of=as_of, pin=pin)
-    if symbol is not None:
-        require_symbol(loaded.panel, symbol)
-    cache = FoldCache(workspace.home / "folds")
-    world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes, cache, progress)
-    progress("features", 1, 1)
-    combined = corridor.combine_out_of_sample(world, cache, progress) if _combines(workspace.plan) else None
-    forecasts, left_out = _forecasts(world, cache, progress, combined)
-    calibrated, coverage = corridor.calibrated(world, forecasts[workspace.plan.models.use], cache, progress)
-    belief, signals, targets = corridor.act(world, calibrated)
-    traded = combined if workspace.plan.models.use == ENSEMBLE else None
-    decision = Decision(world, belief, signals, targets, traded)
-    start = corridor.first_forecast_row(calibrated)
-    simulations = _simulations(world, decision, start)
+    walked = walk(workspace, progress, as_of=as_of, pin=pin, symbol=symbol)
+    tradings = _tradings(workspace.plan, walked, opened)
     progress("trade", 1, 1)
-    manifest = _manifest(workspace, world, started, loaded.pin, as_of)
-    own = _own_trial(manifest, book_returns(simulations["base"], start), world, start)
+    primary, laid = walked.primary, Clock.of([one.wanted for one in walked.sleeves])
+    simulations = {name: by_session(one, laid, primary.world.panel) for name, one in tradings.items()}
+    start = session_start(tradings["base"], laid, primary.world.panel)
+    manifest = _manifest(workspace, walked, started, as_of, opened)
+    own = _own_trial(manifest, book_returns(simulations["base"], start), primary.world, start)
     trials = _trials(workspace, own, trials_until, counts=counts)
-    result = _result(workspace, loaded, decision, forecasts, left_out, coverage, simulations, start, trials, combined)
+    result = _result(workspace, walked, tradings, laid, simulations, start, trials)
     progress("judge", 1, 1)
     run = {
         "id": manifest.run,
@@ -145,7 +152,7 @@ def backtest(
         "seconds": round(time.perf_counter() - clock, 2),
         "home": str(workspace.home),
     }
-    return TrackRecord(decision, forecasts, coverage, simulations, start, result, manifest, run, combined)
+    return TrackRecord(walked, tradings, simulations, start, result, manifest, run)
 
 
 def save(record: TrackRecord, workspace: Workspace, *, verb: str = "backtest") -> Path:
@@ -231,52 +238,33 @@ def _write_table(table: Any, path: Path) -> None:
             table.write_parquet(path)
 
 
-def _combines(plan: Plan) -> bool:
-    return ENSEMBLE in plan.models.all
-
-
-def _forecasts(
-    world: World, cache: FoldCache, progress: Progress, combined: Combined | None
-) -> tuple[dict[str, Forecast], dict[str, str]]:
-    """Return the forecasts by model, and why those are missing that were only to be compared with.
-
-    An ensemble stands with equal weights and its members beside it.
-    """
-    found = {} if combined is None else shown_beside(combined)
-    left_out: dict[str, str] = {}
-    for name in dict.fromkeys((*world.plan.models.all, NAIVE)):
-        if name in found:
-            continue
-        try:
-            found[name] = corridor.forecast_out_of_sample(world, name, cache, progress)
-        except DataError as error:
-            if name in (world.plan.models.use, NAIVE):
-                raise
-            left_out[name] = error.what
-    return found, left_out
-
-
-def _simulations(world: World, decision: Decision, start: int) -> dict[str, Simulation]:
-    execution = world.plan.execution
-    signals, targets = decision.signals, decision.targets
+def _tradings(plan: Plan, walked: Walked, opened: datetime | None) -> dict[str, Trading]:
+    """Let the account live through its bars: as it is, one bar late, and at double costs."""
+    wanted = [one.wanted for one in walked.sleeves]
+    start = opening_row(Clock.of(wanted), opened)
     return {
-        "base": corridor.trade(world, signals, targets, execution, start=start),
-        "delay_1": corridor.trade(world, signals, targets, execution, start=start, delay_bars=1),
-        "double_costs": corridor.trade(world, signals, targets, execution.scaled(2.0), start=start),
+        "base": trade(plan, wanted, start=start),
+        "delay_1": trade(plan, wanted, start=start, delay_bars=1),
+        "double_costs": trade(plan, wanted, plan.execution.scaled(2.0), start=start),
     }
 
 
-def _manifest(workspace: Workspace, world: World, started: datetime, pin: Pin, as_of: datetime | None) -> runs.Manifest:
+def _manifest(
+    workspace: Workspace, walked: Walked, started: datetime, as_of: datetime | None, opened: datetime | None
+) -> runs.Manifest:
     plan = workspace.plan
-    data_version = panel_digest(world.panel)
-    key = hashlib.sha256(json.dumps([plan.playbook.content_hash, data_version]).encode()).hexdigest()[:24]
+    seen = [panel_digest(one.world.panel) for one in walked.sleeves]
+    data_version = seen[0] if len(seen) == 1 else hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:32]
+    asked = [plan.playbook.content_hash, data_version, *([] if opened is None else [opened.isoformat()])]
+    key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:24]
     return runs.Manifest(
         run=runs.new_run_id(plan.playbook.name, key, started),
         playbook=runs.playbook_record(plan.playbook),
         data_version=data_version,
         started=started.isoformat(),
-        pin=pin.to_dict(),
+        pin=walked.pin.to_dict(),
         as_of=None if as_of is None else as_of.isoformat(),
+        opened=None if opened is None else opened.isoformat(),
         code=code_version(),
         environment=runs.environment(),
         seeds={"models": plan.models.seed, "bootstrap": plan.evaluation.seed},
@@ -327,27 +315,26 @@ def _trials(workspace: Workspace, own: _OwnTrial, until: datetime | None, *, cou
 
 def _result(
     workspace: Workspace,
-    loaded: Loaded,
-    decision: Decision,
-    forecasts: Mapping[str, Forecast],
-    left_out: Mapping[str, str],
-    coverage: CoverageReport,
+    walked: Walked,
+    tradings: Mapping[str, Trading],
+    laid: Clock,
     simulations: Mapping[str, Simulation],
     start: int,
     trials: Trials,
-    combined: Combined | None,
 ) -> dict[str, Any]:
-    plan, world = workspace.plan, decision.world
-    shown = {f"{plan.models.use} (calibrated)": decision.belief.forecast, **forecasts}
+    plan, primary = workspace.plan, walked.primary
+    decision, world, forecasts, combined = primary.decision, primary.world, primary.forecasts, primary.combined
+    own_plan, left_out = primary.plan, primary.left_out
+    shown = {f"{own_plan.models.use} (calibrated)": decision.belief.forecast, **forecasts}
     quality = quality_table(shown, world.labels.returns, NAIVE, world.labels.horizons)
     superior = superior_ability(shown, world.labels.returns, NAIVE, world.labels.horizons)
-    own = quality[f"{plan.models.use} (calibrated)"]
+    own = quality[f"{own_plan.models.use} (calibrated)"]
     record = summarise(world, simulations["base"], start, trials)
-    covered = coverage.to_dict()
-    together = None if combined is None else ensemble_result(combined, world.labels.returns, quality, plan.ensemble)
+    covered = primary.coverage.to_dict()
+    together = None if combined is None else ensemble_result(combined, world.labels.returns, quality, own_plan.ensemble)
     flags = red_flags(world.panel.flags, own, record, world.panel.timeframe)
     flags += [] if together is None else ensemble_flags(together)
-    flags += contamination_flags(plan, world.panel.times[start:], left_out)
+    flags += contamination_flags(own_plan, world.panel.times[start:], left_out)
     notes = () if combined is None else member_notes(combined)
     times = world.panel.times
     return {
@@ -366,11 +353,12 @@ def _result(
         "superior_ability_reason": superior_ability_reason(superior, left_out),
         "reliability": _reliability(decision, start),
         "limits_bound": decision.targets.times_bound(),
+        **book_result(plan, walked, tradings["base"], laid, simulations["base"], start),
         "red_flags": flags,
         "targets": judge_targets(plan.targets, record, own),
         "universe": {
             "symbols": len(world.panel.symbols),
-            "dropped": loaded.dropped,
+            "dropped": primary.loaded.dropped,
             "timeframe": world.panel.timeframe,
         },
         "period": {

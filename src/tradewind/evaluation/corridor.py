@@ -6,7 +6,7 @@ Back-test, recommendation, explanation and audit all call these; a live loop cal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from tradewind.calibration.adaptive import calibrate
 from tradewind.calibration.blocked import Method, Training, conformal, is_blocked
 from tradewind.decisions.signals import RULES, Belief, Signals, check, decide
+from tradewind.decisions.surroundings import Surroundings
 from tradewind.errors import DataError, InputError
 from tradewind.evaluation.fold_cache import FoldCache
 from tradewind.evaluation.plan import Plan
-from tradewind.execution.plan import TradePlan
 from tradewind.execution.settings import ExecutionSection
-from tradewind.execution.simulator import Simulation, simulate
 from tradewind.features import compute
 from tradewind.features.missing import missing_notes
 from tradewind.features.registry import select
@@ -54,13 +53,17 @@ def silent(_phase: str, _done: int, _total: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """What a plan sees: its panel, the features known at each bar and the questions asked of them."""
+    """What a plan sees: its panel, the features known at each bar and the questions asked of them.
+
+    ``surroundings`` are what rules and sizes may know besides; no model sees them.
+    """
 
     plan: Plan
     panel: Panel
     features: Features
     labels: Labels
     notes: tuple[str, ...] = ()
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     def head(self, stop: int) -> World:
         """Return the world as it was known at the close of bar ``stop - 1``."""
@@ -414,7 +417,8 @@ def _conformal_fold(world: World, name: str, fold: Fold, method: Method, forecas
 def act(world: World, forecast: Forecast) -> tuple[Belief, Signals, Targets]:
     """Decide and size on a calibrated forecast."""
     plan = world.plan
-    belief = Belief(world.panel, world.features, forecast, round_trip_cost(plan.execution), plan.decision)
+    cost = round_trip_cost(plan.execution)
+    belief = Belief(world.panel, world.features, forecast, cost, plan.decision, world.surroundings)
     signals = decide(belief)
     short = plan.execution.short_allowed
     return belief, signals, size(belief, signals, plan.sizing, plan.limits, short_allowed=short)
@@ -423,34 +427,6 @@ def act(world: World, forecast: Forecast) -> tuple[Belief, Signals, Targets]:
 def round_trip_cost(execution: ExecutionSection) -> float:
     """Return what entering and leaving costs as a fraction of the notional (minimum fees and impact apart)."""
     return (2 * (execution.commission_bps + execution.slippage_bps) + execution.spread_bps) / 1e4
-
-
-def trade(
-    world: World,
-    signals: Signals,
-    targets: Targets,
-    execution: ExecutionSection,
-    *,
-    start: int,
-    delay_bars: int = 0,
-) -> Simulation:
-    """Trade the targets on raw prices, from bar ``start``; positions change on scheduled bars only.
-
-    What is held already counts for ``limits.gross_max``, and only the account knows what that is.
-    """
-    most = min(execution.margin_leverage_max, world.plan.limits.gross_max)
-    execution = execution.model_copy(update={"margin_leverage_max": most})
-    exits = world.plan.decision
-    orders = TradePlan(
-        weight=scheduled(world, targets),
-        stop=signals.stop,
-        take_profit=signals.target if exits.take_profit else None,
-        trail=signals.stop if exits.trailing_stop else None,
-        max_bars=signals.horizon_bars.astype(np.float64),
-        priority=signals.confidence,
-        delay_bars=delay_bars,
-    )
-    return simulate(world.panel, orders, execution, world.plan.account, start=start)
 
 
 def scheduled(world: World, targets: Targets) -> NDArray[np.float64]:

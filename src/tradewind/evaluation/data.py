@@ -13,6 +13,7 @@ from tradewind.errors import DataError, InputError
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.membership import DataPin, Members, members_of, refreshed
 from tradewind.evaluation.workspace import Workspace
+from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.panel import Panel
 from tradewind.market.sources.base import Request, check_timeframe
 from tradewind.market.universe import tradable
@@ -37,6 +38,27 @@ class Loaded:
     dropped: dict[str, str]
     pin: DataPin
     notes: tuple[str, ...]
+
+
+def smaller_bars(workspace: Workspace) -> Workspace:
+    """Return the workspace with a bar size that its source serves: the plan's own, else the largest that adds up to it.
+
+    Raises ``InputError`` where the source has no bars as small as the plan's.
+    """
+    plan, served = workspace.plan, workspace.source.look_back()
+    wanted = plan.data.timeframe
+    if wanted in served:
+        return workspace
+    fitting = [tf for tf in served if _adds_up(tf, wanted)]
+    if not fitting:
+        check_timeframe(workspace.source, wanted)
+    largest = max(fitting, key=lambda tf: TIMEFRAMES[tf])
+    return replace(workspace, plan=replace(plan, data=plan.data.model_copy(update={"timeframe": largest})))
+
+
+def _adds_up(small: str, large: str) -> bool:
+    a, b = TIMEFRAMES[small], TIMEFRAMES[large]
+    return a < b and (b >= TIMEFRAMES["1d"] or b % a == 0)
 
 
 def wanted_symbols(workspace: Workspace, members: Members | None = None) -> tuple[str, ...]:

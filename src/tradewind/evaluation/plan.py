@@ -18,6 +18,7 @@ from tradewind.market.settings import DataSection, UniverseSection
 from tradewind.models.settings import EnsembleSection, ModelsSection
 from tradewind.playbook import PARTS, Playbook
 from tradewind.portfolio.settings import LimitsSection, SizingSection
+from tradewind.risk.regimes.settings import RegimesSection
 from tradewind.risk.settings import RiskSection
 from tradewind.settings import Section
 
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type[Section]] = {
     "models": ModelsSection,
     "ensemble": EnsembleSection,
     "calibration": CalibrationSection,
+    "regimes": RegimesSection,
     "risk": RiskSection,
     "decision": DecisionSection,
     "coordinator": CoordinatorSection,
@@ -76,6 +78,7 @@ class Plan:
     models: ModelsSection
     ensemble: EnsembleSection
     calibration: CalibrationSection
+    regimes: RegimesSection
     risk: RiskSection
     decision: DecisionSection
     coordinator: CoordinatorSection

@@ -19,11 +19,12 @@ def repeat(home: Path, folder: Path, progress: Progress = silent) -> TrackRecord
     """Run a stored run's playbook again on the data that the store had then."""
     manifest = runs.read(folder, "manifest.json")
     plan = Plan.of(runs.playbook_of(manifest["playbook"]))
-    as_of = manifest["as_of"]
+    as_of, opened = manifest["as_of"], manifest.get("opened")
     return backtest(
         Workspace(plan, home),
         progress,
         as_of=None if as_of is None else datetime.fromisoformat(as_of),
+        opened=None if opened is None else datetime.fromisoformat(opened),
         pin=DataPin.from_dict(manifest["pin"]),
         trials_until=datetime.fromisoformat(manifest["started"]),
         counts=False,

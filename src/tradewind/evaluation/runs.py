@@ -30,6 +30,10 @@ PACKAGES = (
     "arch",
     "deltalake",
     "skfolio",
+    "cvxpy-base",
+    "clarabel",
+    "hmmlearn",
+    "pyvinecopulib",
     "torch",
     "safetensors",
 )
@@ -49,6 +53,7 @@ class Manifest:
     environment: Mapping[str, str]
     seeds: Mapping[str, int]
     trial_key: str
+    opened: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as plain values."""

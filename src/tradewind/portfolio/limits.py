@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tradewind.portfolio import limits_kernel as k
 from tradewind.portfolio.settings import WATCHED, LimitsSection
+from tradewind.risk.monitor import Exposure
 from tradewind.risk.settings import RiskSection
 
 FloatArray = NDArray[np.float64]
@@ -33,26 +34,6 @@ class Alert:
     level: str  # info | warning | critical
     kind: str
     what: str
-
-
-@dataclass(frozen=True, eq=False)
-class Exposure:
-    """What the gate must know of the market at a close, by symbol; all of it known then.
-
-    Attributes
-    ----------
-    daily_value
-        ``(N,)`` average daily volume in currency; NaN where unknown.
-    borrowable
-        ``(N,)`` whether a short may be opened.
-    beta, covariance
-        Of one session, ``(N,)`` and ``(N, N)``; None where no limit asks.
-    """
-
-    daily_value: FloatArray
-    borrowable: BoolArray
-    beta: FloatArray | None = None
-    covariance: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -78,15 +59,6 @@ class GateState:
     blocked: str = ""
     halted: str = ""
     halted_sessions: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Allowance:
-    """The gate's answer: ``weight`` and ``bound`` ``(M,)``, the latter an index into ``CODES``; None: nothing to send."""
-
-    weight: FloatArray | None
-    bound: IntArray | None
-    alerts: tuple[Alert, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tradewind.errors import DataError
 from tradewind.evaluation import corridor
+from tradewind.evaluation.account import trade_alone
 from tradewind.evaluation.corridor import World
 from tradewind.evaluation.track_record import book_returns, periods_per_year
 from tradewind.models.forecast import Forecast
@@ -77,7 +78,7 @@ def sharpe(seen: Seen) -> float:
     _, signals, targets = corridor.act(seen.world, seen.forecast)
     start = corridor.first_forecast_row(seen.forecast)
     stop = int(np.flatnonzero(seen.forecast.available.any(axis=(1, 2)))[-1]) + 1
-    simulation = corridor.trade(seen.world, signals, targets, seen.world.plan.execution, start=start)
+    simulation = trade_alone(seen.world, signals, targets, seen.world.plan.execution, start=start)
     returns = book_returns(simulation, start)[: stop - start]
     return float(performance.sharpe(returns, periods_per_year=periods_per_year(seen.world.panel.timeframe)).value)
 

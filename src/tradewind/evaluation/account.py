@@ -1,0 +1,264 @@
+"""One account over one or several timeframes: their targets on the finest clock, through the desk, and seen by session.
+
+A playbook without ``[timeframes]`` is one timeframe without a name, over its own bars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.decisions.coordinator import Coordinator, capital_of, ranked
+from tradewind.decisions.signals import Signals
+from tradewind.errors import InputError
+from tradewind.evaluation.corridor import World, scheduled
+from tradewind.evaluation.plan import Plan
+from tradewind.execution import kernel as k
+from tradewind.execution.book import Book
+from tradewind.execution.desk import Bars, Desk, Trading
+from tradewind.execution.desk import trade as live_through
+from tradewind.execution.plan import TradePlan
+from tradewind.execution.records import Records
+from tradewind.execution.settings import ExecutionSection
+from tradewind.execution.simulator import Simulation
+from tradewind.labels.horizons import bars_of, nearest
+from tradewind.market.aggregate import row_map
+from tradewind.market.bars import TIMEFRAMES
+from tradewind.market.calendar import instant
+from tradewind.market.panel import Panel
+from tradewind.portfolio.limits import Gate
+from tradewind.portfolio.sizing import Targets
+from tradewind.risk.monitor import Monitor
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What one timeframe asks of the account: its targets over its own bars, from row ``start`` on."""
+
+    name: str
+    world: World
+    signals: Signals
+    targets: Targets
+    start: int
+
+
+@dataclass(frozen=True, eq=False)
+class Clock:
+    """The finest bars of the account's timeframes, and where each timeframe's columns and rows lie on them.
+
+    Attributes
+    ----------
+    panel
+        The finest bars; every symbol of theirs.
+    wanted
+        The timeframes, the highest in rank first.
+    symbol_of, sleeve_of
+        Of each column of the book, ``(M,)``.
+    own_column
+        Column of each in its timeframe's own panel, ``(M,)``.
+    columns
+        Names, ``(M,)``.
+    """
+
+    panel: Panel
+    wanted: tuple[Wanted, ...]
+    symbol_of: IntArray
+    sleeve_of: IntArray
+    own_column: IntArray
+    columns: tuple[str, ...]
+
+    @classmethod
+    def of(cls, wanted: Sequence[Wanted]) -> Clock:
+        """Lay the timeframes on the finest bars among them."""
+        by_name = {one.name: one for one in wanted}
+        ordered = [by_name[name] for name in ranked({one.name: one.world.panel.timeframe for one in wanted})]
+        panel = ordered[-1].world.panel
+        place = {symbol: i for i, symbol in enumerate(panel.symbols)}
+        rows = [
+            (place[symbol], number, own, f"{symbol}@{one.name}" if one.name else symbol)
+            for number, one in enumerate(ordered)
+            for own, symbol in enumerate(one.world.panel.symbols)
+            if symbol in place
+        ]
+        symbol_of, sleeve_of, own = (np.array([row[i] for row in rows], dtype=np.int64) for i in range(3))
+        return cls(panel, tuple(ordered), symbol_of, sleeve_of, own, tuple(row[3] for row in rows))
+
+    def rows_of(self, one: Wanted) -> IntArray:
+        """Return for each bar of a timeframe the row at which it is known, -1 before the clock begins or after it ends."""
+        own = one.world.panel.times
+        return np.where(own >= self.panel.times[0], row_map(self.panel.times, own), -1)
+
+    @property
+    def start(self) -> int:
+        """Return the row at which the first timeframe can decide."""
+        first = []
+        for one in self.wanted:
+            rows = self.rows_of(one)[one.start :]
+            first += [int(rows[rows >= 0][0])] if (rows >= 0).any() else []
+        return min(first, default=len(self.panel))
+
+    def plan(self, delay_bars: int = 0) -> TradePlan:
+        """Return what every timeframe wants, on the clock's rows and the book's columns."""
+        shape = (len(self.panel), len(self.columns))
+        fields = {
+            name: np.full(shape, np.nan) for name in ("weight", "stop", "take_profit", "trail", "max_bars", "priority")
+        }
+        for number, one in enumerate(self.wanted):
+            columns = np.flatnonzero(self.sleeve_of == number)
+            rows = self.rows_of(one)
+            known = (rows >= 0) & (np.arange(len(rows)) >= one.start)
+            for name, values in self._fields(one).items():
+                fields[name][np.ix_(rows[known], columns)] = values[np.ix_(known, self.own_column[columns])]
+        return TradePlan(**fields, delay_bars=delay_bars)
+
+    def _fields(self, one: Wanted) -> dict[str, FloatArray]:
+        """Return a timeframe's targets with the brackets that its playbook wants, over its own bars."""
+        exits, signals = one.world.plan.decision, one.signals
+        nothing = np.full(signals.stop.shape, np.nan)
+        return {
+            "weight": scheduled(one.world, one.targets),
+            "stop": signals.stop,
+            "take_profit": signals.target if exits.take_profit else nothing,
+            "trail": signals.stop if exits.trailing_stop else nothing,
+            "max_bars": self.bars(one, signals.horizon_bars),
+            "priority": signals.confidence,
+        }
+
+    def bars(self, one: Wanted, own: NDArray[np.int64]) -> FloatArray:
+        """Return so many of a timeframe's bars in bars of the clock, in trading time."""
+        small, large = TIMEFRAMES[self.panel.timeframe], TIMEFRAMES[one.world.panel.timeframe]
+        if small == large:
+            return own.astype(np.float64)
+        found = {int(bars): nearest(bars_of(int(bars) * large, small)) for bars in np.unique(own)}
+        return np.vectorize(found.__getitem__, otypes=[np.float64])(own)
+
+
+def desk_of(plan: Plan, clock: Clock, execution: ExecutionSection) -> Desk:
+    """Return the desk of a playbook's account."""
+    panel = clock.panel
+    sectors = sorted(set(panel.sectors))
+    sector_of = np.array([sectors.index(sector) for sector in panel.sectors], dtype=np.int64)
+    gate = Gate(plan.limits, plan.risk, clock.symbol_of, sector_of)
+    names = tuple(one.name for one in clock.wanted)
+    base = capital_of(plan.coordinator, names) if plan.timeframes else np.ones(1)
+    coordinator = Coordinator(plan.coordinator, names, base, clock.sleeve_of, clock.symbol_of)
+    monitor = Monitor(plan.risk, plan.limits.liquidity_sessions, len(panel.symbols), measures=gate.needs_risk)
+    borrowable = np.full(len(panel.symbols), execution.short_allowed)
+    return Desk(panel.symbols, clock.columns, gate, coordinator, monitor, execution, plan.account, borrowable)
+
+
+def trade(
+    plan: Plan,
+    wanted: Sequence[Wanted],
+    execution: ExecutionSection | None = None,
+    *,
+    start: int | None = None,
+    delay_bars: int = 0,
+) -> Trading:
+    """Trade what the timeframes want in one account, from row ``start`` of the finest bars (default: the first word)."""
+    clock = Clock.of(wanted)
+    desk = desk_of(plan, clock, execution or plan.execution)
+    bars = Bars.of(clock.panel, clock.symbol_of)
+    return live_through(desk, clock.panel, bars, clock.plan(delay_bars), clock.start if start is None else start)
+
+
+def trade_alone(
+    world: World,
+    signals: Signals,
+    targets: Targets,
+    execution: ExecutionSection,
+    *,
+    start: int,
+    delay_bars: int = 0,
+) -> Simulation:
+    """Trade the targets of one world in an account of their own, from row ``start`` on."""
+    wanted = Wanted("", world, signals, targets, start)
+    return trade(world.plan, [wanted], execution, start=start, delay_bars=delay_bars).simulation
+
+
+def opening_row(clock: Clock, opened: datetime | None) -> int:
+    """Return the row at which an account opens: the first close from ``opened`` on, not before there is a forecast.
+
+    Raises ``InputError`` where no bar is left by then.
+    """
+    first = clock.start
+    if opened is not None:
+        first = max(first, int(np.searchsorted(clock.panel.times, instant(opened), side="left")))
+    if first >= len(clock.panel):
+        last = str(clock.panel.times[-1])[:16]
+        raise InputError(
+            f"there is no bar to trade from {opened} on: the last one is of {last}", hint="choose an earlier --from"
+        )
+    return first
+
+
+def session_start(trading: Trading, clock: Clock, panel: Panel) -> int:
+    """Return the first row of a panel at which the account is open."""
+    opened = clock.panel.times[min(trading.start, len(clock.panel) - 1)]
+    return min(int(np.searchsorted(panel.times, opened, side="left")), len(panel) - 1)
+
+
+def by_session(trading: Trading, clock: Clock, panel: Panel) -> Simulation:
+    """Return what an account did on the rows and symbols of another panel, whose bars are as long or longer.
+
+    Columns of one symbol are taken together, and every movement is told at the first close of ``panel`` that is not before
+    it. Rows before the account's clock began hold the start capital.
+    """
+    simulation, fine = trading.simulation, clock.panel
+    if panel is fine and clock.columns == panel.symbols:
+        return simulation
+    rows = np.where(panel.times >= fine.times[0], row_map(fine.times, panel.times), -1)
+    seen = rows >= 0
+
+    def at(values: FloatArray, before: float) -> FloatArray:
+        return np.where(seen.reshape(-1, *[1] * (values.ndim - 1)), values[rows], before)
+
+    place = [panel.symbols.index(fine.symbols[i]) if fine.symbols[i] in panel.symbols else -1 for i in clock.symbol_of]
+    shares = np.zeros((len(panel), len(panel.symbols)))
+    held = at(simulation.shares, 0.0)
+    for column, symbol in enumerate(place):
+        if symbol >= 0:
+            shares[:, symbol] += held[:, column]
+    capital = simulation.start_capital
+    later = np.minimum(np.searchsorted(panel.times, fine.times, side="left"), len(panel) - 1).astype(np.float64)
+    ratio = TIMEFRAMES[fine.timeframe] / TIMEFRAMES[panel.timeframe]
+    return replace(
+        simulation,
+        times=panel.times,
+        symbols=tuple(fine.symbols[i] for i in clock.symbol_of),
+        equity=at(simulation.equity, capital),
+        cash=at(simulation.cash, capital),
+        shares=shares,
+        long_value=at(simulation.long_value, 0.0),
+        short_value=at(simulation.short_value, 0.0),
+        records=Records(_told_later(simulation.records.log, later, ratio)),
+        book=_book_later(simulation, later, ratio, len(panel)),
+    )
+
+
+def _told_later(log: FloatArray, later: FloatArray, ratio: float) -> FloatArray:
+    """Return the records with the numbers of longer bars in place of the rows they happened in."""
+    told = log.copy()
+    told[:, k.L_ROW] = later[told[:, k.L_ROW].astype(np.int64)]
+    fills, trips = told[:, k.L_TYPE] == k.FILL, told[:, k.L_TYPE] == k.TRADE
+    told[fills, k.F_DECIDED] = later[told[fills, k.F_DECIDED].astype(np.int64)]
+    told[trips, k.R_IN_ROW] = later[told[trips, k.R_IN_ROW].astype(np.int64)]
+    told[trips, k.R_AGE] = np.floor(told[trips, k.R_AGE] * ratio)
+    return told
+
+
+def _book_later(simulation: Simulation, later: FloatArray, ratio: float, bars: int) -> Book:
+    book = simulation.book.copy()
+    held = np.flatnonzero(book.state[k.SHARES])
+    age = np.floor((book.row + 1 - book.state[k.BORN, held]) * ratio)
+    book.state[k.IN_ROW, held] = later[book.state[k.IN_ROW, held].astype(np.int64)]
+    book.scalars[k.ROW] = bars - 1
+    book.state[k.BORN, held] = bars - age
+    return book

@@ -1,0 +1,178 @@
+"""What the account looked like while it lived: limits, exposure, value at risk, attribution, timeframes, alerts."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.evaluation.account import Clock
+from tradewind.evaluation.attribution import attribution
+from tradewind.evaluation.corridor import World
+from tradewind.evaluation.plan import Plan
+from tradewind.evaluation.sleeves import Sleeve, Walked
+from tradewind.evaluation.track_record import book_returns, index_returns, position_weights
+from tradewind.execution.desk import Trading
+from tradewind.execution.simulator import Simulation
+from tradewind.portfolio.limits import times_bound
+from tradewind.portfolio.settings import USUAL_REACTION
+
+FloatArray = NDArray[np.float64]
+
+ALERTS_SHOWN = 50
+
+
+def book_result(
+    plan: Plan, walked: Walked, trading: Trading, clock: Clock, simulation: Simulation, start: int
+) -> dict[str, Any]:
+    """Return the parts of the result that are about the account, all free of what changes from run to run."""
+    world = walked.primary.world
+    return {
+        "ledger_hash": trading.simulation.ledger_hash,
+        "timeframes": {**_timeframes(plan, walked, clock, trading), **_left_out(walked.unavailable)},
+        "limits": limits_result(plan, trading),
+        "regimes": None if walked.regimes is None else walked.regimes.to_dict(),
+        "gross": _spread(simulation.gross_exposure[start:]),
+        "net": _spread(simulation.net_exposure[start:]),
+        "beta": realised_beta(world, simulation, start),
+        "var": value_at_risk(plan, world, simulation, start),
+        "attribution": attribution(plan, walked, trading, clock),
+        "alerts": alerts(trading, clock),
+    }
+
+
+def _timeframes(plan: Plan, walked: Walked, clock: Clock, trading: Trading) -> dict[str, Any]:
+    names = trading.desk.coordinator.names
+    share = trading.share[-1] if len(trading.share) else trading.desk.coordinator.base
+    found = {}
+    for one in sorted(walked.sleeves, key=lambda sleeve: names.index(sleeve.name)):
+        number = names.index(one.name)
+        columns = np.flatnonzero(clock.sleeve_of == number)
+        found[one.name or "all"] = {
+            **_about(one),
+            "capital": float(trading.desk.coordinator.base[number]),
+            "capital_now": float(share[number]),
+            "times_bound": _counted(trading.bound[:, columns], trading),
+        }
+    return found
+
+
+def _about(one: Sleeve) -> dict[str, Any]:
+    panel, plan = one.world.panel, one.plan
+    return {
+        "available": True,
+        "timeframe": panel.timeframe,
+        "model": plan.models.use,
+        "rule": plan.decision.rule,
+        "horizon_bars": plan.decision.horizon_bars,
+        "symbols": list(panel.symbols),
+        "out_of_sample_from": str(panel.times[one.start])[:16],
+        "notes": list(one.decision.signals.notes),
+    }
+
+
+def _left_out(unavailable: Mapping[str, str]) -> dict[str, Any]:
+    return {name: {"available": False, "why": why} for name, why in unavailable.items()}
+
+
+def _counted(bound: NDArray[np.int64], trading: Trading) -> dict[str, int]:
+    from tradewind.execution.desk import REASONS
+
+    codes = Counter(bound[bound > 0].tolist())
+    return {REASONS[code]: times for code, times in sorted(codes.items())}
+
+
+def limits_result(plan: Plan, trading: Trading) -> dict[str, Any]:
+    """Return every limit in force with its value, what follows a breach, and how often it bound an order or the book."""
+    counts = Counter(trading.times_bound())
+    counts.update(alert.kind for alert in trading.alerts if alert.kind in ("drawdown_max", "daily_loss_max"))
+    found = {}
+    for name, times in times_bound(counts, plan.limits, plan.risk).items():
+        value = plan.risk.volatility_target if name == "volatility_target" else getattr(plan.limits, name, None)
+        reaction = plan.limits.reaction(name) if name in USUAL_REACTION else None
+        found[name] = {"limit": value, "reaction": reaction, "times_bound": times}
+    for name in ("coordinator_conflict",):
+        if counts.get(name):
+            found[name] = {"limit": None, "reaction": "the longer bars win", "times_bound": counts[name]}
+    return found
+
+
+def _spread(values: FloatArray) -> dict[str, float | None]:
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return {"mean": None, "max": None, "min": None, "last": None}
+    return {
+        "mean": float(known.mean()),
+        "max": float(known.max()),
+        "min": float(known.min()),
+        "last": float(known[-1]),
+    }
+
+
+def realised_beta(world: World, simulation: Simulation, start: int) -> dict[str, Any]:
+    """Return the slope of the book's returns on the index's, with its standard error (heteroskedastic, White 1980)."""
+    index = index_returns(world, start)
+    returns = book_returns(simulation, start)
+    if index is None or len(returns) < 20 or not np.any(returns):
+        why = "the source has no index" if index is None else f"{len(returns)} bars, or nothing was held"
+        return {"realised": None, "error": None, "bars": len(returns), "reason": why}
+    centred = index - index.mean()
+    power = float(centred @ centred)
+    if not power > 0:
+        return {"realised": None, "error": None, "bars": len(returns), "reason": "the index did not move"}
+    slope = float(centred @ returns) / power
+    left = returns - returns.mean() - slope * centred
+    error = math.sqrt(float((centred**2) @ (left**2))) / power
+    return {"realised": slope, "error": error, "bars": len(returns), "reason": ""}
+
+
+def value_at_risk(plan: Plan, world: World, simulation: Simulation, start: int) -> dict[str, Any]:
+    """Return how often the book lost more than the value at risk said the bar before, and whether that is as promised."""
+    from tradewind.risk.value_at_risk import tail_path
+    from tradewind.risk.var_tests import conditional_coverage, hits, independence, kupiec
+
+    settings, panel = plan.risk, world.panel
+    adjusted = np.where(panel.mask, panel.adjusted("close"), np.nan)
+    returns = np.full(adjusted.shape, np.nan)
+    returns[1:] = adjusted[1:] / adjusted[:-1] - 1.0
+    weights = position_weights(world, simulation)
+    path = tail_path(
+        returns, weights, settings.var_level, settings.var_method, settings.var_window_sessions, coverage=0.5
+    )
+    losses = -book_returns(simulation, start)
+    seen = hits(losses, path.var[start:-1])
+    count, cluster, both = (test(seen, settings.var_level) for test in (kupiec, independence, conditional_coverage))
+    last = float(path.var[-1])
+    return {
+        "level": settings.var_level,
+        "method": settings.var_method,
+        "bars": panel.timeframe,
+        "sessions": count.sessions,
+        "exceptions": count.exceptions,
+        "expected": count.expected,
+        "kupiec_p": count.p_value,
+        "independence_p": cluster.p_value,
+        "conditional_coverage_p": both.p_value,
+        "last": last if math.isfinite(last) else None,
+        "limit": plan.limits.var_max,
+        "reason": count.reason,
+    }
+
+
+def alerts(trading: Trading, clock: Clock) -> dict[str, Any]:
+    """Return how many alerts of each kind there were, and the newest ones."""
+    times = clock.panel.times
+    shown = [
+        {
+            "time": str(np.datetime_as_string(times[alert.row], unit="s")) + "Z",
+            "level": alert.level,
+            "kind": alert.kind,
+            "what": alert.what,
+        }
+        for alert in trading.alerts[-ALERTS_SHOWN:]
+    ]
+    return {"counts": dict(Counter(alert.kind for alert in trading.alerts)), "newest": shown[::-1]}

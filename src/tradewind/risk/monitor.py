@@ -1,0 +1,144 @@
+"""What a desk knows of each name's risk: covariance, beta and volume, a fold over bars and sessions.
+
+Covariances and betas are of close-to-close total returns over sessions, so that a desk on five-minute bars and one on daily
+bars know the same. The market is the index where the source has one, else the mean of the universe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.risk import covariance as ewma
+from tradewind.risk.settings import RiskSection
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+_COVARIANCE = "covariance_"
+
+
+@dataclass(frozen=True, eq=False)
+class MonitorState:
+    """Between two bars.
+
+    Attributes
+    ----------
+    last, last_market
+        Total-return closes of the last session's end, ``(N,)``, and the index's close.
+    traded
+        ``(N,)`` value traded since the session began; ``volumes`` ``(n, N)`` that of the last sessions.
+    covariance
+        Sums over sessions of the names and, last, the market.
+    """
+
+    last: FloatArray
+    last_market: float
+    traded: FloatArray
+    volumes: FloatArray
+    covariance: ewma.CovarianceState
+
+    def arrays(self) -> dict[str, Any]:
+        """Return everything by name, as arrays and numbers that can be kept."""
+        own = {name: getattr(self, name) for name in ("last", "last_market", "traded", "volumes")}
+        return own | {f"{_COVARIANCE}{f.name}": getattr(self.covariance, f.name) for f in fields(self.covariance)}
+
+    @classmethod
+    def of(cls, kept: Mapping[str, NDArray[Any]]) -> MonitorState:
+        """Return the state that :meth:`arrays` told."""
+        parts: dict[str, Any] = {f.name: kept[f"{_COVARIANCE}{f.name}"] for f in fields(ewma.CovarianceState)}
+        parts |= {"decay": float(parts["decay"]), "bars": int(parts["bars"])}
+        state = ewma.CovarianceState(**parts)
+        return cls(kept["last"], float(kept["last_market"]), kept["traded"], kept["volumes"], state)
+
+
+@dataclass(frozen=True, eq=False)
+class Exposure:
+    """What limits must know of the market at a close, by symbol; all of it known then.
+
+    Attributes
+    ----------
+    daily_value
+        ``(N,)`` mean value traded in a session, in currency; NaN where unknown.
+    borrowable
+        ``(N,)`` whether a short may be opened.
+    beta, covariance
+        Of one session, ``(N,)`` and ``(N, N)``, NaN where not known yet; None where nobody asks.
+    """
+
+    daily_value: FloatArray
+    borrowable: BoolArray
+    beta: FloatArray | None = None
+    covariance: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """How risk is followed.
+
+    Attributes
+    ----------
+    volume_sessions
+        Sessions that the mean volume is taken over.
+    measures
+        Whether covariances are kept: they cost time that a desk without limits on them does not need to spend.
+    """
+
+    settings: RiskSection
+    volume_sessions: int
+    symbols: int
+    measures: bool
+
+    def open(self) -> MonitorState:
+        """Return the state before the first bar."""
+        count = self.symbols + 1 if self.measures else 0
+        return MonitorState(
+            last=np.full(self.symbols, np.nan),
+            last_market=np.nan,
+            traded=np.zeros(self.symbols),
+            volumes=np.empty((0, self.symbols)),
+            covariance=ewma.initial_state(count, self.settings.half_life_sessions),
+        )
+
+    def traded(self, state: MonitorState, value: FloatArray, *, ended: bool) -> MonitorState:
+        """Take in the value traded in a bar ``(N,)``, NaN where there is none."""
+        total = state.traded + np.nan_to_num(value)
+        if not ended:
+            return replace(state, traded=total)
+        seen = np.where(total > 0, total, np.nan)
+        volumes = np.concatenate([state.volumes, seen[None, :]])[-self.volume_sessions :]
+        return replace(state, traded=np.zeros(self.symbols), volumes=volumes)
+
+    def session(self, state: MonitorState, adjusted: FloatArray, market: float) -> MonitorState:
+        """Take in the total-return closes ``(N,)`` and the index's close at a session's end; NaN where there is none."""
+        if self.measures:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                returns = np.log(adjusted / state.last)
+                index = float(np.log(market / state.last_market))
+            known = returns[np.isfinite(returns)]
+            if not np.isfinite(index) and not np.isfinite(market) and known.size:
+                index = float(known.mean())
+            row = np.append(returns, index)[None, :]
+            state = replace(state, covariance=ewma.step(state.covariance, row))
+        last = np.where(np.isfinite(adjusted), adjusted, state.last)
+        return replace(state, last=last, last_market=market if np.isfinite(market) else state.last_market)
+
+    def exposure(self, state: MonitorState, borrowable: BoolArray, *, wanted: bool) -> Exposure:
+        """Return what is known now; covariance and beta only where they are wanted."""
+        seen = np.isfinite(state.volumes).sum(axis=0)
+        total = np.nansum(state.volumes, axis=0) if len(state.volumes) else np.zeros(self.symbols)
+        daily = np.where(seen > 0, total / np.maximum(seen, 1), np.nan)
+        if not wanted:
+            return Exposure(daily, borrowable)
+        whole = ewma.covariance(state.covariance, self.settings.shrinkage, self.settings.warm_up_sessions)
+        return Exposure(daily, borrowable, _betas(whole), whole[:-1, :-1])
+
+
+def _betas(whole: FloatArray) -> FloatArray:
+    """Return each name's beta to the market, which is the last column; NaN where either is unknown."""
+    power = whole[-1, -1]
+    return np.asarray(whole[:-1, -1] / power) if power > 0 else np.full(len(whole) - 1, np.nan)
