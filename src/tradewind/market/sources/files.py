@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -17,7 +17,9 @@ from pydantic import Field
 
 from tradewind.errors import DataError, InputError
 from tradewind.market.actions import later_splits, reconstruct, usual_ratios
+from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.calendar import calendar, known_timeframe
+from tradewind.market.events import EVENT_SOURCES, Agenda
 from tradewind.market.quality import is_excluded, mark_rows
 from tradewind.market.sectors import read_sectors
 from tradewind.market.sources._columns import REQUIRED, recognise
@@ -54,7 +56,24 @@ class FilesOptions(Section):
     membership_path: str | None = Field(None, description="table with symbol, start and end columns")
     survivorship_biased: bool = Field(True, description="false only where names that failed are included")
     publication_lag_minutes: float = Field(0, ge=0, description="how long after its close a bar is known")
-    context: Mapping[str, str] = Field({}, description="index, vix or ^NAME = file with its closes")
+    context: Mapping[str, str] = Field(
+        {}, description="index, vix or ^NAME = file with its closes; dates are known at each session's close"
+    )
+    earnings_path: str | None = Field(
+        None,
+        description="table of symbol and date (of earnings, or of what its kind column says), and, where it has them, "
+        "hour (bmo, amc), known_at, event (what stays when the date moves), surprise, or reported and estimate",
+    )
+    earnings_columns: Mapping[str, str] = Field({}, description="field = column of the table of earnings")
+    earnings_notice_days: float = Field(
+        14, ge=0, description="how long ahead a date is known where the table does not say"
+    )
+    fundamentals_path: str | None = Field(
+        None,
+        description="table of symbol and known_at (the filing day), and eps_ttm, or eps with period_focus (FY, Q1, Q2, "
+        "Q3) and end_date; growth, pe and dividend_yield where it has them",
+    )
+    fundamentals_columns: Mapping[str, str] = Field({}, description="field = column of the table of fundamentals")
     batch_rows: int = Field(1_000_000, ge=1, description="bars held in memory at a time, about")
 
 
@@ -83,6 +102,7 @@ class _Table:
         return rows if symbols is None else rows.filter(pl.col("symbol").is_in(list(symbols)))
 
 
+@EVENT_SOURCES.register
 @register
 class FilesSource:
     """A user's tables. What cannot be used is excluded, marked and reported; nothing is repaired."""
@@ -124,6 +144,25 @@ class FilesSource:
         """Return what the membership file says."""
         path = self.options.membership_path
         return read_membership(self._resolve(path)) if path else None
+
+    def agenda(self, symbols: Sequence[str], until: datetime) -> Agenda:
+        """Return what the tables of earnings and fundamentals say about these symbols, as known by ``until``."""
+        from tradewind.market.sources._event_tables import known_until, read_earnings, read_fundamentals
+
+        o, nothing = self.options, Agenda()
+        events, filings, notes = nothing.events, nothing.fundamentals, []
+        if o.earnings_path:
+            whole = read_earnings(
+                self._resolve(o.earnings_path), o.earnings_columns, o.earnings_notice_days, o.calendar
+            )
+            events = known_until(whole, symbols, until)
+            notes += [f"{s}: not in {o.earnings_path}" for s in symbols if s not in set(whole["symbol"])]
+        if o.fundamentals_path:
+            zone = calendar(o.calendar).zone
+            whole = read_fundamentals(self._resolve(o.fundamentals_path), o.fundamentals_columns, zone)
+            filings = known_until(whole, symbols, until)
+            notes += [f"{s}: not in {o.fundamentals_path}" for s in symbols if s not in set(whole["symbol"])]
+        return Agenda(events, filings, tuple(notes), o.calendar)
 
     def fetch(self, request: Request) -> Iterator[Delivery]:
         """Yield deliveries of about ``batch_rows`` bars, whole symbols each."""
@@ -264,7 +303,11 @@ def _normalised(table: _Table, symbols: tuple[str, ...], options: FilesOptions) 
     if table.closes_only:
         frame = frame.with_columns(*(pl.col("close").alias(f) for f in _RANGE), marks=pl.lit("close-only"))
         notes.append(f"{table.path.name} has closes only: no bar has a range, and orders fill at the next close")
-    frame = frame.with_columns(time=bar_closes(times, options.stamp, options.timeframe, market))
+    if table.symbol is not None and table.symbol.startswith("^") and times.dates and _below_a_day(options.timeframe):
+        frame = frame.with_columns(pl.lit(None, pl.Float64).alias(f) for f in (*_RANGE, "volume"))  # those of a day
+        frame = frame.with_columns(time=bar_closes(times, "date", "1d", market))
+    else:
+        frame = frame.with_columns(time=bar_closes(times, options.stamp, options.timeframe, market))
     unreadable = times.values.is_null()
     shut = frame["time"].is_null() & ~unreadable
     if times.note:
@@ -274,6 +317,10 @@ def _normalised(table: _Table, symbols: tuple[str, ...], options: FilesOptions) 
             example = raw.filter(which).select("symbol", "time").row(0)
             notes.append(f"{table.path.name}: {count} rows {why} and are left out (first: {example})")
     return frame.filter(pl.col("time").is_not_null()), notes
+
+
+def _below_a_day(timeframe: str) -> bool:
+    return TIMEFRAMES[timeframe] < TIMEFRAMES["1d"]
 
 
 _OUTSIDE = "lie outside of the exchange's sessions"

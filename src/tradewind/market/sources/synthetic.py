@@ -11,12 +11,12 @@ close before, and to news of their own, so that neither knows anything of New Yo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 import polars as pl
@@ -27,9 +27,13 @@ from tradewind.errors import InputError
 from tradewind.market.aggregate import merge_bars
 from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.calendar import calendar, instant
+from tradewind.market.events import EVENT_SOURCES, Agenda
 from tradewind.market.sectors import SECTORS
 from tradewind.market.sources.base import Delivery, Request, batched, check_request, deliver, no_bars, register
 from tradewind.settings import Section
+
+if TYPE_CHECKING:
+    from tradewind.market.sources._synthetic_events import Life
 
 FloatArray = NDArray[np.float64]
 
@@ -92,6 +96,7 @@ class Truth:
     beta: FloatArray
 
 
+@EVENT_SOURCES.register
 @register
 class SyntheticSource:
     """The synthetic market behind the protocol of every other source."""
@@ -138,6 +143,30 @@ class SyntheticSource:
         world = _World(self.options.seed, self.options.world_start, _days_of_weeks(request) if weekly else request)
         deliveries = (self._deliver(symbol, world, world.request) for symbol in request.symbols)
         yield from batched((_weekly(d, request) for d in deliveries) if weekly else deliveries)
+
+    def agenda(self, symbols: Sequence[str], until: datetime) -> Agenda:
+        """Return earnings and dividend dates, results and fundamentals of stocks, as known by ``until``."""
+        from tradewind.market.sources._synthetic_events import dividends, earnings, fundamentals
+
+        beyond = until + timedelta(days=14)  # an amount is known before the session that it is taken off
+        request = Request(tuple(symbols), "1d", until, beyond)
+        world = _World(self.options.seed, self.options.world_start, request)
+        known = [s for s in dict.fromkeys(symbols) if s in self._known("1d") and not s.startswith("^")]
+        lives = [life for life in (self._life(s, world) for s in known) if life.first < life.last]
+        return Agenda(
+            pl.concat([Agenda().events, *(part(life) for life in lives for part in (earnings, dividends))]),
+            pl.concat([Agenda().fundamentals, *map(fundamentals, lives)]),
+            tuple(f"{s}: no stock of the synthetic market" for s in dict.fromkeys(symbols) if s not in known),
+        ).as_of(until)
+
+    def _life(self, symbol: str, world: _World) -> Life:
+        from tradewind.market.sources._synthetic_events import Life
+
+        first, last, _, state = self._path(symbol, world)
+        traits = self._stock(symbol)[1]
+        parts = (getattr(world.home.calendar, name)[world.home.offset :] for name in ("sessions", "opens", "closes"))
+        key, ended = _key(self.options.seed, symbol), last < world.days
+        return Life(symbol, key, first, last, ended, int(traits[7]), bool(traits[8] > 0), state, *parts)
 
     def truth(self, request: Request) -> Truth:
         """Return what was knowable of the stocks asked for; the index and VIX have no truth here."""
