@@ -132,7 +132,8 @@ def _net(prepared: Prepared, settings: OptimiserSection, layout: Layout) -> Iter
     held, least, most = prepared.frozen.net, settings.net_min, settings.net_max
     if least == most:
         bound = np.array([most - held])
-        yield block("net", [summed(layout.weight)], bound, cone="zero", said=f"net {most:g}" + _held(held), limit=most)
+        said = f"net_min = net_max = {most:g}" + _held(held)
+        yield block("net", [summed(layout.weight)], bound, cone="zero", said=said, limit=most)
         return
     if least is not None:
         said = f"net_min {least:g}" + _held(held)

@@ -68,10 +68,10 @@ def frontier(problem: Problem, settings: OptimiserSection, points: int | None = 
 
 
 def _calmest(task: Task, calm: Program) -> tuple[float, FloatArray]:
-    """Return gain and weights of the book of least volatility.
-
-    Costs are no part of it: where trades are dear, what is traded is still what is asked for.
-    """
+    """Return gain and weights of the book of least volatility: none at all where the limits let it be."""
+    nothing = np.zeros(task.prepared.count)
+    if task.excess(nothing) <= 0:
+        return float(task.gain @ task.lifted(nothing)), nothing
     return _read(task, task.solved(calm.solve(), "the least volatility"))
 
 

@@ -62,7 +62,8 @@ class Block:
 
     def times(self, x: FloatArray) -> FloatArray:
         """Return ``A x``, ``(m,)``."""
-        return np.bincount(self.row, self.value * x[self.column], minlength=len(self.bound))
+        found = np.bincount(self.row, self.value * x[self.column], minlength=len(self.bound))
+        return np.asarray(found, dtype=np.float64)
 
     def excess(self, x: FloatArray) -> float:
         """Return by how much ``x`` is outside of the block, at most 0 inside."""

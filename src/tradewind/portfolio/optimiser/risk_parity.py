@@ -39,10 +39,10 @@ def risk_parity(covariance: FloatArray, budget: FloatArray | None = None) -> Flo
         raise InputError("risk budgets need a positive share and a positive variance of every name")
     deviation = np.sqrt(variance)
     scaled = np.ascontiguousarray(covariance / np.outer(deviation, deviation))
-    found, sweeps = _descend(scaled, shares, SWEEPS, TOLERANCE)
-    if sweeps == SWEEPS:
+    found = _descend(scaled, shares, SWEEPS, TOLERANCE)
+    if not np.abs(found * (scaled @ found) - shares).max() < 1e-7:
         raise DataError(
-            f"risk parity of {count} names did not converge in {SWEEPS:,} sweeps",
+            f"risk parity of {count} names was not found in {SWEEPS:,} sweeps",
             hint="names that hedge each other completely have no such weights: shrink the covariance (risk.shrinkage)",
         )
     weight = found / deviation
@@ -57,13 +57,13 @@ def risk_contributions(weight: FloatArray, covariance: FloatArray) -> FloatArray
 
 
 @numba.njit(cache=True)
-def _descend(correlation: FloatArray, shares: FloatArray, sweeps: int, tolerance: float) -> tuple[FloatArray, int]:
-    """Return the minimum for a correlation matrix, and the sweeps that it took."""
+def _descend(correlation: FloatArray, shares: FloatArray, sweeps: int, tolerance: float) -> FloatArray:
+    """Return the minimum for a correlation matrix, or how far so many sweeps came."""
     count = len(shares)
     x = np.sqrt(shares)
-    x /= np.sqrt(x @ (correlation @ x))
+    x /= np.sqrt(max(x @ (correlation @ x), 1e-2))
     product = correlation @ x
-    for sweep in range(sweeps):
+    for _ in range(sweeps):
         moved = 0.0
         for i in range(count):
             others = product[i] - x[i]
@@ -74,5 +74,5 @@ def _descend(correlation: FloatArray, shares: FloatArray, sweeps: int, tolerance
             for j in range(count):
                 product[j] += change * correlation[i, j]
         if moved < tolerance:
-            return x, sweep
-    return x, sweeps
+            return x
+    return x

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from tradewind.portfolio.settings import LimitsSection
 from tradewind.settings import Section
 
 Objective = Literal["max_sharpe", "mean_variance", "min_variance", "min_cvar", "risk_parity", "hierarchical"]
@@ -89,20 +90,35 @@ class OptimiserSection(Section):
                 raise ValueError(f"{low} = {least} is above {high} = {most}")
         return self
 
-    def within(
-        self, *, position_max: float, gross_max: float, sector_max: float | None, cost_bps: float, short_allowed: bool
-    ) -> OptimiserSection:
-        """Return these settings inside the limits of a playbook: the tighter of two wins, what is open is filled."""
-        changes = {
-            "position_max": min(position_max, self.position_max or position_max),
-            "gross_max": min(gross_max, self.gross_max or gross_max),
-            "sector_max": self.sector_max if sector_max is None else min(sector_max, self.sector_max or sector_max),
+    def within(self, limits: LimitsSection, *, cost_bps: float, short_allowed: bool) -> OptimiserSection:
+        """Return these settings inside the limits of a playbook: the tighter of two wins, what is open is filled.
+
+        What orders are checked for afterwards is so known to the optimiser: nothing it wants is cut down later.
+        ``correlation_max`` of the limits, which is about a name with all that are like it, becomes the graph's
+        neighbourhoods where the optimiser has no graph of its own.
+        """
+        changes: dict[str, object] = {
+            "position_max": _tighter(self.position_max, limits.position_max),
+            "gross_max": _tighter(self.gross_max, limits.gross_max),
+            "sector_max": _tighter(self.sector_max, limits.sector_max),
+            "net_max": _tighter(self.net_max, limits.net_max),
             "cost_bps": cost_bps if self.cost_bps is None else self.cost_bps,
             "long_only": self.long_only or not short_allowed,
         }
+        if limits.beta_max is not None:
+            changes["beta_max"] = _tighter(self.beta_max, limits.beta_max)
+            changes["beta_min"] = max(-limits.beta_max, -limits.beta_max if self.beta_min is None else self.beta_min)
+        if limits.correlation_max is not None and self.graph_correlation_min is None:
+            changes |= {"graph_correlation_min": limits.correlation_max, "graph_scope": "neighbourhood"}
+            changes["graph_max"] = limits.correlated_max or changes["position_max"]
         return self.model_copy(update=changes)
 
     @property
     def risk_alone(self) -> bool:
         """Whether the objective looks at risk alone, so that it would hold nothing if it were let."""
         return self.objective not in ("max_sharpe", "mean_variance")
+
+
+def _tighter(own: float | None, limit: float | None) -> float | None:
+    known = [value for value in (own, limit) if value is not None]
+    return min(known, default=None)

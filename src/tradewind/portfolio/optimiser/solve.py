@@ -258,7 +258,7 @@ def _no_gain(task: Task) -> Found:
         f"no portfolio inside the limits has a positive expected return after costs (the best: {most:.3%}): max_sharpe "
         "is not defined, min_variance is shown instead"
     )
-    fallback = task.settings.model_copy(update={"objective": "min_variance", "net_min": task.settings.net_min or 0.0})
+    fallback = task.settings.model_copy(update={"objective": "min_variance"})
     return _min_variance(Task._laid(task.prepared, fallback))._replace(notes=(note,))
 
 
@@ -324,7 +324,7 @@ def _towards_target(task: Task) -> Found:
     weight = answer.x[task.layout.weight]
     note = (
         f"the weights of {settings.objective} are outside of the limits: these follow them with least tracking error "
-        f"({math.sqrt(max(float((weight - target) @ task.covariance @ (weight - target)), 0.0)):.3%} over the horizon)"
+        f"({_risk(task, weight - target):.3%} over the horizon)"
     )
     prices = _priced(task, answer, task.variance_unit)
     return Found(settings.objective, weight, prices, answer.status, (note,))
@@ -366,7 +366,7 @@ def _capacity(task: Task) -> float:
     linear[task.layout.weight] = -1.0
     answer = task.solved(Program(task.layout.total, None, linear, task.blocks).solve(), "the largest book")
     held = task.prepared.frozen.net
-    return min(task.settings.net_max, held + float(answer.x[task.layout.weight].sum()) - TOUCHES)
+    return min(task.settings.net_max, held + float(answer.x[task.layout.weight].sum()) - SNAP)
 
 
 def _priced(task: Task, answer: Answer, unit: float) -> list[FloatArray]:
@@ -385,7 +385,7 @@ def _snapped(task: Task, weight: FloatArray) -> FloatArray:
 def _solution(problem: Problem, task: Task, found: Found, seconds: float) -> Solution:
     settings, part, weight = task.settings, task.prepared.problem, found.weight
     expected = None if part.expected is None else float(np.nan_to_num(part.expected) @ weight)
-    volatility = math.sqrt(max(float(weight @ task.covariance @ weight), 0.0))
+    volatility = _risk(task, weight)
     turnover = float(np.abs(weight - task.prepared.previous).sum())
     cost = turnover * task.cost_rate
     cvar, said = _cvar(part, weight, expected or 0.0, volatility, settings.cvar_level)
@@ -407,6 +407,10 @@ def _solution(problem: Problem, task: Task, found: Found, seconds: float) -> Sol
         excluded=task.prepared.excluded,
         notes=(*task.prepared.notes, *found.notes, said),
     )
+
+
+def _risk(task: Task, weight: FloatArray) -> float:
+    return math.sqrt(max(float(weight @ task.covariance @ weight), 0.0))
 
 
 def _value(task: Task, found: Found, expected: float, volatility: float, cvar: float, cost: float) -> float:
@@ -452,7 +456,7 @@ def _binding(task: Task, found: Found) -> tuple[Binding, ...]:
             slack, prices = np.array([slack[0] - np.linalg.norm(slack[1:])]), prices[:1]
         for row in np.flatnonzero(slack <= TOUCHES * np.maximum(1.0, np.abs(one.bound[: len(slack)]))):
             rows.append(Binding(one.name, one.of[row] if one.of else "", one.limit, float(prices[row])))
-    dust = 1e-6 * max((abs(row.shadow_price) for row in rows), default=0.0)
+    dust = 1e-6 * max([_risk(task, found.weight), *(abs(row.shadow_price) for row in rows)])
     rows = [row if abs(row.shadow_price) > dust else row._replace(shadow_price=0.0) for row in rows]
     return tuple(sorted(rows, key=lambda row: -abs(row.shadow_price)))
 

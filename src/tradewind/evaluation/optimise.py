@@ -1,0 +1,287 @@
+"""The book that an optimiser would hold now: risk from the panel, views from the calibrated forecast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.errors import DataError, InputError, did_you_mean
+from tradewind.evaluation import corridor
+from tradewind.evaluation.corridor import Progress, World, silent
+from tradewind.evaluation.data import load_or_sync
+from tradewind.evaluation.fold_cache import FoldCache
+from tradewind.evaluation.track_record import periods_per_year
+from tradewind.evaluation.workspace import Workspace
+from tradewind.models.forecast import Forecast
+from tradewind.portfolio.optimiser import OptimiserSection, Point, Problem, Solution, frontier, optimise, prepare
+from tradewind.portfolio.optimiser.settings import Objective
+from tradewind.portfolio.optimiser.views import (
+    Moments,
+    black_litterman,
+    entropy_pooling,
+    equilibrium,
+    forecast_moments,
+    pooled_moments,
+)
+from tradewind.stats.correlation_matrix import ewma_correlation
+from tradewind.stats.volatility import decay_of, ewma_volatility
+
+FloatArray = NDArray[np.float64]
+
+LEAST_SCENARIOS = 60
+"""Past horizons that all names must share before their joint losses are taken from them."""
+
+SESSIONS_PER_YEAR = 252.0
+
+
+def optimised(
+    workspace: Workspace, progress: Progress = silent, *, objective: str | None = None, as_of: datetime | None = None
+) -> dict[str, Any]:
+    """Return the optimal book as of the newest close, from cash: weights, frontier and what binds, as plain values.
+
+    ``expected_return``, ``volatility`` and ``cvar`` are over ``horizon_bars``. Not a trial: nothing is chosen by it.
+
+    Raises
+    ------
+    InputError
+        An unknown objective, or limits that contradict each other.
+    DataError
+        No name has both a forecast and a risk.
+    """
+    settings = _settings(workspace, objective)
+    loaded = load_or_sync(workspace, progress, as_of=as_of)
+    cache = FoldCache(workspace.home / "folds")
+    world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes, cache, progress)
+    forecast = corridor.forecast_out_of_sample(world, workspace.plan.models.use, cache, progress)
+    calibrated, _ = corridor.calibrated(world, forecast, cache, progress)
+    progress("optimise", 0, 1)
+    posed = pose(world, calibrated, len(world.panel) - 1, settings)
+    solution = optimise(posed.problem, settings)
+    points = frontier(posed.problem, settings)
+    progress("optimise", 1, 1)
+    return _result(world, posed, settings, solution, points)
+
+
+def _settings(workspace: Workspace, objective: str | None) -> OptimiserSection:
+    """Return the playbook's section inside its limits and costs, with another objective where one is asked for."""
+    plan = workspace.plan
+    section = plan.playbook.section("optimiser", OptimiserSection)
+    if objective is not None:
+        if objective not in get_args(Objective):
+            raise did_you_mean("objective", objective, get_args(Objective))
+        section = section.model_copy(update={"objective": objective})
+    one_way = corridor.round_trip_cost(plan.execution) / 2 * 1e4
+    return section.within(plan.limits, cost_bps=one_way, short_allowed=plan.execution.short_allowed)
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """A problem with the names that never came into question, and what has to be known of how it was made."""
+
+    problem: Problem
+    absent: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def pose(world: World, forecast: Forecast, row: int, settings: OptimiserSection) -> Posed:
+    """Return what is to be optimised at the close of ``row``, from rows up to it alone.
+
+    Raises ``InputError`` where the decision's horizon is not forecast, ``DataError`` where no symbol has a bar and a
+    risk, or where scenarios are needed and too few are shared.
+    """
+    panel, horizon = world.panel, world.plan.decision.horizon_bars
+    columns, absent = _present(world, row)
+    risk = risk_of(world, row, columns, horizon)
+    moments = forecast_moments(forecast.quantiles[row, columns, _index(forecast, horizon)], forecast.levels)
+    problem = Problem(
+        names=tuple(panel.symbols[c] for c in columns),
+        covariance=risk.covariance,
+        sectors=tuple(panel.sectors[c] for c in columns),
+        beta=risk.beta,
+        horizon_years=horizon / periods_per_year(panel.timeframe),
+        observations=risk.observations,
+        scenarios=risk.scenarios,
+    )
+    viewed, notes = _viewed(problem, moments, settings)
+    return Posed(viewed, absent, (*world.notes, *risk.notes, *notes))
+
+
+def _index(forecast: Forecast, horizon: int) -> int:
+    if horizon not in forecast.horizons:
+        raise InputError(
+            f"decision.horizon_bars = {horizon} is not forecast",
+            hint=f"set it to one of {list(forecast.horizons)}, or add it to labels.horizons_bars",
+        )
+    return forecast.horizons.index(horizon)
+
+
+def _present(world: World, row: int) -> tuple[NDArray[np.int64], dict[str, str]]:
+    """Return the columns that can be traded at a close, and why the others can't."""
+    panel = world.panel
+    reasons = {"no bar at this close": panel.mask[row], "not in the universe at this close": panel.member[row]}
+    absent: dict[str, str] = {}
+    for why, there in reasons.items():
+        for column in np.flatnonzero(~there):
+            absent.setdefault(panel.symbols[column], why)
+    columns = np.array([c for c, name in enumerate(panel.symbols) if name not in absent], dtype=np.int64)
+    if not columns.size:
+        raise DataError("no symbol has a bar at the newest close", hint="`tradewind data check` shows what is missing")
+    return columns, absent
+
+
+@dataclass(frozen=True, eq=False)
+class Risk:
+    """What is known of the joint risk of some symbols over a horizon: NaN where too little."""
+
+    covariance: FloatArray
+    beta: FloatArray | None
+    scenarios: FloatArray | None
+    observations: int
+    notes: tuple[str, ...]
+
+
+def risk_of(world: World, row: int, columns: NDArray[np.int64], horizon: int) -> Risk:
+    """Return covariance, betas and scenarios over ``horizon`` bars from returns up to ``row``.
+
+    One-bar log returns, exponentially weighted by ``[risk]``, correlations shrunk towards their mean; a horizon's
+    variance is that of so many bars.
+    """
+    section, panel = world.plan.risk, world.panel
+    bars = periods_per_year(panel.timeframe) / SESSIONS_PER_YEAR
+    half_life, warm_up = section.half_life_sessions * bars, max(5, math.ceil(section.warm_up_sessions * bars))
+    closes = np.log(panel.adjusted("close")[: row + 1, columns])
+    returns = np.diff(closes, axis=0)
+    window = returns[-math.ceil(12 * half_life) :]  # what is older has no weight left
+    deviation = ewma_volatility(window, half_life, warm_up)
+    newest = np.array([_last(deviation[:, n]) for n in range(len(columns))])
+    correlation = shrunk(ewma_correlation(window, decay=decay_of(half_life), least=warm_up), section.shrinkage)
+    covariance = correlation * np.outer(newest, newest) * horizon
+    past = closes[-math.ceil(section.var_window_sessions * bars) - horizon :]
+    scenarios, note = shocks(past, np.sqrt(np.diag(covariance)), horizon)
+    observations = int(np.isfinite(window).all(axis=1).sum())
+    return Risk(covariance, _beta(world, row, window, half_life), scenarios, observations, (note,))
+
+
+def shrunk(correlation: FloatArray, share: float) -> FloatArray:
+    """Return correlations pulled towards their mean (Ledoit & Wolf 2004's target); NaN stays NaN."""
+    apart = ~np.eye(len(correlation), dtype=np.bool_)
+    known = correlation[apart & np.isfinite(correlation)]
+    middle = float(known.mean()) if known.size else 0.0
+    return np.where(apart, (1 - share) * correlation + share * middle, correlation)
+
+
+def shocks(closes: FloatArray, deviation: FloatArray, horizon: int) -> tuple[FloatArray | None, str]:
+    """Return past returns over the horizon, centred and scaled to today's deviation, ``(S, N)``, and a word on them.
+
+    Overlapping; only rows in which every name with a known risk has a return. None where they are too few.
+    """
+    moves = closes[horizon:] - closes[:-horizon]
+    known = np.isfinite(deviation)
+    shared = moves[np.isfinite(moves[:, known]).all(axis=1)] if known.any() else moves[:0]
+    if len(shared) < LEAST_SCENARIOS:
+        return None, f"{len(shared)} past horizons are shared by all names, {LEAST_SCENARIOS} are needed for scenarios"
+    spread = shared.std(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = (shared - shared.mean(axis=0)) * (deviation / spread)
+    return found, f"scenarios are {len(found)} overlapping returns over {horizon} bars, scaled to today's volatility"
+
+
+def _last(values: FloatArray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known[-1]) if known.size else math.nan
+
+
+def _beta(world: World, row: int, window: FloatArray, half_life: float) -> FloatArray | None:
+    """Return exponentially weighted betas against the index of the context, None where there is none."""
+    index = world.panel.context.get("index")
+    if index is None:
+        return None
+    market = np.diff(np.log(index[: row + 1]))[-len(window) :, None]
+    weight = decay_of(half_life) ** np.arange(len(window))[::-1, None]
+    both = np.where(np.isfinite(window) & np.isfinite(market), weight, 0.0)
+    moved, along = np.nan_to_num(market), np.nan_to_num(window)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((both * along * moved).sum(axis=0) / (both * moved**2).sum(axis=0))
+
+
+def _viewed(problem: Problem, moments: Moments, settings: OptimiserSection) -> tuple[Problem, tuple[str, ...]]:
+    """Return the problem with what is expected after the forecasts have met the prior."""
+    prepared = prepare(problem)
+    usable, covariance = prepared.columns, prepared.problem.covariance
+    prior = np.zeros(len(problem.names))
+    if settings.prior == "equilibrium":
+        alike = np.full(len(usable), 1.0 / len(usable))
+        prior[usable] = equilibrium(covariance, alike, settings.risk_aversion)
+    view, spread = moments.mean[usable], moments.deviation[usable]
+    mean, sure = moments.mean.copy(), moments.deviation * math.sqrt(settings.tau)
+    chance: FloatArray | None = None
+    notes: tuple[str, ...] = (f"prior: {settings.prior}; views: {settings.views.replace('_', ' ')}",)
+    if settings.views == "black_litterman":
+        found = black_litterman(prior[usable], covariance, view, spread, tau=settings.tau)
+        mean[usable], sure[usable] = found.mean, np.sqrt(np.maximum(np.diag(found.uncertainty), 0.0))
+    if settings.views == "entropy_pooling":
+        if problem.scenarios is None:
+            raise DataError("entropy pooling needs scenarios: too few past horizons are shared by all names")
+        moves = problem.scenarios[:, usable] + prior[usable]
+        pooled = entropy_pooling(moves, view, spread)
+        chance, mean[usable] = pooled.probabilities, pooled_moments(moves, pooled.probabilities)[0]
+        notes = (*notes, f"{pooled.effective:.0f} of {len(chance)} scenarios are effective after the views")
+    mean = np.where(np.isfinite(moments.mean), mean, np.nan)  # the prior alone is no forecast
+    scenarios = problem.scenarios
+    if scenarios is not None:
+        scenarios = scenarios + (prior if chance is not None else mean)
+    return replace(problem, expected=mean, uncertainty=sure, scenarios=scenarios, probabilities=chance), notes
+
+
+def _result(
+    world: World, posed: Posed, settings: OptimiserSection, solution: Solution, points: tuple[Point, ...]
+) -> dict[str, Any]:
+    plan, panel = world.plan, world.panel
+    names = posed.problem.names
+    return {
+        "playbook": plan.playbook.name,
+        "source": plan.data.source,
+        "as_of": str(np.datetime_as_string(panel.times[-1], unit="s")) + "Z",
+        "objective": solution.objective,
+        "status": solution.status,
+        "horizon_bars": plan.decision.horizon_bars,
+        "weights": weights_of(names, solution.weights),
+        "value": solution.value,
+        "expected_return": solution.expected_return,
+        "volatility": solution.volatility,
+        "annual_volatility": solution.volatility / math.sqrt(posed.problem.horizon_years),
+        "cvar": solution.cvar,
+        "cvar_level": settings.cvar_level,
+        "turnover": solution.turnover,
+        "cost": solution.cost,
+        "gross": float(np.nansum(np.abs(solution.weights))),
+        "net": float(np.nansum(solution.weights)),
+        "binding": [
+            {"name": b.name, "of": b.of or None, "limit": b.limit, "shadow_price": b.shadow_price}
+            for b in solution.binding
+            if b.name != "long_only" or b.shadow_price
+        ],
+        "excluded": {**posed.absent, **solution.excluded},
+        "frontier": [
+            {
+                "expected_return": point.expected_return,
+                "gain": point.gain,
+                "volatility": point.volatility,
+                "weights": weights_of(names, point.weights),
+            }
+            for point in points
+        ],
+        "seconds": round(solution.seconds, 4),
+        "notes": [*posed.notes, *solution.notes, "nothing is held yet: all is bought from cash"],
+    }
+
+
+def weights_of(names: tuple[str, ...], weights: FloatArray) -> dict[str, float]:
+    """Return the weights by name, to a millionth; those that do not take part are not among them."""
+    return {name: round(float(w), 6) for name, w in zip(names, weights, strict=True) if math.isfinite(w)}
