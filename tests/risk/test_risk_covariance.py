@@ -183,8 +183,8 @@ def test_one_variance_is_scikit_learns(bars, symbols):
 
 
 def test_constant_correlation_is_the_paper_term_by_term():
-    x = market(5, 60, 5)
-    x[:, 1] += 2 * x[:, 0]
+    x = market(5, 120, 5)
+    x[:, 4] += 3 * x[:, 3]
     bars, count = x.shape
     s = x.T @ x / bars
     root = np.sqrt(np.diag(s))
