@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from execution_broker import NOON, REQUESTS, START_CENTS, FileBroker, dying, trade
 
 from tradewind.clock import FixedClock
@@ -61,6 +62,8 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     records = Records(f"sqlite:///{tmp_path}/records.db", patience_seconds=0.1)
+    records.close()  # a crash of ours alone needs no disk that keeps up: `kill -9` has a test of its own
+    sa.event.listen(records.database.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
     made = Desk(records, FileBroker(tmp_path / "broker.json"))
     made.journal.movement(DEPOSIT)
     yield made
