@@ -58,6 +58,7 @@ def test_engle_granger_is_that_of_statsmodels_in_its_stronger_direction_paid_for
         assert ways[0][0] <= ways[1][0]
         assert found.t[k] == pytest.approx(ways[0][0], rel=1e-8)
         assert found.p[k] == pytest.approx(min(2 * ways[0][1], 1.0), rel=1e-8, abs=1e-15)
+        assert found.p_reverse[k] == pytest.approx(ways[1][1], rel=1e-8, abs=1e-15)
 
 
 @pytest.mark.parametrize("lags", [1, 3])
@@ -122,9 +123,10 @@ def test_what_is_no_p_value_is_refused() -> None:
 
 def test_under_independent_random_walks_the_screen_keeps_its_size() -> None:
     rejected, any_found, frozen = [], [], []
+    bare = SETTINGS.model_copy(update={"reverse": False, "johansen": False})
     for seed in range(60):
         x = walks(400, 12, seed)
-        formed = form(x, 299, SETTINGS)
+        formed = form(x, 299, bare)
         rejected.append((formed.screen.p < 0.05).mean())
         any_found.append(len(formed.found) > 0)
         frozen.append((still_cointegrated(x[300:], formed.screen) < 0.05).mean())
@@ -280,6 +282,14 @@ def test_one_series_under_two_names_is_no_pair() -> None:
     x[:, 2] = x[:, 0] + 1.0
     found = screen(x, all_pairs(np.arange(3)))
     assert np.isnan(found.p[1]) and found.tests == 2
+
+
+def test_a_name_that_returns_by_itself_is_no_pair_of_any_other() -> None:
+    x, rng = walks(300, 6, 4), np.random.default_rng(9)
+    for t in range(1, 300):
+        x[t, 5] = 3 + 0.7 * (x[t - 1, 5] - 3) + 0.01 * rng.normal()
+    assert len(form(x, 299, SETTINGS.model_copy(update={"reverse": False, "johansen": False})).found) >= 4
+    assert not len(form(x, 299, SETTINGS).found)
 
 
 def test_a_universe_of_one_name_tests_nothing() -> None:

@@ -17,6 +17,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+CONFIRMS = 0.05
+"""Level of the tests that confirm a pair; they only take pairs away, so that they are not paid for."""
+
 SURVIVES = 0.05
 """Level of the test out of sample: the share that would survive it by chance alone."""
 
@@ -126,6 +129,8 @@ def _left_out(window: FloatArray, member: BoolArray | None) -> dict[int, str]:
 def _found(tested: Screen, q: FloatArray, settings: PairsSection) -> IntArray:
     """Return the rejected pairs by rising q, then p, then statistic."""
     rejects = q <= settings.false_discovery_rate
+    if settings.reverse:
+        rejects &= tested.p_reverse <= CONFIRMS
     if settings.johansen:
         rejects &= tested.johansen > JOHANSEN_TRACE_5
     order = np.lexsort((tested.t, tested.p, q))

@@ -43,6 +43,9 @@ class Screen:
         ``(P,)`` standard deviation of its residual, the spread, over the window.
     t, p
         ``(P,)`` Engle–Granger statistic of the stronger direction, and its p-value doubled, as both were looked at.
+    p_reverse
+        ``(P,)`` p-value of the weaker direction. Where a leg returns to a mean by itself, anything regressed out of it
+        leaves a spread that does; the reverse regression leaves the other leg, which does not.
     johansen
         ``(P,)`` trace statistic of no cointegration.
     half_life
@@ -56,6 +59,7 @@ class Screen:
     sigma: FloatArray
     t: FloatArray
     p: FloatArray
+    p_reverse: FloatArray
     johansen: FloatArray
     half_life: FloatArray
 
@@ -114,11 +118,11 @@ def screen(log_price: FloatArray, pairs: IntArray, lags: int = 1) -> Screen:
     moments = _Moments.of(x - mean, lags)
     local = inverse.reshape(pairs.shape).astype(np.int64)
     parts = [_screened(moments, local[rows]) for rows in _portions(len(pairs))]
-    swap, slope, sigma, t, trace, half_life = (np.concatenate(part) for part in zip(*parts, strict=True))
+    swap, slope, sigma, t, weaker, trace, half_life = (np.concatenate(part) for part in zip(*parts, strict=True))
     legs = np.where(swap[:, None], local[:, ::-1], local)
     intercept = mean[legs[:, 0]] - slope * mean[legs[:, 1]]
     p = np.minimum(2.0 * p_value(t, 2), 1.0)
-    return Screen(used[legs], slope, intercept, sigma, t, p, trace, half_life)
+    return Screen(used[legs], slope, intercept, sigma, t, p, p_value(weaker, 2), trace, half_life)
 
 
 def still_cointegrated(log_price: FloatArray, found: Screen, lags: int = 1) -> FloatArray:
@@ -185,7 +189,7 @@ def _portions(count: int) -> Iterator[slice]:
 
 
 def _screened(moments: _Moments, legs: IntArray) -> tuple[NDArray[np.generic], ...]:
-    """Return swap, slope, deviation, stronger t, trace statistic and half-life of pairs."""
+    """Return swap, slope, deviation, stronger and weaker t, trace statistic and half-life of pairs."""
     t, products = np.empty((2, len(legs))), []
     slope, sigma = np.empty((2, len(legs))), np.empty((2, len(legs)))
     for way, ordered in enumerate((legs, legs[:, ::-1])):
@@ -198,7 +202,7 @@ def _screened(moments: _Moments, legs: IntArray) -> tuple[NDArray[np.generic], .
     slope, sigma = (np.where(swap, values[1], values[0]) for values in (slope, sigma))
     tested = np.isfinite(t[0])
     trace = np.where(tested, _trace(moments, legs), np.nan)
-    return swap, slope, sigma, t.min(axis=0), trace, np.where(tested, _half_life(chosen), np.nan)
+    return swap, slope, sigma, t.min(axis=0), t.max(axis=0), trace, np.where(tested, _half_life(chosen), np.nan)
 
 
 def _regressed(covariance: FloatArray, legs: IntArray) -> tuple[FloatArray, FloatArray]:

@@ -25,6 +25,10 @@ class PairsSection(Section):
         description="how p-values are adjusted for the number of pairs; benjamini_yekutieli holds whatever the "
         "dependence, with q-values about ln(pairs) times as large",
     )
+    reverse: bool = Field(
+        True,
+        description="the regression the other way round must reject at 5 % as well: no leg returns by itself alone",
+    )
     johansen: bool = Field(True, description="Johansen's trace test must reject at 5 % as well")
     half_life_min_bars: float = Field(2.0, ge=0, description="faster spreads than this are found, but not traded")
     half_life_max_bars: float = Field(63.0, gt=0, description="slower spreads than this are found, but not traded")
