@@ -13,10 +13,11 @@ class PairsSection(Section):
     """Which pairs are believed to be cointegrated, and how their spread is traded.
 
     Tests of pairs that share a leg depend on each other, and Benjamini–Hochberg is proven for independent and
-    positively dependent tests only. It is the default all the same: under independent random walks, where every pair shares its
-    legs with others, it finds anything as seldom as promised (``tests/decisions/test_decisions_pairs.py``), the pairs
-    found are confirmed and tested again out of sample, and Benjamini–Yekutieli, which holds under any dependence, asks
-    for p-values about nine times as small among 4,950 pairs.
+    positively dependent tests only. It is the default all the same: under independent random walks, where every pair
+    shares its legs with others, it finds anything as seldom as promised
+    (``tests/decisions/test_decisions_pairs.py``), the pairs found are confirmed and tested again out of sample, and
+    Benjamini–Yekutieli, which holds under any dependence, asks for p-values about nine times as small among 4,950
+    pairs.
     """
 
     formation_bars: int = Field(756, ge=60, description="bars that pairs are found on, before each trading window")
