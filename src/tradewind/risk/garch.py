@@ -48,7 +48,8 @@ class VolatilityFit:
     asked, used
         The model wished for, and what the numbers come from; ``none`` where all of them are missing.
     cause, why
-        Reason in one word, and in a sentence, why it is not the one asked for; None and empty where it is.
+        Reason in one word, and in a sentence, why it is not the one asked for; None and empty where it is. For ``best``
+        the sentence also names models that could not take part.
     parameters
         By name: ``omega``, ``alpha``, ``beta``, ``gamma`` (weight of a loss beyond a gain's; of the sign in EGARCH)
         and ``nu`` degrees of freedom, or ``half_life_bars``.
@@ -196,7 +197,7 @@ def fit(
     bars_per_year: float = 252.0,
     half_life_bars: float = 11.2,
     least_returns: int = LEAST_RETURNS,
-    most_steps: int = 200,
+    most_steps: int = 500,
 ) -> VolatilityFit:
     """Return the volatility of one symbol by maximum likelihood.
 
@@ -249,7 +250,7 @@ def fit_universe(
     bars_per_year: float = 252.0,
     half_life_bars: float = 11.2,
     least_returns: int = LEAST_RETURNS,
-    most_steps: int = 200,
+    most_steps: int = 500,
 ) -> UniverseVolatility:
     """Return the volatility of every symbol of ``(T, N)`` returns, in parallel; see :func:`fit`.
 
@@ -311,14 +312,13 @@ def _fit(returns: FloatArray, wanted: _Wanted) -> VolatilityFit:
 
 
 def _chain(unit: FloatArray, wanted: _Wanted) -> tuple[Cause | None, list[str], _Found | None]:
-    """Return why the wished model failed (None: it did not), the reasons on the way, and the first that did not."""
+    """Return why the wished model failed (None: it did not), the reasons on the way, and what can be had."""
     if wanted.asked == "best":
         tried = [_estimated(unit, kind, wanted.most_steps) for kind in KINDS]
         good = [found for found in tried if isinstance(found, _Found)]
-        if good:
-            return None, [], min(good, key=lambda f: _penalty(f, len(unit)))
         failures = [found for found in tried if not isinstance(found, _Found)]
-        return failures[0][0], [why for _, why in failures], None
+        best = min(good, key=lambda f: _penalty(f, len(unit)), default=None)
+        return None if best else failures[0][0], [why for _, why in failures], best
     first: Cause | None = None
     reasons: list[str] = []
     for kind in dict.fromkeys((wanted.asked, KINDS[0])):
