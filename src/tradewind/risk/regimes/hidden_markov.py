@@ -2,8 +2,12 @@
 
 The fit is maximum a posteriori. The prior of each state is worth one row: the window's mean, its variances and no
 correlation; it keeps covariances away from singular and an empty state defined. The prior of each state's transitions
-is worth ten: nine stays and one switch. A fit starts from regimes cut by hand out of the window (the most
-turbulent quarter, then thirds by drift) or from the previous fit; no random number is involved.
+is worth ten: nine stays and one switch.
+
+Expectation-maximisation climbs the hill it starts on. A fit therefore starts on several: from regimes cut by hand out
+of the window (the most turbulent quarter, then thirds by drift) and from k-means clusters of seeded draws; each runs a
+little, the best runs to its end (Biernacki, Celeux & Govaert 2003). A refit runs from the previous fit and stays with
+it unless a fresh start is clearly better: names should not depend on which of two equal hills was climbed today.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +31,10 @@ _STAY, _LEAVE = 9.0, 1.0
 """Prior transitions out of each state: stays, and switches shared by the other states."""
 _TOLERANCE = 1e-4
 """Gain in log likelihood per row below which a fit has converged."""
+_SHORT = 15
+"""Iterations after which fresh starts are compared."""
+_CLEARLY = 0.05
+"""Gain in log likelihood per row for which a refit leaves the previous fit's hill."""
 _MOST_MISSING = 0.25
 """Share of missing rows above which a column is left out of a fit."""
 _DEPENDENT = 1e-8
@@ -54,6 +63,8 @@ class Fit:
         Complete rows learnt from, and iterations of expectation-maximisation.
     notes
         What had to be left out or regularised.
+    log_likelihood
+        Of the window, in its own units.
     """
 
     columns: IntArray
@@ -69,6 +80,7 @@ class Fit:
     rows: int
     iterations: int
     notes: tuple[str, ...] = ()
+    log_likelihood: float = float("nan")
 
     @cached_property
     def log_transition(self) -> FloatArray:
@@ -114,15 +126,16 @@ class NoFitError(Exception):
 def fit_window(window: FloatArray, names: Sequence[str], settings: RegimesSection, previous: Fit | None = None) -> Fit:
     """Return the model of a window of observations ``(n, K)``, NaN for missing.
 
-    A window of the same columns as the previous fit's starts from it, and from scratch where that fails. Constant and
-    mostly missing columns are left out and noted; incomplete rows are not learnt from, and what they interrupt is
-    learnt from in parts.
+    Constant and mostly missing columns are left out and noted; incomplete rows are not learnt from, and what they
+    interrupt is learnt from in parts.
 
     Raises
     ------
     NoFitError
         For a return that does not vary, fewer complete rows than parameters, or a fit that does not converge.
     """
+    from threadpoolctl import threadpool_limits
+
     finite = np.where(np.isfinite(window), window, np.nan)
     columns, notes = _usable(finite, names)
     lead = int(np.flatnonzero(columns == names.index("return"))[0])
@@ -136,12 +149,13 @@ def fit_window(window: FloatArray, names: Sequence[str], settings: RegimesSectio
     scaled = (part[complete] - center) / scale
     notes += _dependence(scaled, used)
     one = np.atleast_2d(np.cov(scaled.T, bias=True)) + np.eye(len(columns)) / rows
-    fresh = Fit(
-        columns, center, scale, *_cut(scaled, used, settings.states),
-        np.zeros(len(columns)), one, lead, rows, 0, notes,
-    )  # fmt: skip
-    starts = [fresh] if previous is None else [_carried(previous, fresh), fresh]
-    return _first_that_converges([s for s in starts if s is not None], scaled, _lengths(complete), settings)
+    template = Fit(
+        columns, center, scale, *_cut(scaled, used, settings.states), np.zeros(len(columns)), one, lead, rows, 0, notes
+    )
+    climb = _Climb(scaled, _lengths(complete), settings)
+    carried = None if previous is None else _carried(previous, template)
+    with threadpool_limits(1, "blas"):  # matrices are tiny: on a busy machine BLAS threads wait twenty times the work
+        return _fresh(template, climb) if carried is None else _refit(carried, template, climb)
 
 
 def parameters(states: int, columns: int, covariance: str) -> int:
@@ -191,9 +205,15 @@ def _cut(
     wild = np.argsort(np.argsort(turbulence)) >= count - count // states
     calm = np.flatnonzero(~wild)
     parts = [np.flatnonzero(wild), *np.array_split(calm[np.argsort(drift[calm], kind="stable")], states - 1)]
-    prior = np.eye(scaled.shape[1])
+    return _emissions(scaled, parts)
+
+
+def _emissions(scaled: FloatArray, parts: Sequence[IntArray]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return first parameters for states that are these rows: start, transition, mean, covariance."""
+    states, prior = len(parts), np.eye(scaled.shape[1])
     mean = np.array([scaled[p].mean(axis=0) for p in parts])
-    covariance = np.array([np.atleast_2d(np.cov(scaled[p].T, bias=True)) + prior / len(p) for p in parts])
+    spread = [np.atleast_2d(np.cov(scaled[p].T, bias=True)) for p in parts]
+    covariance = np.array([s + prior / len(p) for s, p in zip(spread, parts, strict=True)])
     transition = np.full((states, states), 0.1 / (states - 1))
     np.fill_diagonal(transition, 0.9)
     return np.full(states, 1.0 / states), transition, mean, covariance
@@ -230,20 +250,113 @@ def _lengths(complete: BoolArray) -> list[int]:
     return (edges[1::2] - edges[::2]).tolist()
 
 
-def _first_that_converges(
-    starts: Sequence[Fit], scaled: FloatArray, lengths: list[int], settings: RegimesSection
-) -> Fit:
-    why = ""
-    for start in starts:
+@dataclass(frozen=True, eq=False)
+class _Climb:
+    """What every run of expectation-maximisation on one window shares: rows, lengths of their runs, settings."""
+
+    scaled: FloatArray
+    lengths: list[int]
+    settings: RegimesSection
+
+
+def _fresh(template: Fit, climb: _Climb) -> Fit:
+    """Return the fit from the fresh start that looks best after a few iterations; the next best where it fails."""
+    why = "no start led anywhere"
+    for start, _ in _promising(template, climb):
         try:
-            return _maximised(start, scaled, lengths, settings)
+            return _maximised(start, climb)
         except NoFitError as error:
             why = str(error)
     raise NoFitError(why)
 
 
-def _maximised(start: Fit, scaled: FloatArray, lengths: list[int], settings: RegimesSection) -> Fit:
-    """Run expectation-maximisation from a first guess."""
+def _refit(carried: Fit, template: Fit, climb: _Climb) -> Fit:
+    """Return the fit from the previous one, or from a fresh start where that is clearly better."""
+    try:
+        stayed = _maximised(carried, climb)
+    except NoFitError:
+        return _fresh(template, climb)
+    for start, value in _promising(template, climb)[:1]:
+        if value > stayed.log_likelihood + _CLEARLY * stayed.rows:
+            try:
+                return _maximised(start, climb)
+            except NoFitError:
+                break
+    return stayed
+
+
+def _promising(template: Fit, climb: _Climb) -> list[tuple[Fit, float]]:
+    """Return fresh starts after a few iterations with their log likelihood, the best first."""
+    found = []
+    for start in (template, *_clustered(template, climb)):
+        try:
+            model, monitor = _run(start, climb, min(_SHORT, climb.settings.iterations_max))
+        except NoFitError:
+            continue
+        found.append((model, monitor.last))
+    return sorted(found, key=lambda pair: -pair[1])
+
+
+def _clustered(template: Fit, climb: _Climb) -> list[Fit]:
+    """Return starts from k-means clusters of seeded draws; a draw that leaves a cluster empty is dropped."""
+    generator = np.random.default_rng(climb.settings.seed)
+    found = []
+    for _ in range(climb.settings.starts - 1):
+        cluster = _k_means(climb.scaled, climb.settings.states, generator)
+        parts = [np.flatnonzero(cluster == s) for s in range(climb.settings.states)]
+        if all(len(p) for p in parts):
+            start, transition, mean, covariance = _emissions(climb.scaled, parts)
+            found.append(replace(template, start=start, transition=transition, mean=mean, covariance=covariance))
+    return found
+
+
+def _k_means(scaled: FloatArray, clusters: int, generator: np.random.Generator) -> IntArray:
+    """Return the cluster of each row (Lloyd 1982), from rows drawn far apart (Arthur & Vassilvitskii 2007)."""
+    centers = scaled[[generator.integers(len(scaled))]]
+    while len(centers) < clusters:
+        nearest = _squared_distances(scaled, centers).min(axis=1)
+        total = nearest.sum()
+        share = nearest / total if total > 0 else np.full(len(scaled), 1.0 / len(scaled))
+        centers = np.vstack([centers, scaled[generator.choice(len(scaled), p=share)]])
+    cluster = _squared_distances(scaled, centers).argmin(axis=1)
+    for _ in range(20):
+        centers = np.array(
+            [scaled[cluster == c].mean(axis=0) if (cluster == c).any() else centers[c] for c in range(clusters)]
+        )
+        cluster = _squared_distances(scaled, centers).argmin(axis=1)
+    return cluster
+
+
+def _squared_distances(rows: FloatArray, centers: FloatArray) -> FloatArray:
+    return np.asarray(((rows[:, None, :] - centers[None, :, :]) ** 2).sum(axis=2))
+
+
+def _maximised(start: Fit, climb: _Climb) -> Fit:
+    """Run expectation-maximisation until it has converged, or refuse its result."""
+    found, monitor = _run(start, climb, climb.settings.iterations_max)
+    if not monitor.settled:
+        raise NoFitError(f"no convergence in {monitor.iter} iterations, the last gained {monitor.gain:.3g} nats")
+    return found
+
+
+def _run(start: Fit, climb: _Climb, iterations: int) -> tuple[Fit, _Monitor]:
+    """Run at most so many iterations; refuse what is not finite."""
+    model = _model(start, climb.settings)
+    model.monitor_ = monitor = _Monitor(iterations, _TOLERANCE * len(climb.scaled))
+    try:
+        model.fit(climb.scaled, climb.lengths)
+    except (ValueError, np.linalg.LinAlgError) as error:
+        raise NoFitError(f"the fit broke down: {error}") from error
+    learnt = (model.startprob_, model.transmat_, model.means_, np.ascontiguousarray(model.covars_))
+    if not all(np.isfinite(values).all() for values in learnt):
+        raise NoFitError("the fit broke down: its parameters are not finite")
+    first, transition, mean, covariance = learnt
+    found = replace(start, start=first, transition=transition, mean=mean, covariance=covariance)
+    return replace(found, iterations=monitor.iter, log_likelihood=monitor.last), monitor
+
+
+def _model(start: Fit, settings: RegimesSection) -> Any:
+    """Return hmmlearn's model with the priors of this module and these first parameters."""
     from hmmlearn.hmm import GaussianHMM
 
     states, width = start.mean.shape
@@ -252,45 +365,23 @@ def _maximised(start: Fit, scaled: FloatArray, lengths: list[int], settings: Reg
         states,
         settings.covariance,
         init_params="",
-        n_iter=settings.iterations_max,
         startprob_prior=2.0,
         transmat_prior=1.0 + _prior_transitions(states),
         means_weight=1.0,
         covars_prior=np.eye(width) if full else 1.0,
         covars_weight=width + 1.0 if full else 2.0,  # less what hmmlearn takes off again: one row
+        n_iter=settings.iterations_max,
     )
-    model.startprob_, model.transmat_, model.means_ = start.start, start.transition, start.mean
     model.n_features = width
+    model.startprob_, model.transmat_, model.means_ = start.start, start.transition, start.mean
     model.covars_ = start.covariance if full else np.diagonal(start.covariance, axis1=1, axis2=2)
-    model.monitor_ = monitor = _Monitor(settings.iterations_max, _TOLERANCE * len(scaled))
-    try:
-        model.fit(scaled, lengths)
-    except (ValueError, np.linalg.LinAlgError) as error:
-        raise NoFitError(f"the fit broke down: {error}") from error
-    found = replace(
-        start,
-        start=model.startprob_,
-        transition=model.transmat_,
-        mean=model.means_,
-        covariance=np.ascontiguousarray(model.covars_),
-        iterations=monitor.iter,
-    )
-    _judge(found, monitor)
-    return found
+    return model
 
 
 def _prior_transitions(states: int) -> FloatArray:
     prior = np.full((states, states), _LEAVE / (states - 1))
     np.fill_diagonal(prior, _STAY)
     return prior
-
-
-def _judge(found: Fit, monitor: _Monitor) -> None:
-    """Refuse a fit that is not finite or has not settled."""
-    if not all(np.isfinite(v).all() for v in (found.start, found.transition, found.mean, found.covariance)):
-        raise NoFitError("the fit broke down: its parameters are not finite")
-    if not monitor.settled:
-        raise NoFitError(f"no convergence in {monitor.iter} iterations, the last gained {monitor.gain:.3g} nats")
 
 
 class _Monitor:
@@ -304,7 +395,7 @@ class _Monitor:
         self._reset()
 
     def _reset(self) -> None:
-        self.iter, self.last, self.gain = 0, np.nan, np.inf
+        self.iter, self.last, self.gain = 0, float("nan"), float("inf")
 
     def report(self, log_likelihood: float) -> None:
         """Take note of one iteration."""

@@ -32,6 +32,8 @@ class RegimesSection(Section):
     )
     refit_sessions: int = Field(63, ge=1, description="sessions between two fits")
     iterations_max: int = Field(200, ge=5, description="most iterations of a fit; one that needs more is not used")
+    starts: int = Field(4, ge=1, description="fresh starts of each fit: one cut by hand, the others from k-means")
+    seed: int = Field(0, ge=0, description="seed of the k-means starts")
     confidence_min: float = Field(
         0.7, ge=0.25, lt=1, description="probability below which no regime is named and the state is unsure"
     )
