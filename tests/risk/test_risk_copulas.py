@@ -242,15 +242,25 @@ def test_heavier_tails_fit_better_out_of_sample_than_gaussian_ones() -> None:
     assert told["student"] > told["gaussian"] + 50
 
 
-def test_a_vine_tells_falls_from_rises_where_a_student_copula_cannot() -> None:
+def test_an_asymmetric_vine_tells_falls_from_rises_where_a_student_copula_cannot() -> None:
     values = clayton(1500, 2.0)
-    vine, student_t = fit_copula(values[:900], "vine"), fit_copula(values[:900])
+    vine, student_t = fit_copula(values[:900], "vine", asymmetric=True), fit_copula(values[:900])
     lower, upper = empirical_tail_dependence(simulate(vine, 20_000, seed=1), 0.02)
     assert lower[0, 1] == pytest.approx(2.0**-0.5, abs=0.08)
     assert upper[0, 1] < 0.2
     later = pseudo_observations(values[900:])
     assert log_density(vine, later).sum() > log_density(student_t, later).sum() + 20
     assert vine.log_likelihood > student_t.log_likelihood
+
+
+def test_each_pair_of_a_vine_has_a_tail_of_its_own_where_a_student_copula_has_one_for_all() -> None:
+    heavy, light = pair(1500, 0.6, 2.5, seed=1), pair(1500, 0.6, 40.0, seed=2)
+    values = np.column_stack([*heavy, *light])
+    vine, student_t = fit_copula(values[:900], "vine"), fit_copula(values[:900])
+    lower, _ = empirical_tail_dependence(simulate(vine, 40_000, seed=1), 0.01)
+    assert lower[0, 1] > lower[2, 3] + 0.1
+    later = pseudo_observations(values[900:])
+    assert log_density(vine, later).sum() > log_density(student_t, later).sum() + 10
 
 
 def test_with_too_few_whole_rows_a_vine_is_a_student_copula_and_says_so() -> None:
