@@ -14,7 +14,7 @@ from spine_kit import SYMBOLS, QuickRun, workspace
 from tradewind.cli import optimise as verb
 from tradewind.errors import DataError, InputError
 from tradewind.evaluation import corridor
-from tradewind.evaluation.optimise import _settings, optimised, pose, shocks, shrunk
+from tradewind.evaluation.optimise import _settings, optimised, pose, shocks
 from tradewind.evaluation.report.sections.frontier import optimiser
 from tradewind.portfolio.optimiser import OptimiserSection
 
@@ -97,13 +97,6 @@ def test_scenarios_have_todays_volatility_and_too_few_are_none() -> None:
     assert found is not None and len(found) == 295 and "295 overlapping" in note
     assert np.allclose(found.std(axis=0), [0.05, 0.1, 0.2]) and np.allclose(found.mean(axis=0), 0)
     assert shocks(closes[:50], np.ones(3), 5)[0] is None
-
-
-def test_shrinking_pulls_correlations_to_their_mean_and_leaves_what_is_missing() -> None:
-    correlation = np.array([[1, 0.8, np.nan], [0.8, 1, 0.2], [np.nan, 0.2, 1]])
-    assert np.allclose(
-        shrunk(correlation, 0.5), [[1, 0.65, np.nan], [0.65, 1, 0.35], [np.nan, 0.35, 1]], equal_nan=True
-    )
 
 
 def test_the_frontier_is_drawn_with_its_table(quick: QuickRun, home: Path) -> None:

@@ -29,8 +29,8 @@ from tradewind.portfolio.optimiser.views import (
     forecast_moments,
     pooled_moments,
 )
-from tradewind.stats.correlation_matrix import ewma_correlation
-from tradewind.stats.volatility import decay_of, ewma_volatility
+from tradewind.risk import beta
+from tradewind.risk import covariance as risk_covariance
 
 FloatArray = NDArray[np.float64]
 
@@ -149,8 +149,7 @@ class Risk:
 def risk_of(world: World, row: int, columns: NDArray[np.int64], horizon: int) -> Risk:
     """Return covariance, betas and scenarios over ``horizon`` bars from returns up to ``row``.
 
-    One-bar log returns, exponentially weighted by ``[risk]``, correlations shrunk towards their mean; a horizon's
-    variance is that of so many bars.
+    One-bar log returns, weighted and shrunk as ``[risk]`` says; a horizon's variance is that of so many bars.
     """
     section, panel = world.plan.risk, world.panel
     bars = periods_per_year(panel.timeframe) / SESSIONS_PER_YEAR
@@ -158,22 +157,14 @@ def risk_of(world: World, row: int, columns: NDArray[np.int64], horizon: int) ->
     closes = np.log(panel.adjusted("close")[: row + 1, columns])
     returns = np.diff(closes, axis=0)
     window = returns[-math.ceil(12 * half_life) :]  # what is older has no weight left
-    deviation = ewma_volatility(window, half_life, warm_up)
-    newest = np.array([_last(deviation[:, n]) for n in range(len(columns))])
-    correlation = shrunk(ewma_correlation(window, decay=decay_of(half_life), least=warm_up), section.shrinkage)
-    covariance = correlation * np.outer(newest, newest) * horizon
+    state = risk_covariance.step(risk_covariance.initial_state(len(columns), half_life), window)
+    covariance = risk_covariance.covariance(state, shrinkage=section.shrinkage, least=warm_up) * horizon
     past = closes[-math.ceil(section.var_window_sessions * bars) - horizon :]
     scenarios, note = shocks(past, np.sqrt(np.diag(covariance)), horizon)
     observations = int(np.isfinite(window).all(axis=1).sum())
-    return Risk(covariance, _beta(world, row, window, half_life), scenarios, observations, (note,))
-
-
-def shrunk(correlation: FloatArray, share: float) -> FloatArray:
-    """Return correlations pulled towards their mean (Ledoit & Wolf 2004's target); NaN stays NaN."""
-    apart = ~np.eye(len(correlation), dtype=np.bool_)
-    known = correlation[apart & np.isfinite(correlation)]
-    middle = float(known.mean()) if known.size else 0.0
-    return np.where(apart, (1 - share) * correlation + share * middle, correlation)
+    pairs = risk_covariance.unmeasured_pairs(state, least=warm_up)
+    said = (f"{pairs} pairs have too few bars in common and get the mean correlation",) if pairs else ()
+    return Risk(covariance, _beta(world, row, window, half_life, warm_up), scenarios, observations, (note, *said))
 
 
 def shocks(closes: FloatArray, deviation: FloatArray, horizon: int) -> tuple[FloatArray | None, str]:
@@ -192,22 +183,14 @@ def shocks(closes: FloatArray, deviation: FloatArray, horizon: int) -> tuple[Flo
     return found, f"scenarios are {len(found)} overlapping returns over {horizon} bars, scaled to today's volatility"
 
 
-def _last(values: FloatArray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known[-1]) if known.size else math.nan
-
-
-def _beta(world: World, row: int, window: FloatArray, half_life: float) -> FloatArray | None:
+def _beta(world: World, row: int, window: FloatArray, half_life: float, warm_up: int) -> FloatArray | None:
     """Return exponentially weighted betas against the index of the context, None where there is none."""
     index = world.panel.context.get("index")
     if index is None:
         return None
-    market = np.diff(np.log(index[: row + 1]))[-len(window) :, None]
-    weight = decay_of(half_life) ** np.arange(len(window))[::-1, None]
-    both = np.where(np.isfinite(window) & np.isfinite(market), weight, 0.0)
-    moved, along = np.nan_to_num(market), np.nan_to_num(window)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((both * along * moved).sum(axis=0) / (both * moved**2).sum(axis=0))
+    market = np.diff(np.log(index[: row + 1]))[-len(window) :]
+    state = beta.step(beta.initial_state(window.shape[1], half_life), window, market)
+    return beta.betas(state, least=warm_up).shrunk
 
 
 def _viewed(problem: Problem, moments: Moments, settings: OptimiserSection) -> tuple[Problem, tuple[str, ...]]:

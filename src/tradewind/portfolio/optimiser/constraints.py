@@ -246,7 +246,11 @@ def _volatility(prepared: Prepared, settings: OptimiserSection, layout: Layout) 
 
 
 def factor(covariance: FloatArray) -> FloatArray:
-    """Return ``F`` with ``F'F`` the covariance, ``(K, N)``: its root without what is zero of it."""
+    """Return ``F`` with ``F'F`` the covariance, ``(K, N)``: triangular, or its root without what is zero of it."""
+    try:
+        return np.asarray(np.linalg.cholesky(covariance).T)
+    except np.linalg.LinAlgError:
+        pass  # singular
     values, vectors = np.linalg.eigh(covariance)
     kept = values > values[-1] * 1e-14
     return np.asarray((vectors[:, kept] * np.sqrt(values[kept])).T)

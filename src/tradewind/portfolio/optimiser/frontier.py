@@ -53,10 +53,11 @@ def frontier(problem: Problem, settings: OptimiserSection, points: int | None = 
     task = Task.of(problem, settings.model_copy(update={"objective": chosen}))
     unit = float(np.abs(task.gain).max(initial=0.0)) or 1.0
     at_least = block("", [summed(np.arange(task.layout.total), -task.gain / unit)], np.array([1e6]))
-    blocks = [*task.blocks, at_least]
+    calmer = [one for one in task.blocks if one.name != "volatility_max"]  # the least volatility keeps that by itself
+    blocks = [*calmer, at_least]
     calm = Program(task.layout.total, task.covariance / task.variance_unit, np.zeros(task.layout.total), blocks)
-    found = [_calmest(task, calm)]
     best = task.solved(Program(task.layout.total, None, -task.gain / unit, task.blocks).solve(), "the largest gain")
+    found = [_calmest(task, calm)]
     low, high = found[0][0] / unit, float(task.gain @ best.x) / unit
     if high - low > 1e-6:
         for wanted in np.linspace(low, high - 1e-7, points or settings.frontier_points)[1:]:
@@ -72,7 +73,7 @@ def _calmest(task: Task, calm: Program) -> tuple[float, FloatArray]:
     nothing = np.zeros(task.prepared.count)
     if task.excess(nothing) <= 0:
         return float(task.gain @ task.lifted(nothing)), nothing
-    return _read(task, task.solved(calm.solve(), "the least volatility"))
+    return _read(task, require(calm.solve(), "the least volatility"))
 
 
 def _read(task: Task, answer: Answer) -> tuple[float, FloatArray]:

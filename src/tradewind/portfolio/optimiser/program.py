@@ -101,9 +101,9 @@ def summed(columns: IntArray, value: float | FloatArray = 1.0, row: int = 0) -> 
 
 
 def dense(matrix: FloatArray, columns: IntArray, first_row: int = 0) -> tuple[IntArray, IntArray, FloatArray]:
-    """Return the triplets of a dense matrix in these columns."""
-    row, column = np.indices(matrix.shape)
-    return (row + first_row).ravel(), columns[column.ravel()], matrix.ravel()
+    """Return the triplets of a matrix in these columns, without its zeros."""
+    row, column = np.nonzero(matrix)
+    return row + first_row, columns[column], matrix[row, column]
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,7 +61,8 @@ def _descend(correlation: FloatArray, shares: FloatArray, sweeps: int, tolerance
     """Return the minimum for a correlation matrix, or how far so many sweeps came."""
     count = len(shares)
     x = np.sqrt(shares)
-    x /= np.sqrt(max(x @ (correlation @ x), 1e-2))
+    size = x @ (correlation @ x)
+    x /= np.sqrt(size) if size > 1e-2 else 0.1
     product = correlation @ x
     for _ in range(sweeps):
         moved = 0.0

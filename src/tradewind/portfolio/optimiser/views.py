@@ -12,12 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tradewind.decisions.signals import NORMAL_90
 from tradewind.errors import DataError, InputError
 
 FloatArray = NDArray[np.float64]
-
-NORMAL_90 = 1.2815515655446004
-"""The standard normal's 90 % quantile."""
 
 STEPS, TOLERANCE = 200, 1e-11
 
