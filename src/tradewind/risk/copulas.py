@@ -173,7 +173,8 @@ def fit_copula(
         independent beyond. It uses the rows that have every name and needs 500 of them; with fewer a Student-t copula
         is fitted instead, because one shape can be pooled over all names and hundreds can't; ``notes`` say so.
     truncation
-        Trees of a vine. Two forget more of what stocks share than their tails give back (see ``benchmarks/copula``).
+        Trees of a vine. Two forget more of what stocks share than their tails give back: on 20 S&P names they told
+        less out of sample than a Gaussian copula, four more.
     asymmetric
         Let the pairs of a vine be Clayton and Gumbel, with rotations, beside independent, Gaussian and Student-t. Not
         by default: out of sample it told less about stocks than without.
