@@ -264,7 +264,7 @@ def test_a_column_that_begins_late_is_used_from_when_it_is_mostly_there(market):
     late[:300] = np.nan
     regimes = detect(replace(seen, names=(*seen.names, "vix"), values=np.hstack([seen.values, late])), QUICK)
     assert np.isfinite(regimes.probability[120:]).all()
-    assert any("'vix' left out: it is missing in more than 25% of the window" in note for note in regimes.notes)
+    assert any("'vix' left out: it is missing in more than 33% of the window" in note for note in regimes.notes)
     used = [len(e.notes) == 0 for e in regimes.rows.fits]
     assert used == sorted(used)
     assert used[-1]

@@ -58,7 +58,7 @@ def test_each_column_is_what_pandas_says(panel, seen):
     np.testing.assert_allclose(column(seen, "return"), returns, rtol=1e-9)
     variance = (returns**2).ewm(halflife=10, min_periods=10).mean()
     np.testing.assert_allclose(column(seen, "volatility"), np.log(np.sqrt(variance)), rtol=1e-9)
-    np.testing.assert_allclose(column(seen, "momentum")[21:], np.log(index).diff(21)[21:], rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(column(seen, "momentum")[63:], np.log(index).diff(63)[63:], rtol=1e-7, atol=1e-12)
     logs = pd.DataFrame(np.log(panel.volume))
     usual = logs.rolling(63).mean().shift(1)
     np.testing.assert_allclose(column(seen, "volume")[63:], (logs - usual).mean(axis=1)[63:], rtol=1e-7, atol=1e-10)

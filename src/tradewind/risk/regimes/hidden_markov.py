@@ -35,7 +35,7 @@ _SHORT = 15
 """Iterations after which fresh starts are compared."""
 _CLEARLY = 0.05
 """Gain in log likelihood per row for which a refit leaves the previous fit's hill."""
-_MOST_MISSING = 0.25
+_MOST_MISSING = 1 / 3
 """Share of missing rows above which a column is left out of a fit."""
 _DEPENDENT = 1e-8
 """Smallest eigenvalue of the window's correlations above which its columns are independent."""
@@ -134,7 +134,7 @@ def fit_window(window: FloatArray, names: Sequence[str], settings: RegimesSectio
     NoFitError
         For a return that does not vary, fewer complete rows than parameters, or a fit that does not converge.
     """
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     finite = np.where(np.isfinite(window), window, np.nan)
     columns, notes = _usable(finite, names)

@@ -20,7 +20,7 @@ IntArray = NDArray[np.int64]
 TimeArray = NDArray[np.datetime64]
 
 _VOLATILITY_HALF_LIFE = 10.0
-_MOMENTUM_SESSIONS = 21
+_MOMENTUM_SESSIONS = 63
 _VOLUME_SESSIONS = 63
 _OTHERS_SESSIONS = 5
 _ENOUGH = 0.7
@@ -37,7 +37,7 @@ class Observations:
         Closes of the sessions, UTC, ``(T,)``: row ``t`` is known from ``times[t]`` on.
     names
         ``return`` (log, of the market), ``volatility`` (log of its exponentially weighted deviation, half-life 10
-        sessions), ``momentum`` (log return over 21 sessions), ``volume`` (log of volume over its own mean of the 63
+        sessions), ``momentum`` (log return over 63 sessions), ``volume`` (log of volume over its own mean of the 63
         sessions before, mean over the universe), and where the data has them ``vix`` (log), ``vix_change`` and
         ``other_indices`` (mean over the other indices of their return over five sessions in deviations).
     values
