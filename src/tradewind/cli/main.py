@@ -19,11 +19,14 @@ from tradewind.cli import (
     features,
     init,
     models,
+    optimise,
+    pairs,
     ranks,
     recommend,
     report,
     reproduce,
     sectors,
+    stress,
     sync,
     train,
     tune,
@@ -38,7 +41,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (init, sync, train, tune, backtest, recommend, explain, ranks, report, reproduce, backup, demo, doctor):
+VERBS = (
+    init, sync, train, tune, backtest, recommend, explain, ranks, optimise, pairs, stress, report, reproduce, backup, demo,
+    doctor,
+)  # fmt: skip
+for verb in VERBS:
     verb.add_to(app)
 app.add_typer(config.app, name="config")
 app.add_typer(check.app, name="data")

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from tradewind.calibration.settings import CalibrationSection
+from tradewind.decisions.pairs.settings import PairsSection
 from tradewind.decisions.settings import CoordinatorSection, DecisionSection
 from tradewind.evaluation.settings import EvaluationSection, TargetsSection, TuneSection
 from tradewind.execution.settings import AccountSection, ExecutionSection
@@ -17,9 +18,13 @@ from tradewind.labels.settings import LabelsSection
 from tradewind.market.settings import DataSection, UniverseSection
 from tradewind.models.settings import EnsembleSection, ModelsSection
 from tradewind.playbook import PARTS, Playbook
+from tradewind.portfolio.borrow import BorrowSection
+from tradewind.portfolio.long_short import LongShortSection
+from tradewind.portfolio.optimiser.settings import OptimiserSection
 from tradewind.portfolio.settings import LimitsSection, SizingSection
 from tradewind.risk.regimes.settings import RegimesSection
 from tradewind.risk.settings import RiskSection
+from tradewind.risk.stress_settings import StressSection
 from tradewind.settings import Section
 
 
@@ -44,10 +49,15 @@ SECTIONS: dict[str, type[Section]] = {
     "calibration": CalibrationSection,
     "regimes": RegimesSection,
     "risk": RiskSection,
+    "stress": StressSection,
     "decision": DecisionSection,
     "coordinator": CoordinatorSection,
+    "pairs": PairsSection,
     "sizing": SizingSection,
+    "optimiser": OptimiserSection,
+    "long_short": LongShortSection,
     "limits": LimitsSection,
+    "borrow": BorrowSection,
     "execution": ExecutionSection,
     "account": AccountSection,
     "evaluation": EvaluationSection,
@@ -58,7 +68,10 @@ SECTIONS: dict[str, type[Section]] = {
 #: Sections that a timeframe may narrow; what is left belongs to the account that all share.
 IN_A_TIMEFRAME = {
     name: SECTIONS[name]
-    for name in ("data", "features", "labels", "models", "ensemble", "calibration", "decision", "sizing", "evaluation")
+    for name in (
+        "data", "features", "labels", "models", "ensemble", "calibration", "decision", "sizing", "optimiser", "long_short",
+        "evaluation",
+    )  # fmt: skip
 }
 
 
@@ -80,10 +93,15 @@ class Plan:
     calibration: CalibrationSection
     regimes: RegimesSection
     risk: RiskSection
+    stress: StressSection
     decision: DecisionSection
     coordinator: CoordinatorSection
+    pairs: PairsSection
     sizing: SizingSection
+    optimiser: OptimiserSection
+    long_short: LongShortSection
     limits: LimitsSection
+    borrow: BorrowSection
     execution: ExecutionSection
     account: AccountSection
     evaluation: EvaluationSection

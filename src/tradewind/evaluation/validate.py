@@ -16,7 +16,15 @@ _Look = tuple[str, Callable[[], object]]
 
 
 def validated(plan: Plan) -> Plan:
-    """Return the plan; raise ``PlaybookError`` with the place of the first name or combination that cannot be."""
+    """Return the plan; raise ``PlaybookError`` with the place of the first name or combination that cannot be.
+
+    Where it has timeframes, what they leave to their own sections is looked at there.
+    """
+    for part in plan.timeframes.values():
+        validated(part)
+    _capital(plan)
+    if plan.timeframes:
+        return plan
     for key, look in (
         *_source(plan),
         *_data(plan),
@@ -33,6 +41,24 @@ def validated(plan: Plan) -> Plan:
         except InputError as error:
             raise PlaybookError(f"{plan.playbook.place(key)}: {key}: {error.what}", hint=error.hint) from None
     return plan
+
+
+def _capital(plan: Plan) -> None:
+    """Look at whether the coordinator's shares and the timeframes name each other."""
+    from tradewind.errors import did_you_mean
+
+    for name in plan.coordinator.capital:
+        if name not in plan.timeframes:
+            known = plan.timeframes or {"[timeframes.NAME]": None}
+            error = did_you_mean("timeframe", name, known)
+            raise PlaybookError(f"{plan.playbook.place('coordinator.capital')}: {error.what}", hint=error.hint)
+    if plan.timeframes:
+        from tradewind.decisions.coordinator import capital_of
+
+        try:
+            capital_of(plan.coordinator, tuple(plan.timeframes))
+        except InputError as error:
+            raise PlaybookError(f"{plan.playbook.place('coordinator.capital')}: {error.what}", hint=error.hint) from None
 
 
 def _source(plan: Plan) -> Iterator[_Look]:

@@ -29,7 +29,7 @@ from tradewind.execution.simulator import Simulation, bad_bar, bar_arrays, years
 from tradewind.market.panel import Panel
 from tradewind.portfolio.limits import Alert, Gate, GateState
 from tradewind.portfolio.limits_kernel import CODES
-from tradewind.risk.monitor import Monitor, MonitorState
+from tradewind.risk.monitor import Exposure, Monitor, MonitorState
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -109,7 +109,17 @@ def session_ends(panel: Panel) -> BoolArray:
 
 @dataclass(eq=False)
 class DeskState:
-    """Everything between two bars. ``values`` are the columns' market values at the last session's end, in cents."""
+    """Everything between two bars.
+
+    Attributes
+    ----------
+    values, flows
+        Market value at the last session's end, and cash moved since then, by column, in cents ``(M,)``.
+    waiting
+        Targets with their brackets for the next bar, as the compiled step reads them.
+    exposure
+        What ``monitor`` says of each name's risk, computed once a session.
+    """
 
     book: Book
     gate: GateState
@@ -118,6 +128,7 @@ class DeskState:
     values: FloatArray
     flows: FloatArray
     waiting: tuple[FloatArray, ...] | None = None
+    exposure: Exposure | None = None
 
     def copy(self) -> DeskState:
         """Return a state of its own with the same content."""
@@ -177,12 +188,17 @@ class Desk:
     account: AccountSection
     borrowable: BoolArray
     _settings: FloatArray = field(init=False, repr=False)
+    _nothing: tuple[FloatArray, ...] = field(init=False, repr=False)
+    _alive: IntArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Lay the settings out once."""
         most = min(self.execution.margin_leverage_max, self.gate.limits.gross_max)
         capped = self.execution.model_copy(update={"margin_leverage_max": most})
+        width = len(self.columns)
         object.__setattr__(self, "_settings", kernel_settings(capped))
+        object.__setattr__(self, "_nothing", tuple(np.full((1, width), np.nan) for _ in WISHES))
+        object.__setattr__(self, "_alive", np.full(width, -1, dtype=np.int64))
 
     def open(self) -> DeskState:
         """Return the state of a new account."""
@@ -243,7 +259,7 @@ class Desk:
             self._nothing if waiting is None else waiting,
             book.orders,
             self._alive,
-            self._no_cash,
+            self._nothing[0][0],
             book.state,
             account,
             totals,
@@ -253,18 +269,6 @@ class Desk:
             raise self._bad(bars, start + int(account[k.BAD_BAR]) - book.row - 1)
         state.book = replace(book, scalars=account[: k.SCALARS].copy(), time=bars.times[stop - 1])
         return log.copy(), totals
-
-    @property
-    def _nothing(self) -> tuple[FloatArray, ...]:
-        return tuple(np.full((1, len(self.columns)), np.nan) for _ in WISHES)
-
-    @property
-    def _alive(self) -> IntArray:
-        return np.full(len(self.columns), -1, dtype=np.int64)
-
-    @property
-    def _no_cash(self) -> FloatArray:
-        return np.full(len(self.columns), np.nan)
 
     def _bad(self, bars: Bars, row: int) -> DataError:
         names = ("open", "high", "low", "close")
@@ -290,6 +294,7 @@ class Desk:
         equity = max(float(state.book.scalars[k.EQUITY]), 1.0)
         state.coordinator = self.coordinator.session(state.coordinator, by_sleeve / equity)
         state.monitor = self.monitor.session(state.monitor, bars.adjusted[row], bars.market[row])
+        state.exposure = None
         return profit
 
     def held(self, state: DeskState) -> FloatArray:
@@ -314,7 +319,9 @@ class Desk:
             sent = np.where(held != 0, 0.0, np.nan)
             self._wait(state, sent, None)
             return sent, None, None, []
-        exposure = self.monitor.exposure(state.monitor, self.borrowable, wanted=self.gate.needs_risk)
+        if state.exposure is None:
+            state.exposure = self.monitor.exposure(state.monitor, self.borrowable, wanted=self.gate.needs_risk)
+        exposure = state.exposure
         bound = np.zeros(len(held), np.int64)
         sent, alerts = np.full(len(held), np.nan), []
         if ended and held.any():

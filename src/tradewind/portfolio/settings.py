@@ -33,6 +33,11 @@ class SizingSection(Section):
     kelly_fraction: float | None = Field(
         None, gt=0, le=1, description="cap at this fraction of the Kelly weight; none: no cap"
     )
+    kelly_from: Literal["score", "confidence"] = Field(
+        "score",
+        description="expected return of the Kelly weight: the forecast's own (score), or that at which the forecast "
+        "distribution would give the calibrated probability of a profit after costs (confidence)",
+    )
     conviction: Literal["none", "confidence"] = Field(
         "none",
         description="confidence: half of the weight at decision.confidence_min, all of it from 0.05 above",

@@ -106,7 +106,9 @@ def _steps(belief: Belief, signals: Signals, sizing: SizingSection, limits: Limi
     shape = signals.action.shape
     steps: dict[str, Step] = {}
     if sizing.kelly_fraction is not None:
-        steps["kelly"] = _cap(sizing.kelly_fraction * kelly(belief, signals))
+        implied = sizing.kelly_from == "confidence"
+        full = kelly_by_confidence(belief, signals) if implied else kelly(belief, signals)
+        steps["kelly"] = _cap(sizing.kelly_fraction * full)
     if sizing.risk_budget is not None:
         steps["risk_budget"] = _cap(sizing.risk_budget / annual_volatility(belief))
     steps["position_max"] = _cap(np.full(shape, limits.position_max))
@@ -177,6 +179,23 @@ def kelly(belief: Belief, signals: Signals) -> Array:
     side = np.sign(signals.action)
     mean = belief.forecast.score[:, :, index] + variance / 2
     return np.maximum(side * mean - belief.round_trip_cost, 0.0) / variance
+
+
+def kelly_by_confidence(belief: Belief, signals: Signals) -> Array:
+    """Return the full Kelly weight at the mean that agrees with the calibrated confidence, never negative.
+
+    A normal with the forecast's deviation whose chance of a profit after costs is the confidence has the net mean
+    ``sigma * z(confidence)``, and hence the weight ``z(confidence) / sigma``. Only for a confidence in profits.
+    """
+    if signals.event != "profit_after_costs":
+        raise InputError(
+            f'sizing.kelly_from = "confidence" needs a confidence in profits, and this one is about {signals.event!r}',
+            hint='set decision.event = "profit_after_costs", or sizing.kelly_from = "score"',
+        )
+    from scipy.special import ndtri
+
+    sure = np.clip(signals.confidence, 1e-6, 1 - 1e-6)
+    return np.asarray(np.maximum(ndtri(sure), 0.0) / belief.sigma(belief.settings.horizon_bars))
 
 
 def annual_volatility(belief: Belief) -> Array:

@@ -1,7 +1,7 @@
 """What a desk knows of each name's risk: covariance, beta and volume, a fold over bars and sessions.
 
-Covariances and betas are of close-to-close total returns over sessions, so that a desk on five-minute bars and one on daily
-bars know the same. The market is the index where the source has one, else the mean of the universe.
+Covariances and betas are of close-to-close total returns over sessions, so that a desk on five-minute bars and one on
+daily bars know the same. The market is the index where the source has one, else the mean of the universe.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tradewind.risk import beta as slopes
 from tradewind.risk import covariance as ewma
 from tradewind.risk.settings import RiskSection
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-_COVARIANCE = "covariance_"
+_COVARIANCE, _BETA = "covariance_", "beta_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +33,8 @@ class MonitorState:
         Total-return closes of the last session's end, ``(N,)``, and the index's close.
     traded
         ``(N,)`` value traded since the session began; ``volumes`` ``(n, N)`` that of the last sessions.
-    covariance
-        Sums over sessions of the names and, last, the market.
+    covariance, beta
+        Sums over sessions; of nobody where no limit asks.
     """
 
     last: FloatArray
@@ -41,19 +42,32 @@ class MonitorState:
     traded: FloatArray
     volumes: FloatArray
     covariance: ewma.CovarianceState
+    beta: slopes.BetaState
 
     def arrays(self) -> dict[str, Any]:
         """Return everything by name, as arrays and numbers that can be kept."""
         own = {name: getattr(self, name) for name in ("last", "last_market", "traded", "volumes")}
-        return own | {f"{_COVARIANCE}{f.name}": getattr(self.covariance, f.name) for f in fields(self.covariance)}
+        return own | _told(_COVARIANCE, self.covariance) | _told(_BETA, self.beta)
 
     @classmethod
     def of(cls, kept: Mapping[str, NDArray[Any]]) -> MonitorState:
         """Return the state that :meth:`arrays` told."""
-        parts: dict[str, Any] = {f.name: kept[f"{_COVARIANCE}{f.name}"] for f in fields(ewma.CovarianceState)}
-        parts |= {"decay": float(parts["decay"]), "bars": int(parts["bars"])}
-        state = ewma.CovarianceState(**parts)
-        return cls(kept["last"], float(kept["last_market"]), kept["traded"], kept["volumes"], state)
+        covariance = ewma.CovarianceState(**_kept(_COVARIANCE, ewma.CovarianceState, kept))
+        beta = slopes.BetaState(**_kept(_BETA, slopes.BetaState, kept))
+        return cls(kept["last"], float(kept["last_market"]), kept["traded"], kept["volumes"], covariance, beta)
+
+    def copy(self) -> MonitorState:
+        """Return a state of its own: the sums are changed in place."""
+        return replace(self, covariance=self.covariance.copy())
+
+
+def _told(prefix: str, state: ewma.CovarianceState | slopes.BetaState) -> dict[str, Any]:
+    return {f"{prefix}{f.name}": getattr(state, f.name) for f in fields(state)}
+
+
+def _kept(prefix: str, kind: type[Any], kept: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    parts: dict[str, Any] = {f.name: kept[f"{prefix}{f.name}"] for f in fields(kind)}
+    return parts | {"decay": float(parts["decay"]), "bars": int(parts["bars"])}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +109,14 @@ class Monitor:
 
     def open(self) -> MonitorState:
         """Return the state before the first bar."""
-        count = self.symbols + 1 if self.measures else 0
+        count = self.symbols if self.measures else 0
         return MonitorState(
             last=np.full(self.symbols, np.nan),
             last_market=np.nan,
             traded=np.zeros(self.symbols),
             volumes=np.empty((0, self.symbols)),
             covariance=ewma.initial_state(count, self.settings.half_life_sessions),
+            beta=slopes.initial_state(count, self.settings.half_life_sessions),
         )
 
     def traded(self, state: MonitorState, value: FloatArray, *, ended: bool) -> MonitorState:
@@ -114,7 +129,7 @@ class Monitor:
         return replace(state, traded=np.zeros(self.symbols), volumes=volumes)
 
     def session(self, state: MonitorState, adjusted: FloatArray, market: float) -> MonitorState:
-        """Take in the total-return closes ``(N,)`` and the index's close at a session's end; NaN where there is none."""
+        """Take in the total-return closes ``(N,)`` and the index's at a session's end, NaN for none; ``state`` is used up."""
         if self.measures:
             with np.errstate(invalid="ignore", divide="ignore"):
                 returns = np.log(adjusted / state.last)
@@ -122,8 +137,12 @@ class Monitor:
             known = returns[np.isfinite(returns)]
             if not np.isfinite(index) and not np.isfinite(market) and known.size:
                 index = float(known.mean())
-            row = np.append(returns, index)[None, :]
-            state = replace(state, covariance=ewma.step(state.covariance, row))
+            row = returns[None, :]
+            state = replace(
+                state,
+                covariance=ewma.step(state.covariance, row, in_place=True),
+                beta=slopes.step(state.beta, row, np.array([index])),
+            )
         last = np.where(np.isfinite(adjusted), adjusted, state.last)
         return replace(state, last=last, last_market=market if np.isfinite(market) else state.last_market)
 
@@ -134,11 +153,6 @@ class Monitor:
         daily = np.where(seen > 0, total / np.maximum(seen, 1), np.nan)
         if not wanted:
             return Exposure(daily, borrowable)
-        whole = ewma.covariance(state.covariance, self.settings.shrinkage, self.settings.warm_up_sessions)
-        return Exposure(daily, borrowable, _betas(whole), whole[:-1, :-1])
-
-
-def _betas(whole: FloatArray) -> FloatArray:
-    """Return each name's beta to the market, which is the last column; NaN where either is unknown."""
-    power = whole[-1, -1]
-    return np.asarray(whole[:-1, -1] / power) if power > 0 else np.full(len(whole) - 1, np.nan)
+        least = self.settings.warm_up_sessions
+        covariance = ewma.covariance(state.covariance, shrinkage=self.settings.shrinkage, least=least)
+        return Exposure(daily, borrowable, slopes.betas(state.beta, least=least).shrunk, covariance)
