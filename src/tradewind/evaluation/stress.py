@@ -185,15 +185,16 @@ def examine(
     covariance, behind = value_at_risk.ewma_covariance(
         returns[-section.history_sessions :], weights, half_life=risk.half_life_sessions
     )
+    if behind < value_at_risk.LEAST_SESSIONS:
+        covariance = np.full_like(covariance, np.nan)
     freedom = value_at_risk.fit_freedom(value_at_risk.book_returns(window, weights))
     freedom = freedom if np.isfinite(freedom) else 5.0
     found = _by_method(returns, weights, covariance, freedom, risk, section, seed, symbols)
     progress("value at risk", 1, 1)
     scenarios = [play(name, scenario, past, weights) for name, scenario in section.all.items()]
-    few = behind < value_at_risk.LEAST_SESSIONS
     scenarios.append(
         worst_draw(
-            np.full_like(covariance, np.nan) if few else covariance,
+            covariance,
             weights,
             horizon_sessions=section.horizon_sessions,
             freedom=freedom,
@@ -284,7 +285,7 @@ def _book(workspace: Workspace, panel: Panel, notes: tuple[str, ...], progress: 
         weights = _targets(workspace, panel, notes, progress)
         why = "" if weights.any() else "the playbook holds nothing at this close"
     except DataError as error:
-        weights, why = np.zeros(len(panel.symbols)), f"the playbook's forecasts cannot be made: {error.what}"
+        weights, why = np.zeros(len(panel.symbols)), f"the playbook has no targets: {error.what}"
     if not why:
         return Book("targets", weights)
     usable = panel.mask[-1] & panel.member[-1]
@@ -331,7 +332,7 @@ def _by_copula(
 ) -> ValueAtRisk:
     """Return value at risk by a Student-t copula of what is held, each name's own past residuals its margin."""
     held = np.flatnonzero(weights)
-    sigma = ewma_volatility(returns[:, held], 20.0)
+    sigma = ewma_volatility(returns[:, held], value_at_risk.HALF_LIFE_SESSIONS)
     before = np.vstack([np.full((1, len(held)), np.nan), sigma[:-1]])
     with np.errstate(divide="ignore", invalid="ignore"):
         residuals = np.where(before > 0, returns[:, held] / before, np.nan)

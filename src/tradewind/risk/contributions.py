@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.errors import InputError
+from tradewind.risk.value_at_risk import needed_sessions
 
 FloatArray = NDArray[np.float64]
 
@@ -74,8 +75,8 @@ def cvar_contributions(scenarios: FloatArray, weights: FloatArray, *, level: flo
     if not mine.size:
         return Contributions(0.0, np.zeros(len(held)), np.zeros(len(held)))
     known = scenarios[np.isfinite(scenarios[:, mine]).all(axis=1)]
-    if len(known) * (1.0 - level) < 1.0 - 1e-9:
-        return _unknown(len(held), f"{len(known)} scenarios have returns of every held name: none lies beyond {level}")
+    if len(known) < (least := needed_sessions(level)):
+        return _unknown(len(held), f"{len(known)} scenarios have returns of every held name, {least} are needed")
     tail = tail_weights(-(known[:, mine] @ held[mine]), level)
     worst = tail > 0
     marginal = -(tail[worst] @ known[worst])

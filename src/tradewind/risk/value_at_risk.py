@@ -39,6 +39,9 @@ LEAST_SESSIONS = 60
 STALE_SESSIONS = 10
 """Where none of so many newest sessions counts, the book's risk is unknown: something held no longer trades."""
 
+HALF_LIFE_SESSIONS = 11.0
+"""Of the EWMA volatility that returns are filtered by: RiskMetrics' daily decay of 0.94 (1996, section 5.3.2)."""
+
 _WARM_UP = 20
 _OK, _WEIGHT, _FEW, _STALE, _STILL = range(5)
 
@@ -255,7 +258,7 @@ def tail_path(
     level: float = 0.95,
     method: Method = "filtered_historical",
     window: int = 504,
-    half_life: float = 20.0,
+    half_life: float = HALF_LIFE_SESSIONS,
     *,
     coverage: float = 1.0,
 ) -> TailPath:
@@ -302,7 +305,7 @@ def var_path(
     level: float = 0.95,
     method: Method = "filtered_historical",
     window: int = 504,
-    half_life: float = 20.0,
+    half_life: float = HALF_LIFE_SESSIONS,
     *,
     coverage: float = 1.0,
 ) -> FloatArray:
@@ -316,7 +319,7 @@ def var_now(
     level: float = 0.95,
     method: Method = "filtered_historical",
     window: int = 504,
-    half_life: float = 20.0,
+    half_life: float = HALF_LIFE_SESSIONS,
     *,
     coverage: float = 1.0,
     symbols: Sequence[str] = (),
@@ -551,7 +554,7 @@ def ewma_covariance(returns: FloatArray, weights: FloatArray, *, half_life: floa
     return found, len(rows)
 
 
-def fit_freedom(returns: FloatArray, half_life: float = 20.0) -> float:
+def fit_freedom(returns: FloatArray, half_life: float = HALF_LIFE_SESSIONS) -> float:
     """Return the likeliest degrees of freedom of a book's returns ``(S,)`` once divided by their EWMA volatility."""
     if len(returns) < LEAST_SESSIONS or np.ptp(returns) == 0:
         return math.nan
