@@ -9,10 +9,12 @@ import typer
 
 from tradewind.cli.common import (
     AsOfOption,
+    FromOption,
     JsonOption,
     PlaybookArgument,
     SetOption,
     SourceOption,
+    ToOption,
     emit,
     failures,
     instant,
@@ -31,6 +33,8 @@ def add_to(app: typer.Typer) -> None:
         source: SourceOption = None,
         set_: SetOption = None,
         as_of: AsOfOption = None,
+        from_: FromOption = None,
+        to: ToOption = None,
         forecasts: Annotated[
             Path | None, typer.Option("--forecasts", help="Write every out-of-sample forecast (.parquet or .csv).")
         ] = None,
@@ -46,7 +50,12 @@ def add_to(app: typer.Typer) -> None:
 
             for path in filter(None, (forecasts, weights)):
                 require_table(path)
-            record, folder = run_backtest(open_workspace(playbook, source, set_), instant(as_of), report=report)
+            record, folder = run_backtest(
+                open_workspace(playbook, source, set_),
+                instant(to or as_of),
+                opened=instant(from_, first=True),
+                report=report,
+            )
             if forecasts is not None:
                 write_forecasts(record, forecasts)
             if weights is not None:
@@ -64,6 +73,7 @@ def run_backtest(
     workspace: Any,
     as_of: Any = None,
     *,
+    opened: Any = None,
     report: bool = True,
     counts: bool = True,
     verb: str = "backtest",
@@ -73,7 +83,7 @@ def run_backtest(
     from tradewind.evaluation.backtest import backtest, save
 
     with progress_bar() as progress:
-        record = backtest(workspace, progress, as_of=as_of, counts=counts, symbol=symbol)
+        record = backtest(workspace, progress, as_of=as_of, opened=opened, counts=counts, symbol=symbol)
     folder = save(record, workspace, verb=verb)
     if report:
         from tradewind.evaluation.report import write_report

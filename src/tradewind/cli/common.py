@@ -36,6 +36,13 @@ AsOfOption = Annotated[
     typer.Option("--as-of", metavar="TIME", help="Use only what was known then (ISO 8601, UTC unless said)."),
 ]
 
+FromOption = Annotated[
+    str | None, typer.Option("--from", metavar="TIME", help="Open the account at the first close from then on.")
+]
+ToOption = Annotated[
+    str | None, typer.Option("--to", metavar="TIME", help="Stop there: use only what was known then, as --as-of does.")
+]
+
 
 def load_plan(playbook: str, source: str | None, overrides: list[str] | None) -> Plan:
     """Read and validate a playbook with its flags and the environment."""
@@ -59,8 +66,8 @@ def parse_overrides(pairs: list[str] | None) -> dict[str, str]:
     return parsed
 
 
-def instant(text: str | None) -> Any:
-    """Read an instant given on the command line; a bare date means the end of that day, UTC."""
+def instant(text: str | None, *, first: bool = False) -> Any:
+    """Read an instant given on the command line; a bare date means the end of that day, or its beginning, UTC."""
     from datetime import UTC, datetime, time
 
     from tradewind.errors import InputError
@@ -74,7 +81,7 @@ def instant(text: str | None) -> Any:
             f"{text!r} is not a date or time", hint="write it as 2012-06-29 or 2012-06-29T20:00:00"
         ) from None
     if len(text) <= 10:
-        parsed = datetime.combine(parsed.date(), time(23, 59, 59, 999999))
+        parsed = datetime.combine(parsed.date(), time.min if first else time(23, 59, 59, 999999))
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 

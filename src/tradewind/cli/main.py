@@ -17,10 +17,12 @@ from tradewind.cli import (
     doctor,
     explain,
     features,
+    halt,
     init,
     models,
     optimise,
     pairs,
+    paper,
     ranks,
     recommend,
     report,
@@ -42,8 +44,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    init, sync, train, tune, backtest, recommend, explain, ranks, optimise, pairs, stress, report, reproduce, backup, demo,
-    doctor,
+    init, sync, train, tune, backtest, recommend, explain, ranks, paper, halt, optimise, pairs, stress, report,
+    reproduce, backup, demo, doctor,
 )  # fmt: skip
 for verb in VERBS:
     verb.add_to(app)

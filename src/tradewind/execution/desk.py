@@ -297,6 +297,14 @@ class Desk:
         state.exposure = None
         return profit
 
+    def ordered(self, state: DeskState) -> FloatArray:
+        """Return the shares that the waiting targets ask for, by column ``(M,)``; NaN where nothing is to be sent."""
+        if state.waiting is None:
+            return np.full(len(self.columns), np.nan)
+        account = np.concatenate([state.book.scalars, self._settings])
+        wishes = np.concatenate(state.waiting)
+        return np.asarray(k.target_kernel(state.book.state.copy(), account, wishes, float(state.book.row)))
+
     def held(self, state: DeskState) -> FloatArray:
         """Return the columns' weights at the last close, ``(M,)``."""
         equity = float(state.book.scalars[k.EQUITY])

@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from tradewind.clock import Clock, SystemClock
 from tradewind.errors import BugError, DataError, SafetyStop
 from tradewind.execution.brokers.base import Execution, KnownOrder, Movement, OrderReport, OrderRequest
+from tradewind.execution.controls import Level
 from tradewind.execution.order_state import (
     EventKind,
     OrderEvent,
@@ -302,6 +303,21 @@ class Journal:
         with self._reading() as connection:
             rows = connection.execute(query).mappings().all()
         return [Mark(row["time"], row["cash_cents"], row["equity_cents"], row["detail"]) for row in rows]
+
+    # -- what a person must know, in the account's own transactions -------------------------------------------
+
+    def alert(self, level: Level, kind: str, what: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Store an alert of this account, as :meth:`Controls.append_alert` does, with whatever else is being stored."""
+        row = {"at": self._clock.now(), "level": level, "kind": kind, "what": what}
+        own = {"account": self.account, **(detail or {})}
+        with self._writing() as connection:
+            connection.execute(sa.insert(schema.alerts).values(**row, detail=own))
+
+    def halt(self, reason: str, by: str) -> None:
+        """Stop all trading of the home, as :meth:`Controls.halt` does, with whatever else is being stored."""
+        row = {"at": self._clock.now(), "action": "halt", "reason": f"{self.account}: {reason}", "actor": by}
+        with self._writing() as connection:
+            connection.execute(sa.insert(schema.controls).values(**row))
 
     # -- the book of a paper account -------------------------------------------------------------------------
 

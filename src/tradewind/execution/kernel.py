@@ -1336,6 +1336,21 @@ def _copy_wishes(
 
 
 @entry
+def target_kernel(state: FloatArray, s: FloatArray, wish: FloatArray, decided: float) -> FloatArray:
+    """Return the shares that the wishes of a close ask for ``(N,)``, NaN where nothing is to be sent.
+
+    What the next step will decide by itself, told before it, so that it can be handed to a broker or written down;
+    ``state`` and ``s`` are used up.
+    """
+    for i in range(state.shape[1]):
+        if wish[W_WEIGHT, i] == wish[W_WEIGHT, i]:
+            _decide(state, s, wish, i, decided)
+        else:
+            state[TARGET, i] = np.nan
+    return state[TARGET].copy()
+
+
+@entry
 def history_kernel(
     years: FloatArray,
     fields: tuple[FloatArray, ...],

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class Alert:
     """Something a person should be told of, at the close of row ``row``."""
 
     row: int
-    level: str  # info | warning | critical
+    level: Literal["info", "warning", "critical"]
     kind: str
     what: str
 

@@ -1,0 +1,48 @@
+"""`tradewind halt` and `tradewind release`: the kill switch."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+
+from tradewind.cli.common import JsonOption, emit, failures, home_folder
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add both verbs."""
+
+    @app.command(epilog='Example: tradewind halt --reason "the news is bad"')
+    def halt(
+        reason: Annotated[str, typer.Option(help="Why, for whoever comes after you.")] = "halted by hand",
+        json: JsonOption = False,
+    ) -> None:
+        """Stop all trading of this home: nothing is opened until a release; stops go on protecting what is held."""
+        _switch("halt", reason, json)
+
+    @app.command(epilog='Example: tradewind release --reason "looked at it"')
+    def release(
+        reason: Annotated[str, typer.Option(help="What was looked at.")] = "released by hand",
+        json: JsonOption = False,
+    ) -> None:
+        """Let trading go on after a halt, by hand or by a limit."""
+        _switch("release", reason, json)
+
+
+def _switch(action: str, reason: str, as_json: bool) -> None:
+    with failures(as_json):
+        from tradewind.execution.controls import Controls
+        from tradewind.market.store.records import Records
+
+        home = home_folder()
+        home.mkdir(parents=True, exist_ok=True)
+        controls = Controls(Records(f"sqlite:///{home / 'records.sqlite'}"))
+        state = getattr(controls, action)(reason, getpass.getuser())
+        found = {"halted": state.halted, "since": state.since, "reasons": list(state.reasons), "by": state.by}
+        if as_json:
+            emit(found)
+        elif state.halted:
+            typer.echo(f"trading is halted since {state.since:%Y-%m-%d %H:%M} UTC: {'; '.join(state.reasons)}")
+        else:
+            typer.echo("trading may go on")
