@@ -119,7 +119,10 @@ class Clock:
         return TradePlan(**fields, delay_bars=delay_bars)
 
     def _fields(self, one: Wanted) -> dict[str, FloatArray]:
-        """Return a timeframe's targets with the brackets that its playbook wants, over its own bars."""
+        """Return a timeframe's targets with the brackets that its playbook wants, over its own bars.
+
+        A book has no time exits: it is chosen anew before long, and closes what it no longer wants.
+        """
         exits, signals = one.world.plan.decision, one.signals
         nothing = np.full(signals.stop.shape, np.nan)
         return {
@@ -127,7 +130,7 @@ class Clock:
             "stop": signals.stop,
             "take_profit": signals.target if exits.take_profit else nothing,
             "trail": signals.stop if exits.trailing_stop else nothing,
-            "max_bars": self.bars(one, signals.horizon_bars),
+            "max_bars": nothing if one.world.plan.holds_a_book else self.bars(one, signals.horizon_bars),
             "priority": signals.confidence,
         }
 

@@ -415,13 +415,16 @@ def _conformal_fold(world: World, name: str, fold: Fold, method: Method, forecas
 
 
 def act(world: World, forecast: Forecast) -> tuple[Belief, Signals, Targets]:
-    """Decide and size on a calibrated forecast."""
+    """Decide and size on a calibrated forecast; a book takes the place of the sizes where the plan asks for one."""
+    from tradewind.evaluation import books  # it asks the optimiser's questions, which are asked of worlds
+
     plan = world.plan
     cost = round_trip_cost(plan.execution)
     belief = Belief(world.panel, world.features, forecast, cost, plan.decision, world.surroundings)
     signals = decide(belief)
     short = plan.execution.short_allowed
-    return belief, signals, size(belief, signals, plan.sizing, plan.limits, short_allowed=short)
+    targets = size(belief, signals, plan.sizing, plan.limits, short_allowed=short)
+    return belief, *books.chosen(world, belief, signals, targets)
 
 
 def round_trip_cost(execution: ExecutionSection) -> float:

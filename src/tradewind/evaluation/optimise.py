@@ -16,8 +16,10 @@ from tradewind.evaluation import corridor
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import load_or_sync
 from tradewind.evaluation.fold_cache import FoldCache
+from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.track_record import periods_per_year
 from tradewind.evaluation.workspace import Workspace
+from tradewind.models.assembly import log_prices
 from tradewind.models.forecast import Forecast
 from tradewind.portfolio.optimiser import OptimiserSection, Point, Problem, Solution, frontier, optimise, prepare
 from tradewind.portfolio.optimiser.settings import Objective
@@ -29,8 +31,7 @@ from tradewind.portfolio.optimiser.views import (
     forecast_moments,
     pooled_moments,
 )
-from tradewind.risk import beta
-from tradewind.risk import covariance as risk_covariance
+from tradewind.risk.along import RiskAlong
 
 FloatArray = NDArray[np.float64]
 
@@ -38,6 +39,9 @@ LEAST_SCENARIOS = 60
 """Past horizons that all names must share before their joint losses are taken from them."""
 
 SESSIONS_PER_YEAR = 252.0
+
+FORGOTTEN = 40
+"""Half-lives after which a bar weighs 1e-12 of the newest one: one close need not wait for what is older."""
 
 
 def optimised(
@@ -70,14 +74,40 @@ def optimised(
 
 def _settings(workspace: Workspace, objective: str | None) -> OptimiserSection:
     """Return the playbook's section inside its limits and costs, with another objective where one is asked for."""
-    plan = workspace.plan
-    section = plan.playbook.section("optimiser", OptimiserSection)
-    if objective is not None:
-        if objective not in get_args(Objective):
-            raise did_you_mean("objective", objective, get_args(Objective))
-        section = section.model_copy(update={"objective": objective})
+    settings = section_of(workspace.plan)
+    if objective is None:
+        return settings
+    if objective not in get_args(Objective):
+        raise did_you_mean("objective", objective, get_args(Objective))
+    return settings.model_copy(update={"objective": objective})
+
+
+def section_of(plan: Plan) -> OptimiserSection:
+    """Return a plan's section inside its limits, its target of volatility among them, and with its costs."""
     one_way = corridor.round_trip_cost(plan.execution) / 2 * 1e4
-    return section.within(plan.limits, cost_bps=one_way, short_allowed=plan.execution.short_allowed)
+    inside = plan.optimiser.within(plan.limits, cost_bps=one_way, short_allowed=plan.execution.short_allowed)
+    known = [most for most in (inside.volatility_max, plan.risk.volatility_target) if most is not None]
+    return inside.model_copy(update={"volatility_max": min(known, default=None)})
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a book that is walked over bars adds to a question: who takes part, and what is held.
+
+    Attributes
+    ----------
+    known
+        The risk, stepped along to the row.
+    admitted
+        ``(N,)`` names that may be held afterwards.
+    held, side
+        ``(N,)`` weights now, and the sign that a weight must not be against (0: either).
+    """
+
+    known: RiskAlong
+    admitted: NDArray[np.bool_]
+    held: FloatArray
+    side: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,21 +119,32 @@ class Posed:
     notes: tuple[str, ...]
 
 
-def pose(world: World, forecast: Forecast, row: int, settings: OptimiserSection) -> Posed:
+def pose(world: World, forecast: Forecast, row: int, settings: OptimiserSection, asked: Asked | None = None) -> Posed:
     """Return what is to be optimised at the close of ``row``, from rows up to it alone.
+
+    What is held without a bar at this close stands in the problem without a risk: it stays, and counts.
 
     Raises ``InputError`` where the decision's horizon is not forecast, ``DataError`` where no symbol has a bar and a
     risk, or where scenarios are needed and too few are shared.
     """
     panel, horizon = world.panel, world.plan.decision.horizon_bars
     columns, absent = _present(world, row)
-    risk = risk_of(world, row, columns, horizon)
+    if asked is not None:
+        stuck = (asked.held != 0) & ~panel.mask[row]
+        columns = np.union1d(columns[asked.admitted[columns]], np.flatnonzero(stuck))
+    known = along(world, row) if asked is None else asked.known
+    risk = risk_of(world, known.at(row), columns, horizon, scenarios=asked is None or _needs_scenarios(settings))
+    if asked is not None:
+        risk.covariance[stuck[columns]] = np.nan
+        risk.covariance[:, stuck[columns]] = np.nan
     moments = forecast_moments(forecast.quantiles[row, columns, _index(forecast, horizon)], forecast.levels)
     problem = Problem(
         names=tuple(panel.symbols[c] for c in columns),
         covariance=risk.covariance,
         sectors=tuple(panel.sectors[c] for c in columns),
         beta=risk.beta,
+        previous=None if asked is None else asked.held[columns],
+        side=None if asked is None else asked.side[columns],
         horizon_years=horizon / periods_per_year(panel.timeframe),
         observations=risk.observations,
         scenarios=risk.scenarios,
@@ -146,25 +187,61 @@ class Risk:
     notes: tuple[str, ...]
 
 
-def risk_of(world: World, row: int, columns: NDArray[np.int64], horizon: int) -> Risk:
-    """Return covariance, betas and scenarios over ``horizon`` bars from returns up to ``row``.
+def along(world: World, last: int | None = None) -> RiskAlong:
+    """Return the risk of a world's names before its first row, or before the first that still weighs at row ``last``.
 
-    One-bar log returns, weighted and shrunk as ``[risk]`` says; a horizon's variance is that of so many bars.
+    One-bar log returns, weighted and shrunk as ``[risk]`` says; betas against the index of the context, else the mean
+    of the universe, as the desk's are.
     """
     section, panel = world.plan.risk, world.panel
     bars = periods_per_year(panel.timeframe) / SESSIONS_PER_YEAR
     half_life, warm_up = section.half_life_sessions * bars, max(5, math.ceil(section.warm_up_sessions * bars))
-    closes = np.log(panel.adjusted("close")[: row + 1, columns])
-    returns = np.diff(closes, axis=0)
-    window = returns[-math.ceil(12 * half_life) :]  # what is older has no weight left
-    state = risk_covariance.step(risk_covariance.initial_state(len(columns), half_life), window)
-    covariance = risk_covariance.covariance(state, shrinkage=section.shrinkage, least=warm_up) * horizon
-    past = closes[-math.ceil(section.var_window_sessions * bars) - horizon :]
-    scenarios, note = shocks(past, np.sqrt(np.diag(covariance)), horizon)
+    returns, index = _moves(log_prices(panel)), panel.context.get("index")
+    market = _mean(returns) if index is None else _moves(np.log(index))
+    before = -1 if last is None else max(-1, last - math.ceil(FORGOTTEN * half_life))
+    return RiskAlong(returns, market, half_life, section.shrinkage, warm_up, before)
+
+
+def _moves(logs: FloatArray) -> FloatArray:
+    return np.diff(logs, axis=0, prepend=np.full_like(logs[:1], np.nan))
+
+
+def _mean(returns: FloatArray) -> FloatArray:
+    there = np.isfinite(returns).sum(axis=1)
+    return np.where(there > 0, np.nansum(returns, axis=1) / np.maximum(there, 1), np.nan)
+
+
+def market_note(world: World) -> tuple[str, ...]:
+    """Say what betas are to, where it is not the index."""
+    here = "index" in world.panel.context
+    return () if here else ("betas are to the mean of the universe: the source has no index",)
+
+
+def risk_of(
+    world: World, known: RiskAlong, columns: NDArray[np.int64], horizon: int, *, scenarios: bool = True
+) -> Risk:
+    """Return covariance, betas and scenarios over ``horizon`` bars, as known at the row that risk has come to.
+
+    A horizon's variance is that of so many bars. Without ``scenarios`` none are made.
+    """
+    section, panel, row = world.plan.risk, world.panel, known.row
+    covariance = known.covariance(columns) * horizon
+    window = known.returns[: row + 1, columns][-math.ceil(12 * known.half_life_bars) :]  # nothing older has any weight
+    pairs, betas = known.unmeasured_pairs(columns), known.betas()
+    said = list(market_note(world))
+    said += [f"{pairs} pairs have too few bars in common and get the mean correlation"] if pairs else []
+    found: FloatArray | None = None
+    if scenarios:
+        bars = section.var_window_sessions * periods_per_year(panel.timeframe) / SESSIONS_PER_YEAR
+        past = log_prices(panel)[: row + 1, columns][-math.ceil(bars) - horizon :]
+        found, note = shocks(past, np.sqrt(np.diag(covariance)), horizon)
+        said.insert(0, note)
     observations = int(np.isfinite(window).all(axis=1).sum())
-    pairs = risk_covariance.unmeasured_pairs(state, least=warm_up)
-    said = (f"{pairs} pairs have too few bars in common and get the mean correlation",) if pairs else ()
-    return Risk(covariance, _beta(world, row, window, half_life, warm_up), scenarios, observations, (note, *said))
+    return Risk(covariance, None if betas is None else betas[columns], found, observations, tuple(said))
+
+
+def _needs_scenarios(settings: OptimiserSection) -> bool:
+    return settings.objective == "min_cvar" or settings.views == "entropy_pooling"
 
 
 def shocks(closes: FloatArray, deviation: FloatArray, horizon: int) -> tuple[FloatArray | None, str]:
@@ -181,16 +258,6 @@ def shocks(closes: FloatArray, deviation: FloatArray, horizon: int) -> tuple[Flo
     with np.errstate(invalid="ignore", divide="ignore"):
         found = (shared - shared.mean(axis=0)) * (deviation / spread)
     return found, f"scenarios are {len(found)} overlapping returns over {horizon} bars, scaled to today's volatility"
-
-
-def _beta(world: World, row: int, window: FloatArray, half_life: float, warm_up: int) -> FloatArray | None:
-    """Return exponentially weighted betas against the index of the context, None where there is none."""
-    index = world.panel.context.get("index")
-    if index is None:
-        return None
-    market = np.diff(np.log(index[: row + 1]))[-len(window) :]
-    state = beta.step(beta.initial_state(window.shape[1], half_life), window, market)
-    return beta.betas(state, least=warm_up).shrunk
 
 
 def _viewed(problem: Problem, moments: Moments, settings: OptimiserSection) -> tuple[Problem, tuple[str, ...]]:

@@ -120,6 +120,11 @@ class Plan:
         timeframes = {name: cls.of(playbook.part(PARTS, name)) for name in named}
         return cls(playbook=playbook, head=parts.pop("playbook"), timeframes=timeframes, **parts)
 
+    @property
+    def holds_a_book(self) -> bool:
+        """Return whether weights are chosen together, and not position by position from signals."""
+        return self.optimiser.use or self.long_short.book != "none"
+
     def sections(self) -> dict[str, Section]:
         """Return the validated sections by their name in the file."""
         return {name: getattr(self, "head" if name == "playbook" else name) for name in SECTIONS}

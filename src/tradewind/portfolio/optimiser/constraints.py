@@ -92,7 +92,7 @@ def limits(prepared: Prepared, settings: OptimiserSection, layout: Layout) -> li
 
     Raises ``InputError`` where a limit on beta is set and no beta is known.
     """
-    makers = (_position, _gross, _net, _sectors, _beta, _pairs, _graph, _turnover, _volatility)
+    makers = (_position, _side, _gross, _net, _sectors, _beta, _pairs, _graph, _turnover, _volatility)
     return [one for make in makers for one in make(prepared, settings, layout)]
 
 
@@ -119,6 +119,19 @@ def _position(prepared: Prepared, settings: OptimiserSection, layout: Layout) ->
         parts, of = [*parts, diagonal(layout.weight, -1.0, count)], (*names, *names)
     said = f"position_max {most:g} with {count} {'name' if count == 1 else 'names'}"
     yield block("position_max", parts, np.full(len(of), most), of=of, said=said, limit=most)
+
+
+def _side(prepared: Prepared, settings: OptimiserSection, layout: Layout) -> Iterator[Block]:
+    """Yield the side that each name may be on, where it is not free; a book without shorts knows the one already."""
+    side = prepared.problem.side
+    if side is None:
+        return
+    bound_to = np.flatnonzero(side < 0 if settings.long_only else side)
+    if not bound_to.size:
+        return
+    of = tuple(prepared.problem.names[i] for i in bound_to)
+    parts = [diagonal(layout.weight[bound_to], -side[bound_to])]
+    yield block("side", parts, np.zeros(len(of)), of=of, said="the side of each name", limit=0.0)
 
 
 def _gross(prepared: Prepared, settings: OptimiserSection, layout: Layout) -> Iterator[Block]:

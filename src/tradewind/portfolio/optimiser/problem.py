@@ -42,6 +42,8 @@ class Problem:
         Of each name; empty: unknown.
     beta
         ``(N,)`` against the market.
+    side
+        ``(N,)`` sign that a weight must not be against: 1 no short, -1 no long, 0 either; None: all either.
     horizon_years
         Length of the horizon, so that a volatility can be given as an annual one.
     observations
@@ -57,6 +59,7 @@ class Problem:
     previous: FloatArray | None = None
     sectors: tuple[str, ...] = ()
     beta: FloatArray | None = None
+    side: FloatArray | None = None
     horizon_years: float = 1.0
     observations: int | None = None
 
@@ -64,7 +67,7 @@ class Problem:
         """Refuse arrays that do not fit together."""
         count = len(self.names)
         shapes = {"covariance": (count, count)} | dict.fromkeys(
-            ("expected", "uncertainty", "previous", "beta"), (count,)
+            ("expected", "uncertainty", "previous", "beta", "side"), (count,)
         )
         if self.scenarios is not None:
             shapes |= {"scenarios": (len(self.scenarios), count), "probabilities": (len(self.scenarios),)}
@@ -81,7 +84,7 @@ class Problem:
         """Return the problem of some of its names, by their number."""
         cut = {
             name: getattr(self, name)[kept]
-            for name in ("expected", "uncertainty", "previous", "beta")
+            for name in ("expected", "uncertainty", "previous", "beta", "side")
             if self.has(name)
         }
         if self.scenarios is not None:

@@ -13,8 +13,17 @@ Objective = Literal["max_sharpe", "mean_variance", "min_variance", "min_cvar", "
 
 
 class OptimiserSection(Section):
-    """How target weights are chosen together. Weights are fractions of equity, positive for long."""
+    """How target weights are chosen together. Weights are fractions of equity, positive for long.
 
+    ``use`` puts the optimiser after the sizing steps, whose weights then only say which signals open something.
+    """
+
+    use: bool = Field(False, description="a back-test's targets come from the optimiser, not from the sizing steps")
+    among: Literal["signals", "universe"] = Field(
+        "signals",
+        description="signals: only what the rule opens or the book holds already, until the rule closes it; universe: "
+        "every tradable name with a forecast",
+    )
     objective: Objective = Field(
         "max_sharpe",
         description="max_sharpe and mean_variance weigh return against risk; the others look at risk alone",
