@@ -53,6 +53,22 @@ class DecisionSection(Section):
     )
     stop_minimum: float = Field(0.005, gt=0, le=0.5, description="least stop distance, fraction of the entry")
     target_quantile: float = Field(0.9, gt=0.5, lt=1, description="quantile of the forecast taken as the price target")
+    target_fraction: float | None = Field(
+        None, gt=0, le=2, description="fixed distance of the target, fraction of the entry; none: the rule's own"
+    )
+    stop_fraction: float | None = Field(
+        None, gt=0, lt=1, description="fixed distance of the stop, fraction of the entry; none: the rule's own"
+    )
+    win_loss_min: float = Field(
+        1.2, ge=0, le=20, description="`scalper`: least gain at the target over the loss at the stop, after costs"
+    )
+    expected_move_min: float = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="`scalper`: open only where a move of this size is expected over the horizon, either way, as a "
+        "fraction; the round trip's cost where that is more",
+    )
     take_profit: bool = Field(False, description="also close a position at its target, where it has one")
     trailing_stop: bool = Field(False, description="let the stop follow the best price since the entry")
     every_bars: int = Field(
@@ -62,6 +78,55 @@ class DecisionSection(Section):
         False, description="require the sentiment conditions of the rule (needs a sentiment source)"
     )
     tier_stops: bool = Field(False, description="use the price tier's stop where it is tighter")
+    trend_adx_min: float = Field(20.0, ge=0, le=100, description="`swing`: least ADX(14) of a trend")
+    trend_rsi_min: float = Field(
+        50.0, ge=0, le=100, description="`swing`: least RSI(14) of an upward trend; a downward one's is mirrored at 50"
+    )
+    trend_rsi_max: float = Field(
+        80.0, ge=0, le=100, description="`swing`: RSI(14) above which nothing is bought any more, mirrored likewise"
+    )
+    earnings_sessions: int = Field(
+        0, ge=0, le=63, description="open nothing when earnings come within so many sessions; 0: they don't matter"
+    )
+    earnings_unknown: Literal["trade", "hold"] = Field(
+        "trade", description="what to do while no date of the next earnings is known"
+    )
+    gap_sigma_max: float | None = Field(
+        None, gt=0, le=50, description="open nothing after a gap of so many daily sigmas at the open; none: no limit"
+    )
+    price_earnings_max: float | None = Field(
+        None, gt=0, description="buy nothing above this price over twelve months' earnings, nor losses; none: no limit"
+    )
+    growth_min: float | None = Field(
+        None, gt=-10, description="buy nothing whose earnings grew less on the year before, fraction; none: no limit"
+    )
+    fundamentals_unknown: Literal["trade", "hold"] = Field(
+        "hold", description="what to do where P/E or growth are asked for and not known"
+    )
+    sectors_top: int = Field(3, ge=1, le=11, description="`position`: buy only in so many of the strongest sectors")
+    rotation_bars: int = Field(13, ge=1, le=2520, description="`position`: bars of a sector's strength")
+    pyramid_steps: int = Field(
+        1, ge=1, le=10, description="`position`: parts in which a position is built, all but the first in profit"
+    )
+    pyramid_gain: float = Field(
+        0.02, ge=0, le=1, description="gain since the last part at which another one is added, as a fraction"
+    )
+    selection: Literal["none", "regime"] = Field(
+        "none", description="regime: buy only names that the market's regime asks for (needs [regimes] use = true)"
+    )
+    selection_size: int = Field(5, ge=1, le=500, description="names selected where no sector rises")
+    selection_widen: float = Field(
+        0.6, ge=0, le=10, description="share of that number that is added where all sectors rise, and less where fewer"
+    )
+    selection_turnover_max: float = Field(
+        0.2, gt=0, le=1, description="largest share of the selected names that may be replaced in a month"
+    )
+    selection_half_life_sessions: float = Field(
+        5.0, ge=0, le=252, description="half-life of what a name's screens and scores were before; 0: all at once"
+    )
+    selection_grace_bars: int = Field(
+        5, ge=0, le=252, description="bars that a position may outlive its name's selection"
+    )
 
     def due(self, bars: int) -> NDArray[np.bool_]:
         """Return on which of so many bars positions may change, ``(bars,)``."""

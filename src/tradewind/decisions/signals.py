@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tradewind.decisions import width
 from tradewind.decisions.confidence import EVENTS, Odds, Sides, Trade
 from tradewind.decisions.settings import DecisionSection
 from tradewind.decisions.surroundings import Surroundings
@@ -23,6 +22,9 @@ from tradewind.market.panel import Panel
 from tradewind.models.forecast import Forecast
 from tradewind.registry import Registry
 from tradewind.stats import distribution
+
+if TYPE_CHECKING:
+    from tradewind.decisions.guards import Guard
 
 NORMAL_90 = 1.2815515655446004
 """The standard normal's 90 % quantile."""
@@ -138,6 +140,8 @@ class Signals:
         Of the rule's main trade, whose reliability is shown.
     exits
         What target and stop are, in words, one for each of ``clauses``; empty where the rule does not say.
+    scale
+        ``(T, N)`` share of its weight that a signal asks for now, in (0, 1]; None: all of it.
     """
 
     rule: str
@@ -155,6 +159,7 @@ class Signals:
     odds: Odds
     notes: tuple[str, ...] = ()
     exits: tuple[Exits, ...] = ()
+    scale: NDArray[np.float64] | None = None
 
     def exits_at(self, row: int, column: int) -> Exits | None:
         """Return what target and stop are at one bar, in words; None where the rule does not say."""
@@ -211,27 +216,29 @@ def check(settings: DecisionSection, timeframe: str) -> None:
 
 def decide(belief: Belief) -> Signals:
     """Apply the playbook's rule; a rule that never opens a position is an error that names the threshold."""
+    from tradewind.decisions.guards import guarded, guards
+
     check(belief.settings, belief.panel.timeframe)
     chosen = RULES.create(belief.settings.rule)
     wished = chosen.decide(belief)
-    narrow = width.narrow_enough(belief, wished)
-    signals = width.hold_where_wide(wished, narrow)
+    applied = guards(belief, wished)
+    signals = guarded(wished, applied)
     if signals.decided.any() and not (signals.action != Action.HOLD).any():
         shares = dict(chosen.thresholds(belief))
-        if width.limited(belief.settings):
-            shares["interval_width"] = float(narrow[signals.decided].mean())
+        shares |= {guard.name: float(guard.fine[signals.decided].mean()) for guard in applied}
         passed = ", ".join(f"{name} on {share:.1%}" for name, share in shares.items())
         raise DataError(
             f"the rule {chosen.name!r} never fired in {int(signals.decided.sum()):,} decisions; passed: {passed}",
-            hint=_how_to_fire(wished, belief, shares),
+            hint=_how_to_fire(wished, belief, shares, applied),
         )
     return signals
 
 
-def _how_to_fire(wished: Signals, belief: Belief, shares: Mapping[str, float]) -> str:
+def _how_to_fire(wished: Signals, belief: Belief, shares: Mapping[str, float], applied: Sequence[Guard]) -> str:
     settings = belief.settings
-    if (wished.action != Action.HOLD).any():
-        return "no interval was narrow enough: raise decision.interval_width_max or decision.interval_width_usual_max"
+    acts = wished.action != Action.HOLD
+    if acts.any():
+        return min(applied, key=lambda guard: float(guard.fine[acts].mean())).hint
     rarest = min(shares, key=lambda name: shares[name])
     if "median" in rarest or "entry_threshold" in rarest:
         return (
@@ -239,6 +246,9 @@ def _how_to_fire(wished: Signals, belief: Belief, shares: Mapping[str, float]) -
             f"--set decision.entry_threshold={settings.entry_threshold / 2:g}, or set models.use to a model that "
             "expects returns (naive ones expect none)"
         )
+    setting = rarest.partition("=")[0]
+    if setting != "confidence_min" and setting in type(settings).model_fields:
+        return f"hardly any bar passes decision.{setting}: ask for less, with --set decision.{setting}=…"
     lower = _within_reach(wished, settings)
     return (
         f"lower the threshold that is never passed, e.g. --set decision.confidence_min={lower:.2f} "
@@ -266,7 +276,13 @@ def _within_reach(signals: Signals, settings: DecisionSection) -> float:
 
 
 def stop_distance(belief: Belief, bars: int) -> NDArray[np.float64]:
-    """Return the stop's distance as a fraction of the entry: so many forecast sigmas, see :func:`bounded_stop`."""
+    """Return the stop's distance as a fraction of the entry: the playbook's fixed one, else so many forecast sigmas.
+
+    See :func:`bounded_stop` for what is made of it.
+    """
+    fixed = belief.settings.stop_fraction
+    if fixed is not None:
+        return bounded_stop(belief, np.full(belief.panel.shape, fixed))
     return bounded_stop(belief, -np.expm1(-belief.settings.stop_sigma * belief.sigma(bars)))
 
 
@@ -286,7 +302,12 @@ def forecast_trade(belief: Belief, bars: int) -> Trade:
 
 
 def target_distance(belief: Belief, bars: int, side: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Return the target's distance: the forecast quantile on the winning side, NaN where it lies on the wrong one."""
+    """Return the target's distance: the playbook's fixed one, else the forecast quantile on the winning side.
+
+    NaN where that quantile lies on the wrong one.
+    """
+    if belief.settings.target_fraction is not None:
+        return np.full(belief.panel.shape, belief.settings.target_fraction)
     quantiles = belief.quantiles(bars)
     up, down = (quantiles[..., belief.forecast.levels.index(_target_level(belief, one))] for one in (1, -1))
     distance = np.where(side >= 0, np.expm1(up), -np.expm1(down))
@@ -295,10 +316,14 @@ def target_distance(belief: Belief, bars: int, side: NDArray[np.int8]) -> NDArra
 
 def forecast_exits(belief: Belief, bars: int, side: int) -> Exits:
     """Say in words what :func:`target_distance` and :func:`stop_distance` are."""
-    quantile = f"{_target_level(belief, side):.0%} quantile of the forecast over {bars} bars"
-    return Exits(
-        quantile, stop_words(belief.settings, f"{belief.settings.stop_sigma:g} forecast sigmas of {bars} bars")
-    )
+    settings = belief.settings
+    target = f"{_target_level(belief, side):.0%} quantile of the forecast over {bars} bars"
+    if settings.target_fraction is not None:
+        target = f"{settings.target_fraction:.2%} of the entry"
+    stop = f"{settings.stop_sigma:g} forecast sigmas of {bars} bars"
+    if settings.stop_fraction is not None:
+        stop = f"{settings.stop_fraction:.2%} of the entry"
+    return Exits(target, stop_words(settings, stop))
 
 
 def stop_words(settings: DecisionSection, distance: str) -> str:

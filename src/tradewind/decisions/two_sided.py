@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.decisions.confidence import Odds, odds
 from tradewind.decisions.signals import Belief, Signals, forecast_exits, forecast_trade
+
+
+def with_exits(belief: Belief, target: float, stop: float) -> Belief:
+    """Return the belief with fixed distances of target and stop where the playbook names none."""
+    settings = belief.settings
+    own = {"target_fraction": settings.target_fraction or target, "stop_fraction": settings.stop_fraction or stop}
+    return replace(belief, settings=settings.model_copy(update=own))
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +31,14 @@ class View:
         """Ask for the event's probabilities over ``decision.horizon_bars``."""
         found = odds(belief, forecast_trade(belief, belief.settings.horizon_bars))
         return cls(belief, found, belief.tradable & np.isfinite(found.calibrated.long))
+
+    @property
+    def surer(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Where a long, and where a short, has at least ``confidence_min`` and no less than the other side."""
+        long, short = self.odds.calibrated
+        buy, sell = self.sure
+        buy = buy & ~(sell & (short > long))
+        return buy, sell & ~buy
 
     @property
     def sure(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -61,20 +61,22 @@ def usual(width: FloatArray) -> FloatArray:
     return np.asarray(np.exp(average))
 
 
-def hold_where_wide(signals: Signals, fine: NDArray[np.bool_]) -> Signals:
-    """Return the signals with HOLD where an interval is too wide to open on; what is held may still be closed."""
-    wide = ~fine & (signals.action != 0)
-    if not wide.any():
+def hold_where(signals: Signals, where: NDArray[np.bool_], said: str) -> Signals:
+    """Return the signals with HOLD and these words where something keeps the rule from opening.
+
+    What is held may still be closed by the side that the rule would have taken.
+    """
+    kept = where & (signals.action != 0)
+    if not kept.any():
         return signals
     from tradewind.decisions.signals import Exits
 
-    said = "the rule would act, but the interval over {horizon_bars} bars is too wide (decision.interval_width_…)"
     return replace(
         signals,
-        action=np.where(wide, 0, signals.action).astype(np.int8),
-        close=signals.close | (wide & (signals.action < 0)),
-        cover=signals.cover | (wide & (signals.action > 0)),
-        clause=np.where(wide, len(signals.clauses), signals.clause).astype(np.int16),
+        action=np.where(kept, 0, signals.action).astype(np.int8),
+        close=signals.close | (kept & (signals.action < 0)),
+        cover=signals.cover | (kept & (signals.action > 0)),
+        clause=np.where(kept, len(signals.clauses), signals.clause).astype(np.int16),
         clauses=(*signals.clauses, said),
         exits=(*signals.exits, Exits(UNOPENED, UNOPENED)) if signals.exits else (),
     )

@@ -116,6 +116,8 @@ def _steps(belief: Belief, signals: Signals, sizing: SizingSection, limits: Limi
         steps["tier_limit"] = _cap(tiers.by_tier(belief.panel.close, "position_limit_pct") / 100)
     if sizing.conviction == "confidence":
         steps["conviction"] = _times(conviction(signals.confidence, belief.settings.confidence_min))
+    if signals.scale is not None:
+        steps["pyramid"] = _times(signals.scale)
     if sizing.regime_multipliers:
         steps["regime"] = _times(regime_multiplier(belief)[:, None])
     if sizing.correlation_penalty:

@@ -26,9 +26,7 @@ class Probability:
         """Say BUY (SELL) where the event of a long (short) has at least ``confidence_min``; of two the surer one."""
         view = View.of(belief)
         long, short = view.odds.calibrated
-        buy, sell = view.sure
-        buy &= ~(sell & (short > long))
-        sell &= ~buy
+        buy, sell = view.surer
         strong = np.where(buy, long, short) >= belief.settings.confidence_min + STRONG_MARGIN
         up, down = view.odds.event.words
         clauses = (
