@@ -30,6 +30,7 @@ from tradewind.market.aggregate import row_map
 from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.calendar import instant
 from tradewind.market.panel import Panel
+from tradewind.portfolio.borrow import terms
 from tradewind.portfolio.limits import Gate
 from tradewind.portfolio.sizing import Targets
 from tradewind.risk.monitor import Monitor
@@ -157,6 +158,12 @@ def desk_of(plan: Plan, clock: Clock, execution: ExecutionSection) -> Desk:
     return Desk(panel.symbols, clock.columns, gate, coordinator, monitor, execution, plan.account, borrowable)
 
 
+def desk_bars(plan: Plan, clock: Clock) -> Bars:
+    """Return the clock's bars as the desk reads them, with the stock that could be borrowed at each close."""
+    panel = clock.panel
+    return Bars.of(panel, clock.symbol_of, terms(plan.borrow, panel.times, panel.symbols).available)
+
+
 def trade(
     plan: Plan,
     wanted: Sequence[Wanted],
@@ -168,7 +175,7 @@ def trade(
     """Trade what the timeframes want in one account, from row ``start`` of the finest bars (default: the first word)."""
     clock = Clock.of(wanted)
     desk = desk_of(plan, clock, execution or plan.execution)
-    bars = Bars.of(clock.panel, clock.symbol_of)
+    bars = desk_bars(plan, clock)
     return live_through(desk, clock.panel, bars, clock.plan(delay_bars), clock.start if start is None else start)
 
 

@@ -56,7 +56,9 @@ def optimised_book(world: World, belief: Belief, signals: Signals, targets: Targ
     """Return the targets that the optimiser chooses on the bars on which it is due, NaN on the others."""
     desk = _Optimiser(world, belief, section_of(world.plan), _multiplier(world, belief))
     path = walk(wishes(world, belief, targets), desk.choose, desk.settings)
-    told = _with_book(belief, signals, path.weight, "the optimiser", desk.notes(path))
+    short = (path.weight < 0).any()
+    notes = (*desk.notes(path), *(lending_notes(world, borrow_terms(world)) if short else ()))
+    told = _with_book(belief, signals, path.weight, "the optimiser", notes)
     return told, _replaced(targets, path.weight, "optimiser", path.bound, path.names)
 
 
@@ -162,7 +164,7 @@ def long_short_book(world: World, belief: Belief, signals: Signals, targets: Tar
     weight[rows] = np.where(world.panel.mask[rows], book.weight * share, np.nan)
     most, _ = room(plan)
     bound[rows] = np.abs(book.weight) >= most * (1 - 1e-6)
-    notes = [f"{_said(plan)} on {_counted(book)}", *market_note(world), *lend.notes]
+    notes = [f"{_said(plan)} on {_counted(book)}", *market_note(world), *lending_notes(world, lend)]
     told = _with_book(belief, signals, weight, _said(plan), tuple(notes), alone=True)
     return told, _replaced(targets, weight, "long_short", bound, ("", "position_max"))
 
@@ -226,6 +228,18 @@ def _counted(book: LongShortBook) -> str:
 def borrow_terms(world: World) -> BorrowTerms:
     """Return what can be borrowed at each close of a world's panel."""
     return terms(world.plan.borrow, world.panel.times, world.panel.symbols)
+
+
+def lending_notes(world: World, lend: BorrowTerms) -> tuple[str, ...]:
+    """Say what of the terms is assumed, and which names cost more or less than is charged for all of them."""
+    charged = world.plan.execution.borrow_bps_per_year
+    other = (lend.bps != charged).any(axis=0)
+    if not other.any():
+        return lend.notes
+    names = [symbol for symbol, differs in zip(world.panel.symbols, other, strict=True) if differs]
+    low, high = float(lend.bps[:, other].min()), float(lend.bps[:, other].max())
+    said = f"borrow: {charged:g} bp a year are charged for every short; {_some(names)} cost {low:g} to {high:g}"
+    return (*lend.notes, said)
 
 
 def _usable(belief: Belief) -> BoolArray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tradewind.errors import InputError
-from tradewind.evaluation.account import Clock, desk_of, opening_row, trade
+from tradewind.evaluation.account import Clock, desk_bars, desk_of, opening_row, trade
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.sleeves import Walked, walk
 from tradewind.evaluation.workspace import Workspace
@@ -60,7 +60,7 @@ def paper(
     journal = Journal(workspace.records, name, clock=workspace.clock)
     controls = None if replay else Controls(workspace.records, clock=workspace.clock)
     own = PaperAccount(desk, journal, plan.playbook.content_hash, controls, every="session" if replay else "bar")
-    bars = Bars.of(clock.panel, clock.symbol_of)
+    bars = desk_bars(plan, clock)
     first = own.open(bars, start)
     told = _Told(len(bars.times))
     own.live_through(bars, clock.plan(), first, start, told)

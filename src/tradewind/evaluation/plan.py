@@ -114,6 +114,9 @@ class Plan:
         """Validate every section; raise ``PlaybookError`` with the first room's complaints."""
         playbook.refuse_unknown_sections(SECTIONS)
         parts: dict[str, Any] = {name: playbook.section(name, model) for name, model in SECTIONS.items()}
+        if "borrow" in playbook.values:  # it says what borrowing costs; execution does where there is none
+            lent = {"borrow_bps_per_year": parts["borrow"].default_bps}
+            parts["execution"] = parts["execution"].model_copy(update=lent)
         named = playbook.values.get(PARTS, {})
         if named:
             playbook.refuse_unknown_in_parts(PARTS, named, IN_A_TIMEFRAME)

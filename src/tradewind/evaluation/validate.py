@@ -32,6 +32,7 @@ def validated(plan: Plan) -> Plan:
         *_models(plan),
         *_ensemble(plan),
         *_decision(plan),
+        *_books(plan),
         *_tune(plan),
     ):
         try:
@@ -197,6 +198,47 @@ def _forecast(plan: Plan) -> None:
         raise InputError(
             f"there is no forecast over {bars} bars",
             hint=f"set decision.horizon_bars to one of {list(horizons)}, or add {bars} to [labels]",
+        )
+
+
+def _books(plan: Plan) -> Iterator[_Look]:
+    yield "long_short.book", lambda: _may_be_short(plan)
+    yield "optimiser.use", lambda: _one_book(plan)
+    yield "borrow.default_bps", lambda: _one_cost_of_borrowing(plan)
+
+
+def _may_be_short(plan: Plan) -> None:
+    book = plan.long_short.book
+    if book == "none":
+        return
+    if not plan.execution.short_allowed:
+        raise InputError(
+            f"the {book} book sells short, and execution.short_allowed = false",
+            hint='set execution.short_allowed = true, or long_short.book = "none"',
+        )
+    gross = min(plan.long_short.gross_max, plan.limits.gross_max, plan.execution.margin_leverage_max)
+    if book == "one_thirty_thirty" and gross <= 1.0:
+        raise InputError(
+            f"a 130/30 book has a gross weight above 1, and {gross:g} is the most that may be held",
+            hint="raise limits.gross_max, execution.margin_leverage_max and long_short.gross_max above 1, e.g. to 1.6",
+        )
+
+
+def _one_book(plan: Plan) -> None:
+    if plan.optimiser.use and plan.long_short.book != "none":
+        raise InputError(
+            f"optimiser.use = true and long_short.book = {plan.long_short.book!r} both choose the weights",
+            hint='set optimiser.use = false, or long_short.book = "none"',
+        )
+
+
+def _one_cost_of_borrowing(plan: Plan) -> None:
+    said = plan.playbook.values.get("execution", {}).get("borrow_bps_per_year")
+    if "borrow" in plan.playbook.values and said not in (None, plan.borrow.default_bps):
+        raise InputError(
+            f"execution.borrow_bps_per_year = {said} and borrow.default_bps = {plan.borrow.default_bps:g} both say what "
+            "borrowing costs",
+            hint="take out execution.borrow_bps_per_year: with a section [borrow] its default_bps is what is charged",
         )
 
 

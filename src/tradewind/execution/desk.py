@@ -59,6 +59,9 @@ class Bars:
         ``(T, N)`` value traded in each bar, in currency.
     market
         ``(T,)`` close of the index, NaN where unknown.
+    borrowable
+        ``(T, N)`` whether stock could be borrowed at each close, where the account may be short at all. A short that is
+        held when it no longer can stays: nobody is bought in.
     """
 
     times: TimeArray
@@ -69,10 +72,11 @@ class Bars:
     adjusted: FloatArray
     value: FloatArray
     market: FloatArray
+    borrowable: BoolArray
 
     @classmethod
-    def of(cls, panel: Panel, symbol_of: IntArray) -> Bars:
-        """Lay out a panel; columns are copies of its symbols."""
+    def of(cls, panel: Panel, symbol_of: IntArray, borrowable: BoolArray | None = None) -> Bars:
+        """Lay out a panel; columns are copies of its symbols. Without a word on it all stock can be borrowed."""
         named = {name: np.ascontiguousarray(panel.fields[name][:, symbol_of]) for name in panel.fields}
         wide = replace(
             panel,
@@ -92,6 +96,7 @@ class Bars:
             adjusted=np.where(panel.mask, panel.adjusted("close"), np.nan),
             value=panel.close * panel.volume,
             market=panel.context.get("index", np.full(len(panel), np.nan)),
+            borrowable=np.ones(panel.shape, np.bool_) if borrowable is None else borrowable,
         )
 
 
@@ -329,7 +334,7 @@ class Desk:
             return sent, None, None, []
         if state.exposure is None:
             state.exposure = self.monitor.exposure(state.monitor, self.borrowable, wanted=self.gate.needs_risk)
-        exposure = state.exposure
+        exposure = replace(state.exposure, borrowable=self.borrowable & bars.borrowable[row])
         bound = np.zeros(len(held), np.int64)
         sent, alerts = np.full(len(held), np.nan), []
         if ended and held.any():

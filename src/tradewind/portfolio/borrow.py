@@ -32,7 +32,11 @@ class BorrowSection(Section):
     """
 
     default_bps: float = Field(
-        20.0, ge=0, le=BPS_MOST, description="cost of borrowing a year, basis points of the value"
+        20.0,
+        ge=0,
+        le=BPS_MOST,
+        description="cost of borrowing a year, basis points of the value; with a section [borrow] it is what is "
+        "charged, and not execution.borrow_bps_per_year",
     )
     hard_to_borrow_bps: Mapping[str, float] = Field(
         {}, description="cost a year by symbol, where it is not the default"
