@@ -1,8 +1,9 @@
 """The gate that every order passes: limits on what is held and on what has been lost, and what follows a breach.
 
 The gate is a fold over closes. It is asked with the account's state and the wishes of that close, and answers with what
-may be sent, which limit bound what, and what a person should be told. Losses are watched after every bar, whether or not
-anything is wished; what is held is looked at again at each session's end, because prices alone can carry it beyond a limit.
+may be sent, which limit bound what, and what a person should be told. Losses are watched after every bar, whether or
+not anything is wished; what is held is looked at again at each session's end, because prices alone can carry it beyond
+a limit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.portfolio import limits_kernel as k
-from tradewind.portfolio.settings import WATCHED, LimitsSection
+from tradewind.portfolio.settings import USUAL_REACTION, WATCHED, LimitsSection
 from tradewind.risk.monitor import Exposure
 from tradewind.risk.settings import RiskSection
 
@@ -48,11 +49,13 @@ class GateState:
     session_equity
         Equity at the last session's close.
     blocked
-        The limit for which nothing may be opened before the next session; "" for none.
+        The limit for which nothing may be opened before the next session's first close; "" for none.
     halted
         Why nothing may be opened until a release; "" for no halt.
     halted_sessions
-        Sessions since the halt began.
+        Sessions that ended since the halt began, the one in which it began among them.
+    session_over
+        The last close was its session's last.
     """
 
     high_water: float
@@ -60,6 +63,7 @@ class GateState:
     blocked: str = ""
     halted: str = ""
     halted_sessions: int = 0
+    session_over: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +82,15 @@ class Gate:
     sector_of: IntArray
     _values: FloatArray = field(init=False, repr=False)
     _blocks: BoolArray = field(init=False, repr=False)
+    _refuses: BoolArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Lay the limits out as the compiled check reads them."""
         object.__setattr__(self, "_values", _values(self.limits, self.risk))
-        blocks = np.zeros(len(k.CODES), np.bool_)
-        for name in self.limits.reactions:
-            blocks[k.CODES.index(name)] = self.limits.reaction(name) != "clip"
-        object.__setattr__(self, "_blocks", blocks)
+        chosen = {k.CODES.index(name): reaction for name, reaction in self.limits.reactions.items()}
+        for field_name, meant in (("_blocks", ("block", "flatten", "halt")), ("_refuses", ("block",))):
+            flags = np.array([chosen.get(code, "clip") in meant for code in range(len(k.CODES))])
+            object.__setattr__(self, field_name, flags)
 
     @property
     def needs_risk(self) -> bool:
@@ -99,9 +104,13 @@ class Gate:
     def watch(
         self, state: GateState, equity: float, row: int, *, session_ended: bool
     ) -> tuple[GateState, bool, list[Alert]]:
-        """Look at what has been lost, after a bar; return the state, whether the book must be closed now, and alerts."""
+        """Look at what has been lost, after a bar; return the state, whether the book must be closed now, and alerts.
+
+        A block holds for what is decided up to its session's close: what is found there concerns the next one.
+        """
+        if state.session_over:
+            state = replace(state, blocked="", session_over=False)
         alerts: list[Alert] = []
-        flatten = False
         lost = {
             "drawdown_max": 1.0 - equity / state.high_water if state.high_water > 0 else 0.0,
             "daily_loss_max": 1.0 - equity / state.session_equity if state.session_equity > 0 else 0.0,
@@ -110,29 +119,37 @@ class Gate:
             limit, value = getattr(self.limits, name), lost[name]
             if limit is None or value < limit or state.halted or state.blocked == name:
                 continue
-            reaction = self.limits.reaction(name)
-            flatten |= reaction in ("flatten", "halt")
-            alerts.append(
-                Alert(row, "critical", name, f"{name}: lost {value:.2%}, the limit is {limit:.2%}: {reaction}")
-            )
-            if reaction == "halt":
-                state = replace(state, halted=name, halted_sessions=0)
-            else:
-                state = replace(state, blocked=name)
+            said = f"{name}: lost {value:.2%}, the limit is {limit:.2%}: {self.limits.reaction(name)}"
+            alerts.append(Alert(row, "critical", name, said))
+            state = self._react(state, name, equity)
         if equity > state.high_water:
             state = replace(state, high_water=equity)
+        flatten = self._closes(state)
         if session_ended:
-            state, said = self._next_session(state, equity, row)
-            alerts += said
+            state, released = self._end_session(state, equity, row)
+            alerts += released
         return state, flatten, alerts
 
-    def _next_session(self, state: GateState, equity: float, row: int) -> tuple[GateState, list[Alert]]:
-        """Begin a session: a block ends with it, and a halt where the playbook says that somebody would release it."""
-        state = replace(state, session_equity=equity, blocked="")
+    def _react(self, state: GateState, name: str, equity: float) -> GateState:
+        """Begin what follows a loss. After a flattened drawdown the next one is measured from there."""
+        if self.limits.reaction(name) == "halt":
+            return replace(state, halted=name, halted_sessions=0)
+        if name == "drawdown_max" and self.limits.reaction(name) == "flatten":
+            state = replace(state, high_water=equity)
+        return replace(state, blocked=name)
+
+    def _closes(self, state: GateState) -> bool:
+        """Return whether nothing may be held: as long as it lasts, since one order need not close a position."""
+        by_limit = state.halted in USUAL_REACTION
+        return by_limit or (state.blocked != "" and self.limits.reaction(state.blocked) == "flatten")
+
+    def _end_session(self, state: GateState, equity: float, row: int) -> tuple[GateState, list[Alert]]:
+        """End a session; with it a halt by a limit, where the playbook says that somebody would release it by then."""
+        state = replace(state, session_equity=equity, session_over=True)
         if not state.halted:
             return state, []
         after = self.limits.release_after_sessions
-        if after is None or state.halted_sessions + 1 < after:
+        if after is None or state.halted_sessions < after or state.halted not in USUAL_REACTION:
             return replace(state, halted_sessions=state.halted_sessions + 1), []
         said = Alert(row, "warning", "release", f"the halt by {state.halted} is released after {after} sessions")
         return replace(state, halted="", halted_sessions=0, high_water=equity), [said]
@@ -147,6 +164,19 @@ class Gate:
         equity: float,
     ) -> tuple[FloatArray, IntArray]:
         """Return what of the wishes ``(M,)`` may be sent and which limit bound each (index into ``CODES``)."""
+        return self._ask(held, wish, order, exposure, equity, self._values, self._blocks, self._stopped(state))
+
+    def _ask(
+        self,
+        held: FloatArray,
+        wish: FloatArray,
+        order: IntArray,
+        exposure: Exposure,
+        equity: float,
+        values: FloatArray,
+        blocks: BoolArray,
+        stopped: int,
+    ) -> tuple[FloatArray, IntArray]:
         allowed, bound = np.empty(len(held)), np.zeros(len(held), np.int64)
         nothing, none = np.empty(0), np.empty((0, 0))
         liquid = np.full(len(self.sector_of), np.inf)
@@ -159,9 +189,9 @@ class Gate:
             self.symbol_of,
             self.sector_of,
             int(self.sector_of.max(initial=0)) + 1,
-            self._values,
-            self._blocks,
-            self._stopped(state),
+            values,
+            blocks,
+            stopped,
             liquid,
             exposure.borrowable,
             nothing if exposure.beta is None else exposure.beta,
@@ -179,14 +209,18 @@ class Gate:
     def drifted(self, held: FloatArray, exposure: Exposure, equity: float) -> tuple[FloatArray, IntArray]:
         """Return weights that cut what prices carried beyond a limit by more than the tolerance, NaN for the rest.
 
-        The cut is what the same limits allow to somebody who holds nothing and wants the present book.
+        The cut is what the same limits, clipping, allow to somebody who holds nothing and wants the present book.
+        Limits that only refuse sell nothing, nor does the volatility target, nor that a risk or lender is not known.
         """
-        nothing = np.zeros(len(held))
+        values = self._values.copy()
+        values[k.L_VOLATILITY] = np.inf
         order = np.argsort(-np.abs(held), kind="stable")
-        loose = replace(exposure, borrowable=np.ones(len(self.sector_of), np.bool_))
-        allowed, bound = self.allow(GateState(equity, equity), nothing, held, order, loose, equity)
-        far = np.abs(held - allowed) > self.limits.drift_tolerance * np.abs(held)
-        cut = far & (held != 0.0) & (bound != k.UNKNOWN) & (bound != k.VOLATILITY)
+        known = replace(exposure, borrowable=np.ones(len(self.sector_of), np.bool_))
+        allowed, bound = self._ask(
+            np.zeros(len(held)), held, order, known, equity, values, np.zeros(len(k.CODES), np.bool_), 0
+        )
+        far = np.abs(held - allowed) > self.limits.drift_tolerance * np.abs(allowed)
+        cut = far & (bound != k.NONE) & (bound != k.UNKNOWN) & ~self._refuses[bound]
         return np.where(cut, allowed, np.nan), np.where(cut, bound, 0)
 
 

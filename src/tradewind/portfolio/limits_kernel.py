@@ -1,8 +1,9 @@
 """The limits as one compiled check: what is held and what is wanted in, what is allowed and what bound it out.
 
-A wish that brings a position nearer to nothing always passes. Of the others each limit takes as much as it must, in the
-order of :data:`CODES`; none undoes what an earlier one did, except that a smaller hedge can raise net, beta or risk, so
-those are looked at until they hold. Everything compiled that one entry calls stands in this file (numba's cache).
+A wish that brings a position nearer to nothing always passes: together these make the floor of the book. What leads
+beyond it is taken back by each limit as far as it must, in the order of :data:`CODES`, a symbol's columns together. The
+book that follows breaks no limit that the floor keeps, and another by no more than the floor does. Everything compiled
+that one entry calls stands in this file (numba's cache).
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ CODES = (
 
 L_POSITION, L_SECTOR, L_CORRELATION, L_CORRELATED, L_GROSS, L_NET, L_BETA, L_VAR, L_VOLATILITY = range(9)
 LIMIT_FIELDS = 9
-"""Layout of ``limits``: the values, infinite where there is no limit; ``L_VAR`` and ``L_VOLATILITY`` are of one session's
-standard deviation. ``blocks[i]`` says that limit ``i`` refuses what it would otherwise make smaller."""
+"""Layout of ``limits``: the values, infinite where there is no limit; ``L_VAR`` and ``L_VOLATILITY`` are of one
+session's standard deviation. ``blocks[i]`` says that limit ``i`` refuses what it would otherwise make smaller."""
 
 _ROUNDS = 8
 _SLACK = 1e-12
@@ -69,200 +70,314 @@ def _floor(held: float, wanted: float) -> float:
 
 
 @compiled
-def _by_symbol(weight: FloatArray, symbol_of: IntArray, total: FloatArray) -> None:
-    total[:] = 0.0
-    for m in range(weight.shape[0]):
-        total[symbol_of[m]] += weight[m]
+def _cut(
+    now: FloatArray, base: FloatArray, share: FloatArray, code_of: IntArray, i: int, part: float, code: int
+) -> None:
+    """Take back a symbol's wishes to a part of the way that they lead beyond their floor."""
+    now[i] = base[i] + part * (now[i] - base[i])
+    share[i] *= part
+    code_of[i] = code
 
 
 @compiled
-def _bind(allowed: FloatArray, floor: FloatArray, bound: IntArray, m: int, share: float, code: int) -> None:
-    """Take back a wish of one column to a share of the way that it leads beyond its floor."""
-    allowed[m] = floor[m] + share * (allowed[m] - floor[m])
-    bound[m] = code
+def _cut_all(now: FloatArray, base: FloatArray, share: FloatArray, code_of: IntArray, part: float, code: int) -> None:
+    for i in range(now.shape[0]):
+        if now[i] != base[i]:
+            _cut(now, base, share, code_of, i, part, code)
+
+
+@compiled
+def _way(start: float, end: float, limit: float) -> float:
+    """Return the part of the way from ``start`` to ``end`` at which the size reaches a limit; 0 from beyond it."""
+    if not abs(start) < limit:
+        return 0.0
+    return min(max((np.sign(end) * limit - start) / (end - start), 0.0), 1.0)
 
 
 @compiled
 def _cap_symbols(
-    allowed: FloatArray,
-    floor: FloatArray,
-    bound: IntArray,
-    wished: BoolArray,
-    symbol_of: IntArray,
-    cap: FloatArray,
-    block: bool,
-    code: int,
-) -> None:
-    """Hold each symbol's weight, over all of its columns, within a cap of its own."""
-    count = cap.shape[0]
-    base, full = np.zeros(count), np.zeros(count)
-    _by_symbol(floor, symbol_of, base)
-    _by_symbol(allowed, symbol_of, full)
-    for m in range(allowed.shape[0]):
-        i = symbol_of[m]
-        if not wished[m] or allowed[m] == floor[m] or abs(full[i]) <= cap[i] + _SLACK:
-            continue
-        step = full[i] - base[i]
-        if (allowed[m] - floor[m]) * full[i] < 0.0:
-            continue
-        share = 0.0
-        if not block and step * full[i] > 0.0:
-            room = cap[i] - base[i] * np.sign(full[i])
-            share = min(max(room / abs(step), 0.0), 1.0)
-        _bind(allowed, floor, bound, m, share, code)
+    now: FloatArray, base: FloatArray, share: FloatArray, code_of: IntArray, cap: FloatArray, block: bool, code: int
+) -> bool:
+    """Hold each symbol's weight within a cap of its own; say if anything was cut."""
+    changed = False
+    for i in range(now.shape[0]):
+        if now[i] != base[i] and abs(now[i]) > max(cap[i], abs(base[i])) + _SLACK:
+            _cut(now, base, share, code_of, i, 0.0 if block else _way(base[i], now[i], cap[i]), code)
+            changed = True
+    return changed
 
 
 @compiled
 def _cap_groups(
-    allowed: FloatArray,
-    floor: FloatArray,
-    bound: IntArray,
-    wished: BoolArray,
-    symbol_of: IntArray,
+    now: FloatArray,
+    base: FloatArray,
+    share: FloatArray,
+    code_of: IntArray,
     group_of: IntArray,
     groups: int,
-    symbols: int,
     limit: float,
     block: bool,
     code: int,
-) -> None:
-    """Hold the sum of absolute symbol weights of each group within a limit."""
-    base, full = np.zeros(symbols), np.zeros(symbols)
-    _by_symbol(floor, symbol_of, base)
-    _by_symbol(allowed, symbol_of, full)
+) -> bool:
+    """Hold the sum of absolute weights of each group within a limit: its wishes go the same part of their way."""
     low, high = np.zeros(groups), np.zeros(groups)
-    for i in range(symbols):
+    for i in range(now.shape[0]):
         low[group_of[i]] += abs(base[i])
-        high[group_of[i]] += abs(full[i])
-    for m in range(allowed.shape[0]):
-        g = group_of[symbol_of[m]]
-        if not wished[m] or allowed[m] == floor[m] or high[g] <= limit + _SLACK:
-            continue
-        share = 0.0
-        if not block and high[g] > low[g]:
-            share = min(max((limit - low[g]) / (high[g] - low[g]), 0.0), 1.0)
-        _bind(allowed, floor, bound, m, share, code)
+        high[group_of[i]] += abs(now[i])
+    changed = False
+    for i in range(now.shape[0]):
+        g = group_of[i]
+        if now[i] != base[i] and high[g] > max(limit, low[g]) + _SLACK:
+            part = 0.0 if block or low[g] >= limit else (limit - low[g]) / (high[g] - low[g])
+            _cut(now, base, share, code_of, i, part, code)
+            changed = True
+    return changed
+
+
+@compiled
+def _alike(i: int, side: float, j: int, total: FloatArray, covariance: FloatArray, most: float) -> bool:
+    """Return whether a weight in ``i`` on that side shares the risk of what is held in ``j``."""
+    if j == i or total[j] == 0.0:
+        return False
+    rho = covariance[i, j] / np.sqrt(covariance[i, i] * covariance[j, j])
+    return rho * side * np.sign(total[j]) > most
 
 
 @compiled
 def _cap_correlated(
-    allowed: FloatArray,
-    floor: FloatArray,
-    bound: IntArray,
-    wished: BoolArray,
-    symbol_of: IntArray,
-    order: IntArray,
+    now: FloatArray,
+    base: FloatArray,
+    share: FloatArray,
+    code_of: IntArray,
+    queue: IntArray,
     covariance: FloatArray,
     most: float,
     limit: float,
     block: bool,
-) -> None:
-    """Hold each symbol's weight with all whose risk it shares (correlation times the sides above ``most``) in a limit.
+) -> bool:
+    """Hold the crowd around each symbol, itself and all whose risk it shares, within a limit.
 
-    Columns are asked in ``order``: of two wishes that do not fit together the first one is served.
+    Symbols are asked in the order of ``queue``: of two wishes that do not fit together the first one is served. What
+    comes later joins the crowds of others as well, which need not be alike themselves: those must have room for it too.
     """
-    symbols = covariance.shape[0]
-    total = np.zeros(symbols)
-    _by_symbol(floor, symbol_of, total)
-    for m in order:
-        i = symbol_of[m]
-        if not wished[m] or allowed[m] == floor[m]:
+    symbols = now.shape[0]
+    total, crowd = base.copy(), np.zeros(symbols)
+    for i in range(symbols):
+        if base[i] != 0.0:
+            crowd[i] = abs(base[i])
+            for j in range(symbols):
+                if _alike(i, np.sign(base[i]), j, base, covariance, most):
+                    crowd[i] += abs(base[j])
+    changed = False
+    for i in queue:
+        if now[i] == base[i]:
             continue
-        wanted = total[i] + allowed[m] - floor[m]
-        together = 0.0
+        side, together, room = np.sign(now[i]), 0.0, limit
         for j in range(symbols):
-            if j == i or total[j] == 0.0:
-                continue
-            rho = covariance[i, j] / np.sqrt(covariance[i, i] * covariance[j, j])
-            if rho * np.sign(wanted) * np.sign(total[j]) > most:
+            if _alike(i, side, j, total, covariance, most):
                 together += abs(total[j])
-        if abs(wanted) + together > limit + _SLACK and together > 0.0:
-            room = limit - together - abs(total[i])
-            share = 0.0 if block else min(max(room / abs(allowed[m] - floor[m]), 0.0), 1.0)
-            _bind(allowed, floor, bound, m, share, CORRELATION)
-        total[i] += allowed[m] - floor[m]
+                room = min(room, limit - crowd[j])
+        before = abs(base[i]) if base[i] * side > 0.0 else 0.0
+        room = min(room, limit - together - before)
+        added = abs(now[i]) - before
+        if together > 0.0 and added > max(room, 0.0) + _SLACK:
+            _cut(now, base, share, code_of, i, 0.0 if block else max(room, 0.0) / added, CORRELATION)
+            changed = True
+        for j in range(symbols):
+            if _alike(i, side, j, total, covariance, most):
+                crowd[j] += abs(now[i]) - before
+        total[i], crowd[i] = now[i], abs(now[i]) + together
+    return changed
+
+
+@compiled
+def _along(weight: FloatArray, slope: FloatArray) -> float:
+    value = 0.0
+    for i in range(weight.shape[0]):
+        if weight[i] != 0.0:
+            value += slope[i] * weight[i]
+    return value
 
 
 @compiled
 def _cap_sum(
-    allowed: FloatArray,
-    floor: FloatArray,
-    bound: IntArray,
-    wished: BoolArray,
-    symbol_of: IntArray,
+    now: FloatArray,
+    base: FloatArray,
+    share: FloatArray,
+    code_of: IntArray,
     slope: FloatArray,
     limit: float,
     block: bool,
     code: int,
 ) -> bool:
-    """Hold ``|sum of slope * weight|`` within a limit by taking back what pushes it out; say if anything was."""
-    value = 0.0
-    for m in range(allowed.shape[0]):
-        if allowed[m] != 0.0:
-            value += slope[symbol_of[m]] * allowed[m]
-    if not abs(value) > limit + 1e-9:
+    """Hold ``|sum of slope * weight|`` within a limit by taking back what pushes it out; say if anything was.
+
+    Where the sum is not known nothing leads beyond the floor.
+    """
+    value = _along(now, slope)
+    if value != value:
+        _cut_all(now, base, share, code_of, 0.0, code)
+        return False
+    if abs(value) <= limit + 1e-9:
         return False
     side = np.sign(value)
     push = 0.0
-    for m in range(allowed.shape[0]):
-        if wished[m]:
-            push += max(side * slope[symbol_of[m]] * (allowed[m] - floor[m]), 0.0)
-    if push <= 0.0:
+    for i in range(now.shape[0]):
+        if now[i] != base[i]:
+            push += max(side * slope[i] * (now[i] - base[i]), 0.0)
+    if push <= _SLACK:
         return False
-    share = 0.0 if block else min(max(1.0 - (abs(value) - limit) / push, 0.0), 1.0)
-    for m in range(allowed.shape[0]):
-        if wished[m] and side * slope[symbol_of[m]] * (allowed[m] - floor[m]) > 0.0:
-            _bind(allowed, floor, bound, m, share, code)
+    part = 0.0 if block else max(1.0 - (abs(value) - limit) / push, 0.0)
+    for i in range(now.shape[0]):
+        if now[i] != base[i] and side * slope[i] * (now[i] - base[i]) > 0.0:
+            _cut(now, base, share, code_of, i, part, code)
     return True
 
 
 @compiled
-def _variance(weight: FloatArray, covariance: FloatArray) -> float:
+def _cap_line(
+    now: FloatArray,
+    base: FloatArray,
+    share: FloatArray,
+    code_of: IntArray,
+    slope: FloatArray,
+    limit: float,
+    code: int,
+) -> None:
+    """Hold the same sum by taking back all wishes alike: what holds at both ends of that way holds on it."""
+    start, end = _along(base, slope), _along(now, slope)
+    if abs(end) > max(limit, abs(start)) + 1e-9:
+        _cut_all(now, base, share, code_of, _way(start, end, limit), code)
+
+
+@compiled
+def _cap_sums(
+    now: FloatArray,
+    base: FloatArray,
+    share: FloatArray,
+    code_of: IntArray,
+    beta: FloatArray,
+    net_limit: float,
+    beta_limit: float,
+    blocks: BoolArray,
+) -> None:
+    """Hold net and beta: each takes back what pushes it out, until they agree; all alike where they do not."""
+    ones = np.ones(now.shape[0])
+    for _ in range(_ROUNDS):
+        changed = net_limit < np.inf and _cap_sum(now, base, share, code_of, ones, net_limit, blocks[NET], NET)
+        if beta_limit < np.inf and _cap_sum(now, base, share, code_of, beta, beta_limit, blocks[BETA], BETA):
+            changed = True
+        if not changed:
+            return
+    if net_limit < np.inf:
+        _cap_line(now, base, share, code_of, ones, net_limit, NET)
+    if beta_limit < np.inf:
+        _cap_line(now, base, share, code_of, beta, beta_limit, BETA)
+
+
+@compiled
+def _product(one: FloatArray, other: FloatArray, covariance: FloatArray) -> float:
     total = 0.0
-    for i in range(weight.shape[0]):
-        if weight[i] == 0.0:
+    for i in range(one.shape[0]):
+        if one[i] == 0.0:
             continue
         part = 0.0
-        for j in range(weight.shape[0]):
-            if weight[j] != 0.0:
-                part += covariance[i, j] * weight[j]
-        total += weight[i] * part
+        for j in range(other.shape[0]):
+            if other[j] != 0.0:
+                part += covariance[i, j] * other[j]
+        total += one[i] * part
     return total
 
 
 @compiled
 def _cap_risk(
-    allowed: FloatArray,
-    floor: FloatArray,
-    bound: IntArray,
-    wished: BoolArray,
-    symbol_of: IntArray,
+    now: FloatArray,
+    base: FloatArray,
+    share: FloatArray,
+    code_of: IntArray,
     covariance: FloatArray,
     limit: float,
     block: bool,
     code: int,
 ) -> None:
-    """Hold the book's standard deviation within a limit: every wish goes the same share of its way.
+    """Hold the book's standard deviation within a limit: every wish goes the same part of its way.
 
-    The variance along that way is a parabola, ``v(s) = a + 2 b s + c s^2``; the share is its largest root within.
+    The variance along that way is a parabola, ``v(s) = a + 2 b s + c s^2``; the part is its root within, written so
+    that nothing cancels. Where the floor's risk is beyond the limit, or not known, nothing is added to it.
     """
-    symbols = covariance.shape[0]
-    base, full = np.zeros(symbols), np.zeros(symbols)
-    _by_symbol(floor, symbol_of, base)
-    _by_symbol(allowed, symbol_of, full)
     most = limit * limit
-    if _variance(full, covariance) <= most * (1.0 + 1e-9):
+    if _product(now, now, covariance) <= most * (1.0 + 1e-9):
         return
-    share = 0.0
-    a = _variance(base, covariance)
-    if not block and a <= most:
-        step = full - base
-        c = _variance(step, covariance)
-        b = 0.5 * (_variance(full, covariance) - a - c)
-        share = min(max((-b + np.sqrt(max(b * b + c * (most - a), 0.0))) / c, 0.0), 1.0)
-    for m in range(allowed.shape[0]):
-        if wished[m] and allowed[m] != floor[m]:
-            _bind(allowed, floor, bound, m, share, code)
+    part = 0.0
+    a = _product(base, base, covariance)
+    if not block and a < most:
+        step = now - base
+        b, c = _product(base, step, covariance), _product(step, step, covariance)
+        root = np.sqrt(max(b * b + c * (most - a), 0.0))
+        part = (most - a) / (b + root) if b > 0.0 else (root - b) / c
+        part = min(max(part, 0.0), 1.0)
+    _cut_all(now, base, share, code_of, part, code)
+
+
+@compiled
+def _queue(order: IntArray, symbol_of: IntArray, symbols: int) -> IntArray:
+    """Return the symbols in the order in which their first columns are served."""
+    queue, seen = np.empty(symbols, np.int64), np.zeros(symbols, np.bool_)
+    count = int(np.int64(0))  # an int64 from the start, for numba's types
+    for m in order:
+        if not seen[symbol_of[m]]:
+            seen[symbol_of[m]] = True
+            queue[count] = symbol_of[m]
+            count += 1
+    return queue[:count]
+
+
+@compiled
+def _hold_all(
+    now: FloatArray,
+    base: FloatArray,
+    share: FloatArray,
+    code_of: IntArray,
+    queue: IntArray,
+    sector_of: IntArray,
+    sectors: int,
+    limits: FloatArray,
+    blocks: BoolArray,
+    liquidity: FloatArray,
+    beta: FloatArray,
+    covariance: FloatArray,
+) -> None:
+    """Take back wishes until every limit holds.
+
+    Smaller wishes keep sizes and their sums within their limits, so that one round is enough, but where a symbol has
+    columns on both sides: there a wish may have made it smaller. What has not settled by then is left at its floor.
+    """
+    symbols = now.shape[0]
+    cap, everything = np.full(symbols, limits[L_POSITION]), np.zeros(symbols, np.int64)
+    beta_limit = limits[L_BETA] if beta.shape[0] > 0 else np.inf
+    for turn in range(_ROUNDS):
+        changed = _cap_symbols(now, base, share, code_of, cap, blocks[POSITION], POSITION)
+        if _cap_symbols(now, base, share, code_of, liquidity, blocks[LIQUIDITY], LIQUIDITY):
+            changed = True
+        if limits[L_SECTOR] < np.inf and _cap_groups(
+            now, base, share, code_of, sector_of, sectors, limits[L_SECTOR], blocks[SECTOR], SECTOR
+        ):
+            changed = True
+        if covariance.shape[0] > 0 and limits[L_CORRELATION] < np.inf and _cap_correlated(
+            now, base, share, code_of, queue, covariance, limits[L_CORRELATION], limits[L_CORRELATED],
+            blocks[CORRELATION],
+        ):  # fmt: skip
+            changed = True
+        if _cap_groups(now, base, share, code_of, everything, 1, limits[L_GROSS], blocks[GROSS], GROSS):
+            changed = True
+        if turn > 0 and not changed:
+            return
+        _cap_sums(now, base, share, code_of, beta, limits[L_NET], beta_limit, blocks)
+        if covariance.shape[0] > 0:
+            for which, code in ((L_VAR, RISK), (L_VOLATILITY, VOLATILITY)):
+                if limits[which] < np.inf:
+                    _cap_risk(now, base, share, code_of, covariance, limits[which], blocks[code], code)
+    _cut_all(now, base, share, code_of, 0.0, GROSS)
 
 
 @entry
@@ -308,60 +423,36 @@ def allow(
         ``(M,)``: the wish that may be sent, and which limit bound it (index into ``CODES``).
     """
     columns, symbols = held.shape[0], sector_of.shape[0]
-    floor, wished = np.empty(columns), np.empty(columns, np.bool_)
+    floor = np.empty(columns)
+    base, now = np.zeros(symbols), np.zeros(symbols)
     needs_beta, needs_covariance = beta.shape[0] > 0, covariance.shape[0] > 0
     for m in range(columns):
-        wished[m] = wish[m] == wish[m]
-        bound[m] = NONE
-        allowed[m] = wish[m] if wished[m] else held[m]
-        floor[m] = _floor(held[m], wish[m]) if wished[m] else held[m]
-        if not wished[m] or not _opens(held[m], wish[m]):
-            continue
         i = symbol_of[m]
-        unknown = (needs_beta and beta[i] != beta[i]) or (needs_covariance and covariance[i, i] != covariance[i, i])
-        if stopped != 0:
-            _bind(allowed, floor, bound, m, 0.0, stopped)
-        elif unknown or liquidity[i] != liquidity[i]:
-            _bind(allowed, floor, bound, m, 0.0, UNKNOWN)
-        elif wish[m] < 0.0 and not borrowable[i]:
-            _bind(allowed, floor, bound, m, 0.0, BORROW)
-    cap = np.full(symbols, limits[L_POSITION])
-    _cap_symbols(allowed, floor, bound, wished, symbol_of, cap, blocks[POSITION], POSITION)
-    _cap_symbols(allowed, floor, bound, wished, symbol_of, liquidity, blocks[LIQUIDITY], LIQUIDITY)
-    if limits[L_SECTOR] < np.inf:
-        _cap_groups(
-            allowed,
-            floor,
-            bound,
-            wished,
-            symbol_of,
-            sector_of,
-            sectors,
-            symbols,
-            limits[L_SECTOR],
-            blocks[SECTOR],
-            SECTOR,
-        )
-    if needs_covariance and limits[L_CORRELATION] < np.inf:
-        _cap_correlated(
-            allowed, floor, bound, wished, symbol_of, order, covariance, limits[L_CORRELATION],
-            limits[L_CORRELATED], blocks[CORRELATION],
-        )  # fmt: skip
-    everything = np.zeros(symbols, np.int64)
-    _cap_groups(allowed, floor, bound, wished, symbol_of, everything, 1, symbols, limits[L_GROSS], blocks[GROSS], GROSS)
-    ones = np.ones(symbols)
-    for _ in range(_ROUNDS):
-        changed = False
-        if limits[L_NET] < np.inf:
-            changed |= _cap_sum(allowed, floor, bound, wished, symbol_of, ones, limits[L_NET], blocks[NET], NET)
-        if needs_beta and limits[L_BETA] < np.inf:
-            changed |= _cap_sum(allowed, floor, bound, wished, symbol_of, beta, limits[L_BETA], blocks[BETA], BETA)
-        if not changed:
-            break
-    if needs_covariance:
-        for which, code in ((L_VAR, RISK), (L_VOLATILITY, VOLATILITY)):
-            if limits[which] < np.inf:
-                _cap_risk(allowed, floor, bound, wished, symbol_of, covariance, limits[which], blocks[code], code)
+        bound[m] = NONE
+        floor[m] = allowed[m] = held[m]
+        if wish[m] == wish[m]:
+            floor[m], allowed[m] = _floor(held[m], wish[m]), wish[m]
+            if _opens(held[m], wish[m]):
+                unknown = needs_beta and beta[i] != beta[i]
+                unknown |= needs_covariance and covariance[i, i] != covariance[i, i]
+                if stopped != 0:
+                    bound[m] = stopped
+                elif unknown or liquidity[i] != liquidity[i]:
+                    bound[m] = UNKNOWN
+                elif wish[m] < 0.0 and not borrowable[i]:
+                    bound[m] = BORROW
+                allowed[m] = floor[m] if bound[m] != NONE else wish[m]
+        base[i] += floor[m]
+        now[i] += allowed[m]
+    share, code_of = np.ones(symbols), np.zeros(symbols, np.int64)
+    queue = _queue(order, symbol_of, symbols)
+    _hold_all(
+        now, base, share, code_of, queue, sector_of, sectors, limits, blocks, liquidity, beta, covariance
+    )  # fmt: skip
     for m in range(columns):
-        if not wished[m]:
+        i = symbol_of[m]
+        if wish[m] != wish[m]:
             allowed[m] = np.nan
+        elif code_of[i] != NONE and allowed[m] != floor[m]:
+            allowed[m] = floor[m] + share[i] * (allowed[m] - floor[m])
+            bound[m] = code_of[i]
