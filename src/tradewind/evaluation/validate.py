@@ -20,11 +20,14 @@ def validated(plan: Plan) -> Plan:
 
     Where it has timeframes, what they leave to their own sections is looked at there.
     """
-    for part in plan.timeframes.values():
-        validated(part)
     _capital(plan)
-    if plan.timeframes:
-        return plan
+    for part in plan.timeframes.values() or (plan,):
+        _fits(part)
+    return plan
+
+
+def _fits(plan: Plan) -> None:
+    """Look at the sections of one system."""
     for key, look in (
         *_source(plan),
         *_data(plan),
@@ -41,7 +44,6 @@ def validated(plan: Plan) -> Plan:
             raise
         except InputError as error:
             raise PlaybookError(f"{plan.playbook.place(key)}: {key}: {error.what}", hint=error.hint) from None
-    return plan
 
 
 def _capital(plan: Plan) -> None:
