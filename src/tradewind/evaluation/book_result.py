@@ -141,7 +141,13 @@ def value_at_risk(plan: Plan, world: World, simulation: Simulation, start: int) 
     returns[1:] = adjusted[1:] / adjusted[:-1] - 1.0
     weights = position_weights(world, simulation)
     path = tail_path(
-        returns, weights, settings.var_level, settings.var_method, settings.var_window_sessions, coverage=0.5
+        returns,
+        weights,
+        settings.var_level,
+        settings.var_method,
+        settings.var_window_sessions,
+        settings.var_half_life_sessions,
+        coverage=0.5,
     )
     losses = -book_returns(simulation, start)
     seen = hits(losses, path.var[start:-1])

@@ -95,7 +95,7 @@ def stress(
             f"the playbook has {plan.data.timeframe} bars", hint="stress counts in sessions: use 1d or less"
         )
     loaded = load_or_sync(workspace, progress, as_of=as_of)
-    section: StressSection = getattr(plan, "stress", StressSection())
+    section = plan.stress
     risk = plan.risk if level is None else plan.risk.model_copy(update={"var_level": level})
     if own is not None:
         _require_known(own, loaded.panel)

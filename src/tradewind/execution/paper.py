@@ -1,8 +1,8 @@
 """The paper broker: the desk's compiled step as a broker whose every order, fill and book is written down.
 
 Decisions of a close become orders in the journal before the bar that fills them; fills, dividends, splits and interest
-are booked with the bar, and with them the account's whole state, in one transaction. So a process that is killed goes on
-from the last bar that was booked, and what it had begun after that never happened.
+are booked with the bar, and with them the account's whole state, in one transaction. So a process that is killed goes
+on from the last bar that was booked, and what it had begun after that never happened.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CLOSING, OPENING, BRACKET = range(3)
 """Sequence numbers of a column's orders at one close: what closes, what opens, and what its bracket does by itself."""
 
 RESTATED = 10
-"""Added to them where an order that waited over a split was replaced by one for the new shares."""
+"""Times a bar's number it is added to them where an order that waited over its split was replaced."""
 
 Every = Literal["bar", "session"]
 
@@ -85,9 +85,10 @@ class PaperAccount:
     def _resumed(self, bars: Bars) -> int:
         state = self._opened
         if state.book.symbols != self.desk.columns:
+            other = ", ".join(sorted(set(state.book.symbols) ^ set(self.desk.columns)))[:200]
             raise DataError(
                 f"the paper account holds {len(state.book.symbols)} columns, the playbook trades "
-                f"{len(self.desk.columns)}: {', '.join(sorted(set(state.book.symbols) ^ set(self.desk.columns)))[:200]}",
+                f"{len(self.desk.columns)}: {other}",
                 hint="give the changed playbook an account of its own: --account NAME",
             )
         row = int(np.searchsorted(bars.times, state.book.time))
@@ -97,7 +98,8 @@ class PaperAccount:
             )
         if row != state.book.row:
             raise DataError(
-                f"the paper account stands at bar {state.book.row} and {row} bars precede {state.book.time}: history changed",
+                f"the paper account stands at bar {state.book.row} and {row} bars precede {state.book.time}: history "
+                "changed",
                 hint="keep data.start as it was when the account was opened, or open another: --account NAME",
             )
         return row + 1
@@ -114,7 +116,7 @@ class PaperAccount:
         """Take the account over the bars from ``first`` on; ``told`` hears of each. It opened at row ``opened``."""
         row = first
         while row < len(bars.times):
-            stop = self._end(bars, row)
+            stop = self._stop(bars, row)
             halted = self.controls is not None and self.controls.state().halted
             made: list[tuple[int, Step]] = []
             with self.journal.together():
@@ -126,7 +128,7 @@ class PaperAccount:
                 told(at, step)
             row = stop
 
-    def _end(self, bars: Bars, row: int) -> int:
+    def _stop(self, bars: Bars, row: int) -> int:
         if self.every == "bar":
             return row + 1
         ends = np.flatnonzero(bars.session_end[row:])
@@ -135,15 +137,13 @@ class PaperAccount:
     def _bar(self, bars: Bars, plan: TradePlan, row: int, opened: int) -> Step:
         """Book one bar: what filled, what moved, what is ordered now."""
         state = self._opened
-        held, wanted = state.book.shares.copy(), self.desk.ordered(state)
-        waiting = {order.request.client_order_id for order in self.journal.unfinished()}
-        split = np.flatnonzero(np.isfinite(wanted) & (bars.fields[k.B_SPLIT][row] != 1.0))
-        restated = self._restate(bars, row, split, held, wanted, waiting)
-        halted = state.gate.halted
+        held, halted = state.book.shares.copy(), state.gate.halted
+        waiting = self._waiting()
+        self._restate(bars, row, waiting, held)
         step = self.desk.step(state, bars, row, wish_at(plan, row) if row >= opened else None)
         if len(step.log):
             self.log.append(step.log)
-            self._book(bars, row, step.log, held, restated)
+            self._book(bars, row, step.log, held, waiting)
         self._end_orders(bars, row, waiting)
         self._order(bars, row)
         if self.controls is not None:
@@ -166,18 +166,36 @@ class PaperAccount:
 
     # -- the journal ---------------------------------------------------------------------------------------------
 
+    def _waiting(self) -> dict[int, list[OrderRequest]]:
+        """Return the orders that the account has out, by column."""
+        found: dict[int, list[OrderRequest]] = defaultdict(list)
+        for order in self.journal.unfinished():
+            found[self._column(order.request)].append(order.request)
+        return found
+
+    def _column(self, request: OrderRequest) -> int:
+        return self.desk.columns.index(f"{request.symbol}@{request.sleeve}" if request.sleeve else request.symbol)
+
     def _order(self, bars: Bars, row: int) -> None:
-        """Write down what was decided at this close, before the bar that may fill it."""
-        state = self._opened
-        targets = self.desk.ordered(state)
-        held = state.book.shares
+        """Write down what was decided at this close, before the bar that may fill it; older orders give way to it."""
+        state, at = self._opened, _moment(bars.times[row])
+        if state.waiting is None:
+            return
+        targets, held, out = self.desk.ordered(state), state.book.shares, self._waiting()
+        spoken = np.flatnonzero(np.isfinite(state.waiting[0][0]))
+        self._end([r for m in spoken for r in out.get(int(m), ())], at, "cancelled", "replaced by a newer decision")
         requests = []
         for m in np.flatnonzero(np.isfinite(targets)):
-            requests += self._requests(int(m), float(held[m]), float(targets[m]), _moment(bars.times[row]))
+            requests += self._requests(int(m), float(held[m]), float(targets[m]), at)
+        self._accepted(requests, at)
+
+    def _end(self, requests: list[OrderRequest], at: datetime, kind: Literal["cancelled", "expired"], why: str) -> None:
         if requests:
-            self._accepted(requests, _moment(bars.times[row]))
+            self.journal.note({r.client_order_id: [OrderEvent(kind, at, reason=why)] for r in requests})
 
     def _accepted(self, requests: list[OrderRequest], at: datetime) -> None:
+        if not requests:
+            return
         self.journal.intend(requests)
         events = [OrderEvent("sent", at), OrderEvent("accepted", at)]
         self.journal.note({request.client_order_id: events for request in requests})
@@ -206,26 +224,27 @@ class PaperAccount:
             decided_at=at,
         )
 
-    def _restate(
-        self, bars: Bars, row: int, split: NDArray[np.int64], held: FloatArray, wanted: FloatArray, waiting: set[str]
-    ) -> set[int]:
-        """Replace orders that wait over a split by orders for the new shares; return their columns."""
+    def _restate(self, bars: Bars, row: int, waiting: dict[int, list[OrderRequest]], held: FloatArray) -> None:
+        """Replace orders that wait over a split by orders for the new shares, in the journal and in ``waiting``."""
         grid = k.MILLION if self.desk.execution.fractional_shares else 1.0
-        for column in split:
-            ratio = float(bars.fields[k.B_SPLIT][row, column])
-            at = _moment(bars.times[self._opened.book.row])
-            old = {r.client_order_id for r in self._requests(int(column), held[column], wanted[column], at)} & waiting
-            restated = OrderEvent("cancelled", _moment(bars.times[row]), reason=f"restated for a split of {ratio:g}")
-            self.journal.note({name: [restated] for name in old})
-            waiting -= old
-            shares, target = _whole(held[column] * ratio, grid), _whole(wanted[column] * ratio, grid)
-            new = self._requests(int(column), shares, target, at, RESTATED)
-            if new:
-                self._accepted(new, _moment(bars.times[row]))
-                waiting |= {request.client_order_id for request in new}
-        return set(split.tolist())
+        split = [m for m in waiting if bars.fields[k.B_SPLIT][row, m] != 1.0]
+        if not split:
+            return
+        state, now = self._opened, _moment(bars.times[row])
+        ordered, carried = self.desk.ordered(state), state.book.state[k.TARGET]
+        for m in split:
+            ratio, decided = float(bars.fields[k.B_SPLIT][row, m]), waiting[m][0].decided_at
+            if decided is None:
+                raise BugError(f"{waiting[m][0]} was decided at no time")
+            target = ordered[m] if np.isfinite(ordered[m]) else carried[m]
+            self._end(waiting[m], now, "cancelled", f"restated for a split of {ratio:g}")
+            shares = (_whole(float(value) * ratio, grid) for value in (held[m], target))
+            waiting[m] = self._requests(m, *shares, decided, RESTATED * (1 + row))
+            self._accepted(waiting[m], now)
 
-    def _book(self, bars: Bars, row: int, log: FloatArray, held: FloatArray, restated: set[int]) -> None:
+    def _book(
+        self, bars: Bars, row: int, log: FloatArray, held: FloatArray, waiting: dict[int, list[OrderRequest]]
+    ) -> None:
         """Book a bar's fills on their orders, and what moved without one; ``held`` are the shares before it."""
         time, executions, moved = _moment(bars.times[row]), [], []
         resting: dict[str, OrderRequest] = {}
@@ -236,27 +255,30 @@ class PaperAccount:
                 if column >= 0:
                     held[column] += entry[k.E_SHARES]
             elif entry[k.L_TYPE] == k.FILL:
-                request = self._asked_by(bars, entry, held[column], restated)
+                request = self._asked_by(bars, row, entry, held[column], waiting)
                 held[column] += entry[k.F_QUANTITY]
                 if entry[k.F_REASON] != k.SIGNAL:
                     resting[request.client_order_id] = request
                 executions.append(_execution(f"{row}-{number}", request, entry, time))
-        if resting:
-            self._accepted(list(resting.values()), time)
+        self._accepted(list(resting.values()), time)
         if executions:
             self.journal.execution(*executions)
         if moved:
             self.journal.movement(*moved)
 
-    def _asked_by(self, bars: Bars, fill: FloatArray, held: float, restated: set[int]) -> OrderRequest:
+    def _asked_by(
+        self, bars: Bars, row: int, fill: FloatArray, held: float, waiting: dict[int, list[OrderRequest]]
+    ) -> OrderRequest:
         """Return the order behind a fill: the target's, or the one that the position's bracket stood for."""
         column, quantity = int(fill[k.L_COLUMN]), float(fill[k.F_QUANTITY])
-        reduces = held * quantity < 0
-        decided = _moment(bars.times[int(fill[k.F_DECIDED])])
-        if fill[k.F_REASON] == k.SIGNAL:
-            sequence = (CLOSING if reduces else OPENING) + RESTATED * (column in restated)
-            return self._request(column, sequence, quantity, decided, reduce_only=reduces)
-        return self._request(column, BRACKET + int(fill[k.F_PHASE]), quantity, decided, reduce_only=True)
+        if fill[k.F_REASON] != k.SIGNAL:
+            sequence = BRACKET + int(fill[k.F_PHASE])
+            return self._request(column, sequence, quantity, _moment(bars.times[row]), reduce_only=True)
+        decided, reduces = _moment(bars.times[int(fill[k.F_DECIDED])]), held * quantity < 0
+        for request in waiting.get(column, ()):
+            if request.decided_at == decided and request.reduce_only == reduces:
+                return request
+        raise BugError(f"{self.desk.columns[column]}: {quantity:g} shares filled that nobody had ordered at {decided}")
 
     def _movement(self, bars: Bars, row: int, number: int, event: FloatArray) -> Movement:
         column = int(event[k.L_COLUMN])
@@ -269,22 +291,15 @@ class PaperAccount:
             cash=float(event[k.E_CASH] / 100),
         )
 
-    def _end_orders(self, bars: Bars, row: int, waiting: set[str]) -> None:
+    def _end_orders(self, bars: Bars, row: int, waiting: dict[int, list[OrderRequest]]) -> None:
         """End what the auction left unfilled; a target that is carried on keeps its order."""
-        if not waiting:
+        names = [r.client_order_id for requests in waiting.values() for r in requests]
+        if not names:
             return
         carried = np.isfinite(self._opened.book.state[k.TARGET])
-        columns = {name: m for m, name in enumerate(self.desk.columns)}
-        at, ends = _moment(bars.times[row]), defaultdict[str, list[OrderEvent]](list)
-        for name, order in self.journal.find(waiting).items():
-            request = order.request
-            column = columns[f"{request.symbol}@{request.sleeve}" if request.sleeve else request.symbol]
-            if not order.is_finished and not carried[column]:
-                ends[name].append(
-                    OrderEvent("expired", at, reason="not filled in its auction: no price, cash or volume")
-                )
-        if ends:
-            self.journal.note(ends)
+        found = self.journal.find(names).values()
+        left = [o.request for o in found if not o.is_finished and not carried[self._column(o.request)]]
+        self._end(left, _moment(bars.times[row]), "expired", "not filled in its auction: no price, cash or volume")
 
     def _save(self, bars: Bars, row: int) -> None:
         """Store the account after a bar, and what it is worth."""
@@ -304,8 +319,8 @@ class PaperAccount:
         journal = {symbol: round(shares, 6) for symbol, shares in told.positions.items() if round(shares, 6)}
         if book != journal or told.cash_cents != round(state.book.scalars[k.CASH]):
             raise BugError(
-                f"the journal of {self.journal.account} says {journal} and {told.cash_cents} cents, the book {book} and "
-                f"{state.book.scalars[k.CASH]:.0f}"
+                f"the journal of {self.journal.account} says {journal} and {told.cash_cents} cents, "
+                f"the book {book} and {state.book.scalars[k.CASH]:.0f}"
             )
 
 
