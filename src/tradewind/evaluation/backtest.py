@@ -18,6 +18,7 @@ from tradewind.calibration.coverage import CoverageReport
 from tradewind.errors import InputError
 from tradewind.evaluation import corridor, runs
 from tradewind.evaluation.account import Clock, by_session, opening_row, session_start, trade
+from tradewind.evaluation.benchmarks_judged import benchmarks, by_regime
 from tradewind.evaluation.book_result import book_result
 from tradewind.evaluation.contamination import contamination_flags
 from tradewind.evaluation.corridor import Progress, World, silent
@@ -31,6 +32,7 @@ from tradewind.evaluation.forecast_quality import (
     unscored,
 )
 from tradewind.evaluation.plan import Plan
+from tradewind.evaluation.positions import positions
 from tradewind.evaluation.prediction_log import log_run
 from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.sleeves import NAIVE, Walked, walk
@@ -354,6 +356,9 @@ def _result(
         "reliability": _reliability(decision, start),
         "limits_bound": decision.targets.times_bound(),
         **book_result(plan, walked, tradings["base"], laid, simulations["base"], start),
+        "positions": positions(walked, tradings["base"], laid),
+        "benchmarks": benchmarks(world, simulations["base"], start),
+        "by_regime": by_regime(world, simulations["base"], start),
         "red_flags": flags,
         "targets": judge_targets(plan.targets, record, own),
         "universe": {

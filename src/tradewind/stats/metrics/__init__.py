@@ -9,6 +9,7 @@ from tradewind.stats.metrics.performance import (
     calmar,
     drawdowns,
     equity_curve,
+    expected_shortfall,
     kurtosis,
     max_drawdown,
     max_drawdown_bars,
@@ -17,6 +18,7 @@ from tradewind.stats.metrics.performance import (
     skewness,
     sortino,
     total_return,
+    value_at_risk,
     volatility,
 )
 from tradewind.stats.metrics.registry import REGISTRY, Definition, Metric, definition, metric, names, summary
@@ -42,6 +44,7 @@ __all__ = [
     "directional_accuracy",
     "drawdowns",
     "equity_curve",
+    "expected_shortfall",
     "exposure",
     "icir",
     "information_coefficient",
@@ -61,6 +64,7 @@ __all__ = [
     "time_in_market",
     "total_return",
     "turnover",
+    "value_at_risk",
     "volatility",
     "win_loss_ratio",
     "win_rate",

@@ -79,6 +79,26 @@ def max_drawdown_bars(returns: ArrayLike, *, periods_per_year: float = 252.0) ->
     return float((position - since).max()), r.size
 
 
+@metric("returns", "fraction of a bar", "-(quantile of r at 1 - c), c = 0.95")
+def value_at_risk(returns: ArrayLike, *, periods_per_year: float = 252.0, level: float = 0.95) -> tuple[float, int]:
+    """Return the loss of a bar that ``1 - level`` of the bars exceeded, positive; NaN for fewer than one such bar."""
+    r = clean(returns)
+    return (-float(np.quantile(r, 1.0 - level)) if r.size * (1.0 - level) >= 1.0 - 1e-9 else math.nan), r.size
+
+
+@metric("returns", "fraction of a bar", "-mean of the worst n (1 - c) returns, c = 0.95 (Acerbi & Tasche 2002)")
+def expected_shortfall(
+    returns: ArrayLike, *, periods_per_year: float = 252.0, level: float = 0.95
+) -> tuple[float, int]:
+    """Return the mean loss of the worst bars, positive; a bar counts in part where their number is not whole."""
+    r = clean(returns)
+    mass = r.size * (1.0 - level)
+    if mass < 1.0 - 1e-9:
+        return math.nan, r.size
+    weight = np.clip(mass - np.arange(r.size), 0.0, 1.0)
+    return -float(weight @ np.sort(r)) / mass, r.size
+
+
 @metric("returns", "fraction", "share of bars with r > 0 among those with r ≠ 0")
 def positive_bars(returns: ArrayLike, *, periods_per_year: float = 252.0) -> tuple[float, int]:
     """Return the share of bars that made money."""
