@@ -135,12 +135,23 @@ def _cap_groups(
 
 
 @compiled
-def _alike(i: int, side: float, j: int, total: FloatArray, covariance: FloatArray, most: float) -> bool:
-    """Return whether a weight in ``i`` on that side shares the risk of what is held in ``j``."""
+def _deviations(covariance: FloatArray) -> FloatArray:
+    deviation = np.empty(covariance.shape[0])
+    for i in range(deviation.shape[0]):
+        deviation[i] = np.sqrt(covariance[i, i])
+    return deviation
+
+
+@compiled
+def _alike(i: int, side: float, j: int, total: FloatArray, covariance: FloatArray, edge: FloatArray) -> bool:
+    """Return whether a weight in ``i`` on that side shares the risk of what is held in ``j``.
+
+    ``edge`` are deviations times the root of the correlation from which on that is so.
+    """
     if j == i or total[j] == 0.0:
         return False
-    rho = covariance[i, j] / np.sqrt(covariance[i, i] * covariance[j, j])
-    return rho * side * np.sign(total[j]) > most
+    together = covariance[i, j] if total[j] > 0.0 else -covariance[i, j]
+    return side * together > edge[i] * edge[j]
 
 
 @compiled
@@ -161,12 +172,12 @@ def _cap_correlated(
     comes later joins the crowds of others as well, which need not be alike themselves: those must have room for it too.
     """
     symbols = now.shape[0]
-    total, crowd = base.copy(), np.zeros(symbols)
+    total, crowd, edge = base.copy(), np.zeros(symbols), np.sqrt(most) * _deviations(covariance)
     for i in range(symbols):
         if base[i] != 0.0:
             crowd[i] = abs(base[i])
             for j in range(symbols):
-                if _alike(i, np.sign(base[i]), j, base, covariance, most):
+                if _alike(i, np.sign(base[i]), j, base, covariance, edge):
                     crowd[i] += abs(base[j])
     changed = False
     for i in queue:
@@ -174,7 +185,7 @@ def _cap_correlated(
             continue
         side, together, room = np.sign(now[i]), 0.0, limit
         for j in range(symbols):
-            if _alike(i, side, j, total, covariance, most):
+            if _alike(i, side, j, total, covariance, edge):
                 together += abs(total[j])
                 room = min(room, limit - crowd[j])
         before = abs(base[i]) if base[i] * side > 0.0 else 0.0
@@ -184,7 +195,7 @@ def _cap_correlated(
             _cut(now, base, share, code_of, i, 0.0 if block else max(room, 0.0) / added, CORRELATION)
             changed = True
         for j in range(symbols):
-            if _alike(i, side, j, total, covariance, most):
+            if _alike(i, side, j, total, covariance, edge):
                 crowd[j] += abs(now[i]) - before
         total[i], crowd[i] = now[i], abs(now[i]) + together
     return changed
@@ -349,10 +360,12 @@ def _hold_all(
 ) -> None:
     """Take back wishes until every limit holds.
 
-    Smaller wishes keep sizes and their sums within their limits, so that one round is enough, but where a symbol has
+    Smaller wishes keep sizes and their sums within their limits, so that one turn is enough, but where a symbol has
     columns on both sides: there a wish may have made it smaller. What has not settled by then is left at its floor.
     """
-    symbols = now.shape[0]
+    symbols, hedged = now.shape[0], False
+    for i in range(symbols):
+        hedged |= abs(now[i]) < abs(base[i]) or now[i] * base[i] < 0.0
     cap, everything = np.full(symbols, limits[L_POSITION]), np.zeros(symbols, np.int64)
     beta_limit = limits[L_BETA] if beta.shape[0] > 0 else np.inf
     for turn in range(_ROUNDS):
@@ -377,6 +390,8 @@ def _hold_all(
             for which, code in ((L_VAR, RISK), (L_VOLATILITY, VOLATILITY)):
                 if limits[which] < np.inf:
                     _cap_risk(now, base, share, code_of, covariance, limits[which], blocks[code], code)
+        if not hedged:
+            return
     _cut_all(now, base, share, code_of, 0.0, GROSS)
 
 
