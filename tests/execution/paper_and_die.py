@@ -1,4 +1,4 @@
-"""Trade on paper in a process of its own that kills itself, as `kill -9` does, before its n-th bar is stored (0: never)."""
+"""Trade on paper in a process that kills itself, as `kill -9` does, before its n-th bar is stored (0: never)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper broker: the back-test's ledger, every order and fill written down, and nothing lost or doubled by a kill."""
+"""The paper broker: the back-test's ledger, every order and fill written down, nothing lost or doubled by a kill."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_every_fill_belongs_to_an_order_that_was_written_down_before_it(tmp_path
         assert order.filled <= request.quantity + SHARE_TOLERANCE
         assert request.decided_at <= own.journal.latest_book().time
     assert not filled
-    waiting = {m for m in np.flatnonzero(np.isfinite(desk.ordered(own.state)))}
+    waiting = set(np.flatnonzero(np.isfinite(desk.ordered(own.state))))
     assert len(own.journal.open_orders()) <= 2 * max(len(waiting), np.isfinite(own.state.book.state[9]).sum())
 
 
@@ -105,7 +105,7 @@ def test_an_order_that_nobody_could_fill_expires_and_says_why(tmp_path):
 # -- kills ---------------------------------------------------------------------------------------------------------
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """The process died."""
 
 
@@ -122,14 +122,14 @@ def test_killed_before_any_bar_is_stored_it_goes_on_to_the_same_ledger(tmp_path,
         def dying(*arguments, save=save, left=left):
             left[0] -= 1
             if not left[0]:
-                raise Killed
+                raise KilledError
             return save(*arguments)
 
         own.journal.save_book = dying
         try:
             own.live_through(bars, plan, first, 5, silent)
             break
-        except Killed:
+        except KilledError:
             continue
     assert digest(own, bars) == wanted
     assert [o.request for o in own.journal.orders()] == orders

@@ -87,7 +87,7 @@ def _counted(bound: NDArray[np.int64], trading: Trading) -> dict[str, int]:
 
 
 def limits_result(plan: Plan, trading: Trading) -> dict[str, Any]:
-    """Return every limit in force with its value, what follows a breach, and how often it bound an order or the book."""
+    """Return every limit in force, what follows a breach, and how often it bound an order or the book."""
     counts = Counter(trading.times_bound())
     counts.update(alert.kind for alert in trading.alerts if alert.kind in ("drawdown_max", "daily_loss_max"))
     found = {}
@@ -131,7 +131,7 @@ def realised_beta(world: World, simulation: Simulation, start: int) -> dict[str,
 
 
 def value_at_risk(plan: Plan, world: World, simulation: Simulation, start: int) -> dict[str, Any]:
-    """Return how often the book lost more than the value at risk said the bar before, and whether that is as promised."""
+    """Return how often the book lost more than value at risk said the bar before, and whether that is as promised."""
     from tradewind.risk.value_at_risk import tail_path
     from tradewind.risk.var_tests import conditional_coverage, hits, independence, kupiec
 
