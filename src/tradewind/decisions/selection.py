@@ -334,7 +334,7 @@ def _keep(
     stays: float,
     better: float,
 ) -> BoolArray:
-    """Return who has a place at each row: leavers first, then vacancies, then the worst for a better one.
+    """Return who has a place at each row: leavers first (the farthest out first), then vacancies, then a better one.
 
     Every move is made only where the month's lesser of arrivals and departures stays within the turnover; who belongs
     to the universe no more (``share`` is NaN) leaves in any case. Where a month's turnover is less than one name the
@@ -352,9 +352,17 @@ def _keep(
         for n in range(columns):
             if now[n] and np.isnan(share[t, n]):
                 now[n], left = False, left + 1
-        for n in range(columns):
-            if now[n] and share[t, n] < stays and min(arrived, left + 1) <= most:
-                now[n], left = False, left + 1
+        while min(arrived, left + 1) <= most:
+            least = -1
+            for n in range(columns):
+                if not now[n] or not share[t, n] < stays:
+                    continue
+                further = least < 0 or share[t, n] < share[t, least]
+                if further or (share[t, n] == share[t, least] and score[t, n] < score[t, least]):
+                    least = n
+            if least < 0:
+                break
+            now[least], left = False, left + 1
         for _ in range(columns):
             best, worst, held = -1, -1, 0
             for n in range(columns):

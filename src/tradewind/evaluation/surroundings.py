@@ -70,7 +70,10 @@ def agenda_of(workspace: Workspace, panel: Panel) -> tuple[Agenda, tuple[str, ..
         return Agenda(), (f"{name!r} is not asked for earnings and fundamentals of the past: they are unknown",)
     source = EVENT_SOURCES.create(name, **workspace.plan.playbook.source_options)
     found = source.agenda(panel.symbols, _utc(panel.times[-1]))
-    return found, _shortened(found.notes)
+    tables = {"no dates of earnings": found.events, "no filings": found.fundamentals}
+    empty = [what for what, table in tables.items() if table.is_empty()]
+    lacking = (f"the source {name!r} has {' and '.join(empty)} of these companies",) if empty else ()
+    return found, (*lacking, *_shortened(found.notes))
 
 
 def _utc(time: np.datetime64) -> datetime:
