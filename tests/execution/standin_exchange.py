@@ -9,6 +9,7 @@ import itertools
 import json
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -159,6 +160,7 @@ class Standin:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange, self.faults = exchange, list[Fault]()
         self.asked: list[tuple[str, str, dict[str, str], Any]] = []
+        self.meanwhile: dict[str, Callable[[], Any]] = {}  # happens before the next request of a method is answered
         self.ended = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -208,6 +210,7 @@ def _handler(standin: Standin) -> type[BaseHTTPRequestHandler]:
             if what == "before" or what == "slow_before":
                 return self.vanish(what)
             with lock:
+                standin.meanwhile.pop(self.command, lambda: None)()
                 status, content, headers = standin.answer(
                     self.command, path, query, body, {k.lower(): v for k, v in self.headers.items()}
                 )

@@ -199,8 +199,8 @@ def _traded(fill: Fill) -> dict[str, Any]:
              "cost": -signed * fill.price, "price": fill.price, "positionEffect": "OPENING"}  # fmt: skip
     return {
         "activityId": 95_000_000_000 + fill.number, "time": _second(fill.time), "accountNumber": NUMBER,
-        "type": "TRADE", "status": "VALID", "subAccount": "MARGIN", "tradeDate": _second(fill.time), "orderId": fill.order.number,
-        "netAmount": -signed * fill.price - fill.fee, "transferItems": [fee, stock],
+        "type": "TRADE", "status": "VALID", "subAccount": "MARGIN", "tradeDate": _second(fill.time),
+        "orderId": fill.order.number, "netAmount": -signed * fill.price - fill.fee, "transferItems": [fee, stock],
     }  # fmt: skip
 
 

@@ -160,6 +160,10 @@ class AlpacaBroker:
                 currency=account.currency or "USD",
             )
 
+    def account_number(self) -> str:
+        """Return the account's number; those of paper accounts begin with PA."""
+        return str(self._ask("the account", lambda: self._client.get_account()).account_number)
+
     def clock(self) -> MarketClock:
         """Return Alpaca's clock."""
         told = self._ask("the clock", lambda: self._client.get_clock())

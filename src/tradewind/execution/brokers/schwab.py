@@ -129,7 +129,7 @@ class SchwabBroker:
         self._wire = Wire(BROKER, self.settings, sleep=sleep)
         self._clock, self._symbols = clock or SystemClock(), Symbols("/", tuple(symbols))
         self._ours, self._names, self._ended = dict[str, _Ours](), dict[str, str](), dict[str, datetime]()
-        self._hash = ""
+        self._hash = self._number = ""
 
     def __repr__(self) -> str:
         """Say which, and never with what key."""
@@ -156,6 +156,11 @@ class SchwabBroker:
                 positions=positions_of(account.get("positions") or (), self._symbols),
                 blocked=blocked(account),
             )
+
+    def account_number(self) -> str:
+        """Return the account's number."""
+        self._account()
+        return self._number
 
     def clock(self) -> MarketClock:
         """Return Schwab's clock, to the second, and today's hours."""
@@ -296,9 +301,9 @@ class SchwabBroker:
         if not self._hash:
             rows = self._json(self._ask("the accounts", self._client.linked_accounts))
             with reading(BROKER, rows):
-                self._hash = _chosen(
-                    {str(r["accountNumber"]): str(r["hashValue"]) for r in rows}, self.settings.account
-                )
+                accounts = {str(row["accountNumber"]): str(row["hashValue"]) for row in rows}
+            self._number = _chosen(accounts, self.settings.account)
+            self._hash = accounts[self._number]
         return self._hash
 
     def _listed(self, start: datetime) -> list[dict[str, Any]]:
@@ -452,8 +457,8 @@ def _client(
     return client
 
 
-def _chosen(accounts: Mapping[str, str], digits: str) -> str:
-    """Return the hash of the account whose number ends so; the only one where nothing is said."""
+def _chosen(accounts: Iterable[str], digits: str) -> str:
+    """Return the number of the account that ends so; the only one where nothing is said."""
     fitting = [number for number in accounts if number.endswith(digits)]
     if len(fitting) != 1:
         ends = ", ".join(sorted(f"…{number[-3:]}" for number in accounts)) or "none"
@@ -461,4 +466,4 @@ def _chosen(accounts: Mapping[str, str], digits: str) -> str:
             f"{len(fitting)} of Schwab's accounts end in {digits!r} (there are: {ends})",
             hint="set broker.account to the last digits of one",
         )
-    return accounts[fitting[0]]
+    return fitting[0]
