@@ -1,11 +1,11 @@
 """The desk: one bar of an account's life, the same code for a back-test, a replay and the paper broker.
 
-At each close: the compiled step books what the last decisions filled; the gate looks at what was lost; at a session's end
-the risk of every name is measured again and the coordinator shares out the capital; then the wishes of that close become
-targets, as far as coordinator and gate allow, and wait for the next bar. There is no other way into the book.
+At each close: the compiled step books what the last decisions filled; the gate looks at what was lost; at a session's
+end the risk of every name is measured again and the coordinator shares out the capital; then the wishes of that close
+become targets, as far as coordinator and gate allow, and wait for the next bar. There is no other way into the book.
 
-A column of the book is one symbol of one timeframe, so that each timeframe keeps its own stops and its own profit to the
-cent, while limits count a symbol's columns together.
+A column of the book is one symbol of one timeframe, so that each timeframe keeps its own stops and its own profit to
+the cent, while limits count a symbol's columns together.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +42,14 @@ WISHES = ("weight", "stop", "take_profit", "trail", "max_bars", "priority")
 """A plan's fields in the order in which the compiled step reads them."""
 
 CONFLICT = "coordinator_conflict"
-CAPITAL = "coordinator_capital"
+
+FORCED: Mapping[float, tuple[Literal["info", "warning", "critical"], str]] = {
+    k.BY_STOP: ("info", "stop"),
+    k.BY_TRAIL: ("info", "stop"),
+    k.BY_DELISTING: ("warning", "delisted"),
+    k.BY_MARGIN: ("critical", "margin_call"),
+}
+"""Reasons of fills that a person is told of: level and kind of the alert."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +147,9 @@ class DeskState:
     def copy(self) -> DeskState:
         """Return a state of its own with the same content."""
         waiting = None if self.waiting is None else tuple(row.copy() for row in self.waiting)
-        return replace(self, book=self.book.copy(), values=self.values.copy(), flows=self.flows.copy(), waiting=waiting)
+        book, monitor = self.book.copy(), self.monitor.copy()
+        values, flows = self.values.copy(), self.flows.copy()
+        return replace(self, book=book, monitor=monitor, values=values, flows=flows, waiting=waiting)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +181,7 @@ class Step:
     profit: FloatArray | None
 
 
-REASONS = (*CODES, CONFLICT, CAPITAL)
+REASONS = (*CODES, CONFLICT)
 """What may bind a wish."""
 
 
@@ -217,10 +228,11 @@ class Desk:
         """Take in the bars before an account is opened: volumes, volatilities and risk are known, nothing is owned."""
         if stop:
             self._advance(state, bars, 0, stop, None)
-            for row in np.flatnonzero(bars.session_end[:stop]):
-                state.monitor = self.monitor.session(state.monitor, bars.adjusted[row], bars.market[row])
             for row in range(stop):
-                state.monitor = self.monitor.traded(state.monitor, bars.value[row], ended=bool(bars.session_end[row]))
+                ended = bool(bars.session_end[row])
+                state.monitor = self.monitor.traded(state.monitor, bars.value[row], ended=ended)
+                if ended:
+                    state.monitor = self.monitor.session(state.monitor, bars.adjusted[row], bars.market[row])
         opened = Book.opened(self.columns, self.account, ranges=False).scalars
         for place in (k.CASH, k.EQUITY, k.INTEREST_DUE, k.BORROW_DUE):
             state.book.scalars[place] = opened[place]
@@ -231,20 +243,51 @@ class Desk:
 
         ``wish`` has a plan's fields for this close, ``(M,)`` each, weights as fractions of the timeframe's capital.
         """
+        if state.gate.halted:
+            self._withdraw(state)
         log, totals = self._advance(state, bars, row, row + 1, state.waiting)
         state.waiting = None
         ended = bool(bars.session_end[row])
         equity = float(state.book.scalars[k.EQUITY]) / 100
         self._count(state, log)
         state.monitor = self.monitor.traded(state.monitor, bars.value[row], ended=ended)
-        state.gate, flatten, alerts = self.gate.watch(state.gate, equity, state.book.row, session_ended=ended)
-        profit = None
-        if ended:
-            profit = self._session(state, bars, row)
-        if not flatten and wish is None and not ended:
-            return Step(log, totals[:, 0], None, None, None, tuple(alerts), profit)
-        sent, wished, bound, said = self._decide(state, bars, row, wish, flatten=flatten, ended=ended, equity=equity)
+        state.gate, flatten, watched = self.gate.watch(state.gate, equity, state.book.row, session_ended=ended)
+        alerts = (*self._forced(log), *watched)
+        profit = self._session(state, bars, row) if ended else None
+        if state.gate.halted or state.gate.blocked:
+            self._withdraw(state)
+        if (flatten or equity <= 0) and state.book.shares.any():
+            return Step(log, totals[:, 0], self._closed(state), None, None, alerts, profit)
+        if wish is None and not ended:
+            return Step(log, totals[:, 0], None, None, None, alerts, profit)
+        sent, wished, bound, said = self._decide(state, bars, row, wish, ended=ended, equity=equity)
         return Step(log, totals[:, 0], sent, wished, bound, (*alerts, *said), profit)
+
+    def _withdraw(self, state: DeskState) -> None:
+        """Take back what was ordered and has not filled, as far as it would open something."""
+        shares, ordered = state.book.shares, state.book.state[k.TARGET]
+        pairs = [(shares, ordered)]
+        if state.waiting is not None:
+            pairs.append((self.held(state), state.waiting[0][0]))
+        for have, want in pairs:
+            crosses, grows = have * want < 0, np.abs(want) > np.abs(have)
+            want[:] = np.where(crosses, 0.0, np.where(grows, np.nan, want))
+
+    def _closed(self, state: DeskState) -> FloatArray:
+        """Let everything be sold in the next bar, and again after it where that did not work."""
+        sent = np.where(state.book.shares != 0, 0.0, np.nan)
+        self._wait(state, sent, None)
+        return sent
+
+    def _forced(self, log: FloatArray) -> list[Alert]:
+        """Return what a person should know of a bar's fills that nobody decided in this bar."""
+        alerts = []
+        for fill in log[log[:, k.L_TYPE] == k.FILL]:
+            if fill[k.F_REASON] in FORCED:
+                level, kind = FORCED[fill[k.F_REASON]]
+                name, quantity, price = self.columns[int(fill[k.L_COLUMN])], fill[k.F_QUANTITY], fill[k.F_PRICE]
+                alerts.append(Alert(int(fill[k.L_ROW]), level, kind, f"{name}: {quantity:+,g} shares at {price:,g}"))
+        return alerts
 
     def _advance(
         self, state: DeskState, bars: Bars, start: int, stop: int, waiting: tuple[FloatArray, ...] | None
@@ -311,9 +354,18 @@ class Desk:
         return np.asarray(k.target_kernel(state.book.state.copy(), account, wishes, float(state.book.row)))
 
     def held(self, state: DeskState) -> FloatArray:
-        """Return the columns' weights at the last close, ``(M,)``."""
+        """Return the columns' weights at the last close, ``(M,)``: wished for again, they trade not a share."""
+        return self._weights(state, state.book.shares)
+
+    def _weights(self, state: DeskState, shares: FloatArray) -> FloatArray:
         equity = float(state.book.scalars[k.EQUITY])
-        return column_values(state.book) / equity if equity > 0 else np.zeros(len(self.columns))
+        value = shares * np.nan_to_num(state.book.state[k.MARK]) * 100.0
+        return np.asarray(value / equity) if equity > 0 else np.zeros(len(shares))
+
+    def _coming(self, state: DeskState, held: FloatArray) -> FloatArray:
+        """Return the weights held, or ordered and still waiting for a bar or for volume where that is more."""
+        ordered = self._weights(state, state.book.state[k.TARGET])
+        return np.where(np.abs(ordered) > np.abs(held), ordered, held)
 
     def _decide(
         self,
@@ -322,16 +374,11 @@ class Desk:
         row: int,
         wish: Mapping[str, FloatArray] | None,
         *,
-        flatten: bool,
         ended: bool,
         equity: float,
     ) -> tuple[FloatArray | None, FloatArray | None, IntArray | None, list[Alert]]:
         """Turn the wishes of a close into targets that wait for the next bar."""
         held = self.held(state)
-        if flatten:
-            sent = np.where(held != 0, 0.0, np.nan)
-            self._wait(state, sent, None)
-            return sent, None, None, []
         if state.exposure is None:
             state.exposure = self.monitor.exposure(state.monitor, self.borrowable, wanted=self.gate.needs_risk)
         exposure = replace(state.exposure, borrowable=self.borrowable & bars.borrowable[row])
@@ -339,39 +386,51 @@ class Desk:
         sent, alerts = np.full(len(held), np.nan), []
         if ended and held.any():
             sent, bound = self.gate.drifted(held, exposure, equity)
-            alerts = [self._drift(state, m, bound[m]) for m in np.flatnonzero(np.isfinite(sent))]
-            if any(self.gate.limits.reaction(CODES[c]) in ("flatten", "halt") for c in bound[np.isfinite(sent)]):
-                return self._emptied(state, held, bound, alerts)
+            alerts = [self._drift(state, int(m), int(bound[m])) for m in np.flatnonzero(np.isfinite(sent))]
+            if any(self.gate.limits.reaction(CODES[c]) in ("flatten", "halt") for c in np.unique(bound[bound > 0])):
+                return self._emptied(state, bound), None, bound, alerts
         wished = None
         if wish is not None:
             wished = wish["weight"] * state.coordinator.share[self.coordinator.sleeve_of]
-            resolved, opposed = self.coordinator.resolve(held, wished)
-            order = np.lexsort((-np.nan_to_num(wish["priority"], nan=-np.inf), self.coordinator.sleeve_of))
-            allowed, by = self.gate.allow(state.gate, held, resolved, order, exposure, equity)
-            told = np.isfinite(allowed)
+            allowed, by = self._allowed(state, held, wished, wish["priority"], exposure, equity)
+            keeps = np.isnan(sent) | ((allowed * sent <= 0) | (np.abs(allowed) <= np.abs(sent)))
+            told = np.isfinite(allowed) & keeps
             sent, bound = np.where(told, allowed, sent), np.where(told, by, bound)
-            bound = np.where(opposed, REASONS.index(CONFLICT), bound)
         if not np.isfinite(sent).any():
             return None, wished, bound, alerts
         self._wait(state, sent, wish)
         return sent, wished, bound, alerts
 
-    def _emptied(
-        self, state: DeskState, held: FloatArray, bound: IntArray, alerts: list[Alert]
-    ) -> tuple[FloatArray, None, IntArray, list[Alert]]:
-        """Close the book because prices carried it beyond a limit that asks for that; halt where it asks for that too."""
+    def _allowed(
+        self,
+        state: DeskState,
+        held: FloatArray,
+        wished: FloatArray,
+        priority: FloatArray,
+        exposure: Exposure,
+        equity: float,
+    ) -> tuple[FloatArray, IntArray]:
+        """Return what coordinator and gate let through of the wishes, and what bound each (index into ``REASONS``)."""
+        coming = self._coming(state, held)
+        resolved, opposed = self.coordinator.resolve(coming, wished)
+        order = np.lexsort((-np.nan_to_num(priority, nan=-np.inf), self.coordinator.sleeve_of))
+        present = np.where(np.isnan(resolved), coming, held)
+        allowed, by = self.gate.allow(state.gate, present, resolved, order, exposure, equity)
+        return allowed, np.where(opposed, REASONS.index(CONFLICT), by)
+
+    def _emptied(self, state: DeskState, bound: IntArray) -> FloatArray:
+        """Close the book because prices carried it beyond a limit that wants that; halt where it wants that too."""
         for code in np.unique(bound[bound > 0]):
             if self.gate.limits.reaction(CODES[code]) == "halt":
-                state.gate = replace(state.gate, halted=CODES[code], halted_sessions=0)
-        sent = np.where(held != 0, 0.0, np.nan)
-        self._wait(state, sent, None)
-        return sent, None, bound, alerts
+                state.gate = replace(state.gate, halted=CODES[code], halted_sessions=1)
+        self._withdraw(state)
+        return self._closed(state)
 
     def _drift(self, state: DeskState, column: int, code: int) -> Alert:
         name = CODES[code]
         reaction = self.gate.limits.reaction(name)
         what = f"{self.columns[column]} was carried beyond {name} by prices: {reaction}"
-        return Alert(state.book.row, "warning", name, what)
+        return Alert(state.book.row, "critical" if reaction in ("flatten", "halt") else "warning", name, what)
 
     def _wait(self, state: DeskState, sent: FloatArray, wish: Mapping[str, FloatArray] | None) -> None:
         """Keep targets with their brackets for the next bar; what is only cut keeps the bracket it has."""
@@ -447,19 +506,26 @@ def trade(desk: Desk, panel: Panel, bars: Bars, plan: TradePlan, start: int) -> 
     return carry_on(desk, panel, bars, plan, start, state)
 
 
-def carry_on(desk: Desk, panel: Panel, bars: Bars, plan: TradePlan, start: int, state: DeskState) -> Trading:
-    """Go on from a state that stands at the close before row ``start``."""
+def carry_on(
+    desk: Desk, panel: Panel, bars: Bars, plan: TradePlan, start: int, state: DeskState, opened: int | None = None
+) -> Trading:
+    """Go on from a state that stands at the close before row ``start``; the account opened at ``opened`` (``start``).
+
+    What it did before is not told again: its rows hold what it owned and was worth then.
+    """
     count, width = len(bars.times), len(desk.columns)
+    first = start if opened is None else opened
     totals, shares = np.zeros((4, count)), np.zeros((count, width))
-    totals[0, :start] = totals[1, :start] = state.book.scalars[k.CASH]
+    totals[:, :start] = state.book.scalars[[k.EQUITY, k.CASH, k.LONG, k.SHORT]][:, None]
+    shares[:start] = state.book.shares
     logs: list[FloatArray] = []
     decided: list[tuple[int, FloatArray | None, FloatArray | None, IntArray | None]] = []
     sessions: list[tuple[int, FloatArray, FloatArray]] = []
     alerts: list[Alert] = []
-    has_word = np.isfinite(plan.weight).any(axis=1)
+    has_word: BoolArray = np.asarray(np.isfinite(plan.weight).any(axis=1))
     for row in range(start, count):
         at = row - plan.delay_bars
-        wish = wish_at(plan, at) if at >= start and has_word[at] else None
+        wish = wish_at(plan, at) if at >= first and has_word[at] else None
         made = desk.step(state, bars, row, wish)
         if len(made.log):
             logs.append(made.log)
@@ -546,12 +612,14 @@ def from_bytes(content: bytes) -> DeskState:
     """Return the state that :func:`to_bytes` kept; ``DataError`` where it cannot be read."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-            head = json.loads(str(kept["head"]))
-            stored = {name: kept[name] for name in kept.files}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+            return _restored({name: kept[name] for name in kept.files})
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise DataError(f"a stored paper account cannot be read: {error}", hint="restore a backup") from None
-    waiting = stored["waiting"]
-    time = stored["time"][()]
+
+
+def _restored(stored: Mapping[str, NDArray[Any]]) -> DeskState:
+    head, waiting = json.loads(str(stored["head"])), stored["waiting"]
+    time: np.datetime64 = stored["time"][()]
     return DeskState(
         book=Book(tuple(head["symbols"]), stored["state"], stored["scalars"], time, stored["orders"]),
         gate=GateState(**head["gate"]),
