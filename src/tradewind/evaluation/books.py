@@ -2,8 +2,9 @@
 
 What a rule says then only opens and closes names (optimiser, ``among = "signals"``) or nothing at all. Sizing's caps
 and factors, which are about one position at a time, have no say in a book but for the regime's multiplier, which scales
-all of it; limits are part of the problem. Every name has a stop, its signal's own or else the forecast's, and no time
-exit: a book is chosen anew before long. Until then a long/short book that a stop took a name out of is not neutral.
+all of it, and a rule's pyramid; limits are part of the problem. Every name has a stop, its signal's own or else the
+forecast's, and no time exit: a book is chosen anew before long. Until then a long/short book that a stop took a name
+out of is not neutral.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tradewind.decisions.signals import Belief, Signals, forecast_exits, stop_di
 from tradewind.errors import DataError
 from tradewind.evaluation.optimise import Asked, along, market_note, pose, section_of
 from tradewind.evaluation.plan import Plan
+from tradewind.market import tiers
 from tradewind.models.assembly import bar_returns, log_prices
 from tradewind.portfolio import long_short
 from tradewind.portfolio.borrow import BorrowTerms, terms
@@ -54,7 +56,7 @@ def chosen(world: World, belief: Belief, signals: Signals, targets: Targets) -> 
 
 def optimised_book(world: World, belief: Belief, signals: Signals, targets: Targets) -> tuple[Signals, Targets]:
     """Return the targets that the optimiser chooses on the bars on which it is due, NaN on the others."""
-    desk = _Optimiser(world, belief, section_of(world.plan), _multiplier(world, belief))
+    desk = _Optimiser(world, belief, signals, section_of(world.plan), _multiplier(world, belief), _tier_limit(world))
     path = walk(wishes(world, belief, targets), desk.choose, desk.settings)
     short = (path.weight < 0).any()
     notes = (*desk.notes(path), *(lending_notes(world, borrow_terms(world)) if short else ()))
@@ -82,39 +84,53 @@ class _Optimiser:
 
     world: World
     belief: Belief
+    signals: Signals
     settings: OptimiserSection
     multiplier: FloatArray
+    most: FloatArray
     left_out: Counter[str] = field(default_factory=Counter)
     names_left_out: dict[str, set[str]] = field(default_factory=dict)
     fallbacks: int = 0
     _known: RiskAlong = field(init=False)
-    _share: float = 1.0
+    _part: FloatArray = field(init=False)
+    _factor: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
         self._known = along(self.world)
+        self._part = self._factor = np.ones(len(self.world.panel.symbols))
 
     def choose(self, question: Question) -> Chosen | str:
-        """Return the optimum from what is held, scaled by the regime; words where there is none.
+        """Return the optimum from what is held, scaled by the regime and built in parts; words where there is none.
 
-        What is held counts as it was before the regime scaled it: that a regime changes is no trade of the optimiser's.
+        What is held counts as it was before it was scaled: that a regime changes is no trade of the optimiser's.
         """
         share, symbols = float(self.multiplier[question.row]), self.world.panel.symbols
         weight, bound = np.where(question.admitted, 0.0, np.nan), [""] * len(symbols)
         if not share > 0:
             return Chosen(weight, ["regime"] * len(symbols))
-        asked = Asked(self._known, question.admitted, question.held / self._share, question.side)
+        asked = Asked(self._known, question.admitted, question.held / self._factor, question.side)
         try:
             posed = pose(self.world, self.belief.forecast, question.row, self.settings, asked)
             solution = optimise(posed.problem, self.settings)
         except (ConflictError, DataError) as error:
             return shorten(error.what, 200, placeholder=" …")
-        self._share = share
+        self._part = self._parts(question.row)
+        self._factor = share * self._part
         self._remember(question, solution)
         limits = bound_by(solution.binding, solution.names, posed.problem.sectors)
         for name, own, limit in zip(solution.names, solution.weights, limits, strict=True):
             column = symbols.index(name)
-            bound[column], weight[column] = limit, own * share if np.isfinite(own) else weight[column]
-        return Chosen(weight, bound)
+            bound[column] = limit or ("pyramid" if self._part[column] < 1 else "")
+            if np.isfinite(own):
+                weight[column] = own * self._factor[column]
+        most = self.most[question.row]
+        bound = ["tier_limit" if abs(w) > cap else name for w, cap, name in zip(weight, most, bound, strict=True)]
+        return Chosen(np.clip(weight, -most, most), bound)
+
+    def _parts(self, row: int) -> FloatArray:
+        """Return the share of its weight that each name has come to ask for: that of its last signal."""
+        asked = self.signals.scale
+        return self._part if asked is None else np.where(self.signals.action[row] != 0, asked[row], self._part)
 
     def _remember(self, question: Question, solution: Solution) -> None:
         self.fallbacks += solution.objective != self.settings.objective
@@ -162,7 +178,7 @@ def long_short_book(world: World, belief: Belief, signals: Signals, targets: Tar
     weight, bound = np.full(world.panel.shape, np.nan), np.zeros(world.panel.shape, np.int16)
     share = _multiplier(world, belief)[rows][:, None]
     weight[rows] = np.where(world.panel.mask[rows], book.weight * share, np.nan)
-    most, _ = room(plan)
+    most = np.fmin(room(plan)[0], _tier_limit(world)[rows])
     bound[rows] = np.abs(book.weight) >= most * (1 - 1e-6)
     notes = [f"{_said(plan)} on {_counted(book)}", *market_note(world), *lending_notes(world, lend)]
     told = _with_book(belief, signals, weight, _said(plan), tuple(notes), alone=True)
@@ -178,8 +194,8 @@ def room(plan: Plan) -> tuple[float, float]:
 
 def _book(world: World, belief: Belief, rows: NDArray[np.int64], lend: BorrowTerms) -> LongShortBook:
     """Return the book of some rows from what is expected of each name then."""
-    plan, (most, gross) = world.plan, room(world.plan)
-    bars = plan.decision.horizon_bars
+    plan, (largest, gross) = world.plan, room(world.plan)
+    most, bars = np.fmin(largest, _tier_limit(world)[rows]), plan.decision.horizon_bars
     index = belief.horizon_index(bars)
     quantiles = belief.forecast.quantiles[rows, :, index]
     moments = forecast_moments(quantiles.reshape(-1, quantiles.shape[-1]), belief.forecast.levels)
@@ -251,6 +267,13 @@ def _multiplier(world: World, belief: Belief) -> FloatArray:
     if world.plan.sizing.regime_multipliers:
         return regime_multiplier(belief)
     return np.ones(len(world.panel))
+
+
+def _tier_limit(world: World) -> FloatArray:
+    """Return the largest weight that a name's price allows, ``(T, N)``: infinite where the playbook does not ask."""
+    if not world.plan.limits.tier_limits:
+        return np.full(world.panel.shape, np.inf)
+    return np.nan_to_num(tiers.by_tier(world.panel.close, "position_limit_pct") / 100)
 
 
 def _with_book(

@@ -88,7 +88,7 @@ def market_neutral(
     volatility: FloatArray,
     beta: FloatArray,
     *,
-    position_max: float = 0.10,
+    position_max: float | FloatArray = 0.10,
     gross: float = 1.6,
     borrowable: BoolArray | None = None,
     sectors: Sequence[str] = (),
@@ -103,7 +103,7 @@ def market_neutral(
     volatility, beta
         Of the same shape or ``(N,)``, as known at each bar; a name without either gets no position.
     position_max
-        Largest absolute weight of a name.
+        Largest absolute weight of a name, or ``(T, N)`` of each.
     gross
         Sum of absolute weights; less where limits do not let it be reached.
     borrowable
@@ -126,7 +126,7 @@ def sector_neutral(
     beta: FloatArray,
     sectors: Sequence[str],
     *,
-    position_max: float = 0.10,
+    position_max: float | FloatArray = 0.10,
     gross: float = 1.6,
     borrowable: BoolArray | None = None,
 ) -> LongShortBook:
@@ -147,7 +147,7 @@ def one_thirty_thirty(
     sectors: Sequence[str] = (),
     *,
     short: float = 0.30,
-    position_max: float = 0.10,
+    position_max: float | FloatArray = 0.10,
     borrowable: BoolArray | None = None,
 ) -> LongShortBook:
     """Return the book with ``1 + short`` long and ``short`` short; see :func:`market_neutral`.
@@ -173,7 +173,7 @@ class _Problem:
     known: BoolArray
     can_short: BoolArray
     sectors: tuple[str, ...]
-    position_max: float
+    position_max: FloatArray
     gross: float
 
     @classmethod
@@ -182,13 +182,14 @@ class _Problem:
         score: FloatArray,
         volatility: FloatArray,
         beta: FloatArray,
-        position_max: float,
+        position_max: float | FloatArray,
         gross: float,
         borrowable: BoolArray | None,
         sectors: Sequence[str],
     ) -> _Problem:
         scores = np.atleast_2d(np.asarray(score, dtype=np.float64))
-        if not 0 < position_max <= 1 or not 0 < gross <= 1.6 + TOLERANCE:
+        most = _shaped(position_max, scores.shape, "position_max")
+        if not ((most >= 0) & (most <= 1)).all() or (most.size and not most.any()) or not 0 < gross <= 1.6 + TOLERANCE:
             raise InputError(f"position_max is {position_max}, gross {gross}", hint="they lie in (0, 1] and (0, 1.6]")
         sigma, exposure = (
             _shaped(values, scores.shape, name) for values, name in ((volatility, "volatility"), (beta, "beta"))
@@ -200,7 +201,7 @@ class _Problem:
             else _shaped(borrowable, scores.shape, "borrowable") > 0
         )
         scores, exposure = np.where(known, scores, 0.0), np.where(known, exposure, 0.0)
-        return cls(scores, np.where(known, sigma, 1.0) ** 2, exposure, known, can, tuple(sectors), position_max, gross)
+        return cls(scores, np.where(known, sigma, 1.0) ** 2, exposure, known, can, tuple(sectors), most, gross)
 
     def solved(self, base: FloatArray, *, by_sector: bool) -> LongShortBook:
         """Return the book around ``base``."""
@@ -253,7 +254,7 @@ class _Problem:
         return LongShortBook(weight, gross, net, (away * self.beta).sum(axis=1), np.max(nets, axis=0), reason)
 
 
-def _shaped(values: FloatArray | BoolArray, shape: tuple[int, ...], name: str) -> FloatArray:
+def _shaped(values: float | FloatArray | BoolArray, shape: tuple[int, ...], name: str) -> FloatArray:
     try:
         return np.broadcast_to(np.asarray(values, dtype=np.float64), shape)
     except ValueError:
