@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -174,3 +174,9 @@ def panel(close: np.ndarray, sectors: tuple[str, ...] = ()) -> Panel:
     fields |= {"volume": np.where(mask, 1e6, np.nan), "split": np.ones(close.shape), "dividend": np.zeros(close.shape)}
     times = np.datetime64("2015-01-05T21:00:00", "us") + np.arange(len(close)) * np.timedelta64(1, "D")
     return Panel(times, names, names, fields, mask, np.ones(close.shape, dtype=bool), sectors=sectors)
+
+
+def retold(record: TrackRecord, **changes: object) -> TrackRecord:
+    """Return a record whose first system has another decision, other forecasts or another coverage."""
+    first, *others = record.walked.sleeves
+    return replace(record, walked=replace(record.walked, sleeves=(replace(first, **changes), *others)))

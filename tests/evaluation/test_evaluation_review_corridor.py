@@ -27,9 +27,8 @@ def test_barriers_add_classes_and_leave_the_returns_that_forecasts_are_of(quick:
 
 def test_what_is_held_already_counts_for_the_gross_limit(quick: QuickRun) -> None:
     world = quick.record.world
-    limited = replace(
-        world, plan=workspace(quick.playbook, quick.home, limits__gross_max=0.5, decision__every_bars=1).plan
-    )
+    wide = {"limits__position_max": 0.3, "decision__every_bars": 1}
+    limited = replace(world, plan=workspace(quick.playbook, quick.home, limits__gross_max=0.5, **wide).plan)
     weight = np.full(world.panel.shape, np.nan)
     start = quick.record.start
     weight[start, :2] = 0.25  # half the equity, and the next bar asks for as much again
@@ -47,7 +46,7 @@ def test_what_is_held_already_counts_for_the_gross_limit(quick: QuickRun) -> Non
         return float(book.gross_exposure[start : start + 5].max())
 
     assert most(limited) == pytest.approx(0.5, abs=0.03)
-    free = replace(world, plan=workspace(quick.playbook, quick.home, decision__every_bars=1).plan)
+    free = replace(world, plan=workspace(quick.playbook, quick.home, **wide).plan)
     assert most(free) == pytest.approx(1.0, abs=0.03)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spine_kit import retold
 from tradewind.calibration.coverage import coverage_report
 from tradewind.evaluation.backtest import TrackRecord, backtest
 from tradewind.evaluation.plan import Plan
@@ -121,7 +122,7 @@ def without_trades(record: TrackRecord) -> TrackRecord:
 def without_index(record: TrackRecord) -> TrackRecord:
     world = replace(record.world, panel=replace(record.world.panel, context={}))
     other = changed(record, track_record__baselines__index=None)
-    return replace(other, decision=replace(record.decision, world=world))
+    return retold(other, decision=replace(record.decision, world=world))
 
 
 def widened(record: TrackRecord, symbols: int) -> TrackRecord:
@@ -149,7 +150,7 @@ def widened(record: TrackRecord, symbols: int) -> TrackRecord:
     world = replace(record.world, panel=wide, labels=replace(labels, returns=outcomes))
     decision = replace(record.decision, world=world, belief=replace(record.decision.belief, forecast=belief))
     other = changed(record, recommendations=entries)
-    return replace(other, decision=decision, coverage=coverage_report(belief, outcomes))
+    return retold(other, decision=decision, coverage=coverage_report(belief, outcomes))
 
 
 def test_the_file_is_self_contained_small_and_well_formed(record: TrackRecord, written: Any) -> None:
@@ -320,7 +321,7 @@ def test_a_symbol_without_bars_or_forecast_is_shown_as_such(record: TrackRecord,
     nothing["intervals"] = {str(h): {"median": None, "80": [None, None], "90": [None, None]} for h in (1, 5, 20)}
     entries = [{**r, **nothing} if r["symbol"] == gone else r for r in record.result["recommendations"]]
     other = changed(record, recommendations=entries)
-    text = Reader(written(replace(other, decision=replace(record.decision, world=world, belief=belief)))).text
+    text = Reader(written(retold(other, decision=replace(record.decision, world=world, belief=belief)))).text
     assert "no bar in the last" in text
 
 

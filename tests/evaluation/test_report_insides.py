@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from spine_kit import QuickRun
+from spine_kit import QuickRun, retold
 from tradewind.evaluation.backtest import TrackRecord
 from tradewind.evaluation.report.sections.insides import insides
 
@@ -23,7 +23,7 @@ TOLD = {
 
 def telling(quick: QuickRun, **told: object) -> TrackRecord:
     forecast = replace(next(iter(quick.record.forecasts.values())), model="tft", explanation=told)
-    return replace(quick.record, forecasts={**quick.record.forecasts, "tft": forecast})
+    return retold(quick.record, forecasts={**quick.record.forecasts, "tft": forecast})
 
 
 def test_a_model_that_tells_nothing_has_no_picture(quick: QuickRun) -> None:

@@ -23,7 +23,7 @@ CASES: list[tuple[dict[str, Any], set[str], str]] = [
 
 
 @pytest.mark.parametrize("objective", ["max_sharpe", "mean_variance", "min_cvar", "hierarchical"])
-@pytest.mark.parametrize(("changes", "names", "words"), CASES, ids=lambda v: str(sorted(v) if isinstance(v, set) else v)[:40])
+@pytest.mark.parametrize(("changes", "names", "words"), CASES, ids=[words for _, _, words in CASES])
 def test_the_limits_in_conflict_are_named(changes: dict[str, Any], names: set[str], words: str, objective: str) -> None:
     usual = {"gross_max": 1.0, "position_max": 0.5, "pairwise_correlation_max": None}
     settings = OptimiserSection(objective=objective, **(usual | changes))
