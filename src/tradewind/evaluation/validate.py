@@ -52,7 +52,7 @@ def _capital(plan: Plan) -> None:
 
     for name in plan.coordinator.capital:
         if name not in plan.timeframes:
-            known = plan.timeframes or {"[timeframes.NAME]": None}
+            known = tuple(plan.timeframes) or ("[timeframes.NAME]",)
             error = did_you_mean("timeframe", name, known)
             raise PlaybookError(f"{plan.playbook.place('coordinator.capital')}: {error.what}", hint=error.hint)
     if plan.timeframes:
