@@ -11,6 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from limits_kit import DEVIATIONS, closings, require_held
 from tradewind.portfolio.limits import Alert, Gate, GateState, times_bound
 from tradewind.portfolio.limits_kernel import CODES
 from tradewind.portfolio.settings import CLIPPED, WATCHED, LimitsSection
@@ -21,7 +22,6 @@ FloatArray = NDArray[np.float64]
 
 NAN = float("nan")
 EQUITY = 100_000.0
-DEVIATIONS = 1.6448536269514722  # of a normal, beyond which one day in twenty lies
 OPEN = {"position_max": 1.0, "gross_max": 4.0}
 UNTROUBLED = GateState(EQUITY, EQUITY)
 
@@ -48,13 +48,7 @@ class Case:
 
     def closings(self) -> FloatArray:
         """Return the book that the wishes towards nothing alone lead to: nobody may refuse these."""
-        book = self.held.copy()
-        for m, (held, wish) in enumerate(zip(self.held, self.wish, strict=True)):
-            if held * wish < 0 or wish == 0:
-                book[m] = 0.0
-            elif abs(wish) < abs(held):
-                book[m] = wish
-        return book
+        return closings(self.held, self.wish)
 
 
 def case(
@@ -347,68 +341,22 @@ def anything(seed: int, *, alone: bool = False, risk: bool = True) -> Case:
     )  # fmt: skip
 
 
-def measured(one: Case, book: FloatArray) -> dict[str, tuple[FloatArray, float | FloatArray]]:
-    """Return what each limit is about, computed from the book directly, and the limit."""
-    gate, exposure, limits = one.gate, one.exposure, one.gate.limits
-    symbols = np.zeros(len(gate.sector_of))
-    np.add.at(symbols, gate.symbol_of, book)
-    size = np.abs(symbols)
-    found: dict[str, tuple[FloatArray, float | FloatArray]] = {
-        "position_max": (size, limits.position_max),
-        "gross_max": (np.array([size.sum()]), limits.gross_max),
-    }
-    if limits.sector_max is not None:
-        found["sector_max"] = np.bincount(gate.sector_of, size, minlength=3), limits.sector_max
-    if limits.net_max is not None:
-        found["net_max"] = np.array([abs(symbols.sum())]), limits.net_max
-    if limits.liquidity_max is not None:
-        found["liquidity_max"] = size, limits.liquidity_max * exposure.daily_value / EQUITY
-    if limits.beta_max is not None:
-        found["beta_max"] = np.array([abs(symbols @ exposure.beta)]), limits.beta_max
-    if exposure.covariance is not None:
-        deviation = np.array([np.sqrt(max(symbols @ exposure.covariance @ symbols, 0.0))])
-        if limits.var_max is not None:
-            found["var_max"] = deviation * DEVIATIONS, limits.var_max
-        if one.gate.risk.volatility_target is not None:
-            found["volatility_target"] = deviation * np.sqrt(252), one.gate.risk.volatility_target
-        if limits.correlation_max is not None:
-            found["correlation_max"] = crowds(one, symbols)
-    return found
-
-
-def crowds(one: Case, symbols: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the weight around each name together with its own, and the limit on it (none where it is alone)."""
-    limits, covariance = one.gate.limits, one.exposure.covariance
-    together = np.zeros(len(symbols))
-    most = limits.position_max if limits.correlated_max is None else limits.correlated_max
-    for i, j in np.ndindex(covariance.shape):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rho = covariance[i, j] / np.sqrt(covariance[i, i] * covariance[j, j])
-        if i != j and symbols[i] and rho * np.sign(symbols[i] * symbols[j]) > limits.correlation_max:
-            together[i] += abs(symbols[j])
-    return together + np.abs(symbols) * (together > 0), np.full(len(symbols), most)
-
-
-def require_held(one: Case, book: FloatArray, before: FloatArray) -> None:
-    """Fail where a limit is exceeded that ``before`` kept, or that it exceeded less."""
-    already = measured(one, before)
-    for name, (value, limit) in measured(one, book).items():
-        most = np.maximum(np.broadcast_to(limit, value.shape), already[name][0])
-        assert np.all(value <= most + 1e-8), (name, value, limit, already[name][0])
+def require(one: Case, before: FloatArray) -> None:
+    require_held(one.gate, one.exposure, one.after(), before, EQUITY)
 
 
 @law
 @given(seeds)
 def test_the_book_that_follows_breaks_no_limit_that_closing_alone_would_keep(seed: int) -> None:
     one = anything(seed, alone=True)
-    require_held(one, one.after(), one.closings())
+    require(one, one.closings())
 
 
 @law
 @given(seeds)
 def test_that_holds_for_several_timeframes_on_one_symbol_too(seed: int) -> None:
     one = anything(seed)
-    require_held(one, one.after(), one.closings())
+    require(one, one.closings())
 
 
 @law
@@ -417,7 +365,7 @@ def test_where_nothing_is_closed_no_limit_is_broken_that_was_kept_before(seed: i
     one = anything(seed, alone=True)
     opens = np.isnan(one.wish) | ((one.held * one.wish >= 0) & (np.abs(one.wish) >= np.abs(one.held)))
     one = replace(one, wish=np.where(opens, one.wish, NAN))
-    require_held(one, one.after(), one.held)
+    require(one, one.held)
 
 
 @law

@@ -619,7 +619,7 @@ def from_bytes(content: bytes) -> DeskState:
 
 def _restored(stored: Mapping[str, NDArray[Any]]) -> DeskState:
     head, waiting = json.loads(str(stored["head"])), stored["waiting"]
-    time: np.datetime64 = stored["time"][()]
+    time = np.datetime64(stored["time"].astype("datetime64[us]").item(), "us")
     return DeskState(
         book=Book(tuple(head["symbols"]), stored["state"], stored["scalars"], time, stored["orders"]),
         gate=GateState(**head["gate"]),
