@@ -98,7 +98,7 @@ class NetworkMarket:
     def made(self) -> Broker:
         raise NotImplementedError
 
-    def words(self, symbol: str) -> dict[str, Any]:
+    def words(self, symbol: str, quantity: int = 1) -> dict[str, Any]:
         return {}
 
     def start(self) -> Broker:
@@ -106,7 +106,7 @@ class NetworkMarket:
         return self.started[-1]
 
     def settings(self, name: str, **more: Any) -> BrokerSection:
-        return BrokerSection(name=name, url=self.standin.url, timeout_seconds=2, **more)  # type: ignore[arg-type]
+        return BrokerSection.model_validate({"name": name, "url": self.standin.url, "timeout_seconds": 2, **more})
 
     def find(self, request: OrderRequest) -> Deal:
         asked = (request.symbol, request.side, request.quantity)
@@ -125,6 +125,11 @@ class NetworkMarket:
         deal = self.exchange.place("someone", "CCC", "buy", 1.0, "market", **self.words("CCC"))
         if filled:
             self.exchange.fill(deal)
+
+    def arrive(self, request: OrderRequest) -> None:
+        """Let an order arrive that was on its way for long."""
+        asked = (request.client_order_id, request.symbol, request.side, request.quantity, request.kind)
+        self.exchange.place(*asked, **self.words(request.symbol, int(request.quantity)))
 
     def move(self, symbol: str, quantity: float, cash: float, *, told: bool) -> None:
         if told:
@@ -169,8 +174,8 @@ class SchwabMarket(NetworkMarket):
         self.tokens = standin_schwab.write_tokens(home / "tokens.db")
         super().__init__(standin_schwab.SchwabStandin())
 
-    def words(self, symbol: str) -> dict[str, Any]:
-        leg = {"instruction": "BUY", "quantity": 1, "instrument": {"symbol": symbol, "assetType": "EQUITY"}}
+    def words(self, symbol: str, quantity: int = 1) -> dict[str, Any]:
+        leg = {"instruction": "BUY", "quantity": quantity, "instrument": {"symbol": symbol, "assetType": "EQUITY"}}
         return {"words": {"orderType": "MARKET", "duration": "DAY", "orderLegCollection": [leg]}}
 
     def made(self, *, now: datetime = NOON, sleep: Callable[[float], None] | None = None, **more: Any) -> Any:

@@ -107,7 +107,7 @@ class Exchange:
         """Print a trade: what its price reaches is filled, oldest first, as far as its volume goes."""
         made = []
         for deal in [d for d in self.orders if d.open and d.symbol == symbol]:
-            if volume > 0 and self._reached(deal, price):
+            if self._reached(deal, price) and volume > 0:
                 made.append(self.fill(deal, min(volume, deal.quantity - deal.filled), price))
                 volume -= made[-1].quantity
         return made

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from execution_desk import desk_of
+from execution_market import panel_of
 from standin_exchange import NOON
 
 from tradewind.errors import InputError
@@ -17,6 +19,7 @@ from tradewind.execution.brokers.bridge import (
     Asked,
     Bridged,
     Column,
+    columns_of,
     names,
     orders_for,
     shares_by_column,
@@ -25,6 +28,7 @@ from tradewind.execution.brokers.bridge import (
     to_tick,
 )
 from tradewind.execution.order_state import OrderEvent, OrderState, apply_all
+from tradewind.execution.settings import AccountSection, ExecutionSection
 
 IDS = names("alpaca:one", "hash", NOON)
 ALPACA, SCHWAB = ABILITIES["alpaca"], ABILITIES["schwab"]
@@ -252,3 +256,43 @@ def test_what_rests_on_shares_that_are_traded_is_cancelled_first() -> None:
     standing = [placed(request) for request in stops.requests]
     made = bridged(Column("AAA", 10, 0), Column("BBB", 5), standing=standing)
     assert made.cancel == (stops.requests[0].client_order_id,)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_orders_are_what_the_simulator_does_with_the_same_targets(seed: int) -> None:
+    """Bar for bar, columns of two timeframes, longs and shorts: nothing is lost between the desk and the broker."""
+    draw = np.random.default_rng(seed)
+    closes = 50 * np.exp(np.cumsum(draw.normal(0, 0.02, 30)))
+    panel = panel_of([(c, c, c, c) for c in closes])
+    more = {"fractional_shares": False, "margin_leverage_max": 4.0, "margin_maintenance": 0.0}
+    rules = ExecutionSection.free(short_allowed=True, **more)
+    desk, bars = desk_of(panel, rules, AccountSection(start_capital=10_000), sleeves=("a", "b"), capital=(0.5, 0.5))
+    state = desk.open()
+    nothing = np.full(2, np.nan)
+    for row in range(30):
+        columns = columns_of(desk, state)
+        made = orders_for(columns, NOON, IDS, ANYTHING)
+        brought = dict(made.crossed)
+        for one in made.asked:
+            for name, shares in shares_by_column(one, one.request.signed_quantity).items():
+                brought[name] = brought.get(name, 0.0) + shares
+        before = state.book.shares.copy()
+        wish = {**dict.fromkeys(("stop", "take_profit", "trail", "max_bars", "priority"), nothing)}
+        weight = np.where(draw.random(2) < 0.7, draw.uniform(-0.5, 0.5, 2), np.nan)
+        desk.step(state, bars, row, {"weight": weight, **wish})
+        moved = dict(zip(desk.columns, state.book.shares - before, strict=True))
+        assert {name: brought.get(name, 0.0) for name in moved} == pytest.approx(moved, abs=2e-6)
+
+
+def test_the_books_stops_are_the_stops_at_the_broker() -> None:
+    panel = panel_of([(10, 10, 10, 10)] * 3 + [(10, 13, 10, 12)] + [(12, 12, 12, 12)] * 2)
+    rules = ExecutionSection.free()
+    desk, bars = desk_of(panel, rules, AccountSection(start_capital=1000))
+    state, wish = desk.open(), {name: np.array([np.nan]) for name in ("take_profit", "max_bars", "priority")}
+    wish |= {"weight": np.array([0.5]), "stop": np.array([0.1]), "trail": np.array([0.2])}
+    levels = []
+    for row in range(6):
+        desk.step(state, bars, row, wish if row == 0 else None)
+        made = stops_for(columns_of(desk, state), NOON, IDS, ALPACA)
+        levels.append(made.requests[0].stop if made.requests else None)
+    assert levels == [None, 9.0, 9.0, 10.4, 10.4, 10.4]

@@ -228,6 +228,16 @@ def test_both_unknown_outcomes_are_settled_by_reconciling(desk: Desk) -> None:
     assert desk.reconcile().differences == ()
 
 
+def test_an_order_that_arrives_after_it_was_given_up_stops_trading(network: NetworkMarket, desk: Desk) -> None:
+    desk.market.drop()
+    desk.send(BUY)
+    desk.reconcile()
+    assert [order.status for order in desk.journal.orders()] == ["expired"]
+    network.arrive(BUY)
+    with pytest.raises(SafetyStop, match="was expired and is accepted"):
+        desk.reconcile()
+
+
 def test_a_cancelled_order_keeps_what_was_filled(desk: Desk) -> None:
     desk.broker.submit(BUY)
     desk.market.fill(BUY, 4.0)

@@ -430,7 +430,11 @@ def _library(call: Callable[[], Answer]) -> Answer:
         answer = error.response
         headers = {} if answer is None else dict(answer.headers)
         raise Refused(error.status_code or 500, str(error), headers) from None
-    except (ValidationError, TypeError, ValueError) as error:
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise Unreadable(f"{error.title}.{place} is {first['input']!r}: {first['msg']}") from None
+    except (TypeError, ValueError) as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from None
 
 

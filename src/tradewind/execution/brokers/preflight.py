@@ -153,10 +153,9 @@ def open_broker(
     if confirmation and not live:
         raise InputError("a confirmation was typed without --live", hint="real money needs both")
     if name == "paper":
-        raise InputError(
-            "paper needs no broker" + (", and knows no real money" if live else ""), hint="tradewind paper"
-        )
-    chosen = settings or BrokerSection.model_validate({"name": name})
+        said = "paper knows no real money" if live else "paper needs no connection"
+        raise InputError(said, hint="tradewind paper")
+    chosen = settings or BrokerSection(name=name)
     broker = BROKERS.create(name, settings=chosen, live=live, environ=environ, symbols=symbols, **more)
     if live:
         try:

@@ -442,9 +442,7 @@ def _client(
             open_browser_for_auth=False,
         )
     except ValueError as error:
-        raise InputError(
-            f"schwabdev does not take the settings: {error}", hint="docs/brokers.md says what it needs"
-        ) from None
+        raise InputError(f"schwabdev does not take this: {error}", hint="docs/brokers.md says what it needs") from None
     Path(settings.tokens_path).expanduser().chmod(0o600)
     if client.tokens.access_token is None:
         client.close()

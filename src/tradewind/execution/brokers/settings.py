@@ -6,8 +6,6 @@ There is no key for live trading, on purpose: real money needs a flag and a type
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from tradewind.settings import Section
@@ -16,8 +14,10 @@ from tradewind.settings import Section
 class BrokerSection(Section):
     """Who carries orders out. The default trades on paper with us; nothing here can switch to real money."""
 
-    name: Literal["paper", "alpaca", "schwab"] = Field(
-        default="paper", description="paper: our own account; alpaca, schwab: through their client libraries"
+    name: str = Field(
+        default="paper",
+        min_length=1,
+        description="paper: our own account; alpaca, schwab: through their client libraries",
     )
     account: str = Field(
         default="", max_length=32, description="last digits of the account, where the login has more than one"
