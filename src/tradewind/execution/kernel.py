@@ -41,6 +41,12 @@ EXITING, STALE, USED = range(16, 19)
 IN_ROW, IN_QUANTITY, IN_VALUE, OUT_QUANTITY, OUT_VALUE, COSTS, DIVIDENDS, BORROW = range(19, 27)
 LAST, VARIANCE, VOLUME, ATR = range(27, 31)
 STATE_ROWS = 31
+# more rows of `state`, where there are quotes: at the bar's open, at its close (sizes are shares shown), within it
+Q_BID_OPEN, Q_ASK_OPEN, Q_BIDS_OPEN, Q_ASKS_OPEN, Q_BID_CLOSE, Q_ASK_CLOSE, Q_BIDS_CLOSE, Q_ASKS_CLOSE = range(31, 39)
+Q_BID_HIGH, Q_ASK_LOW, Q_HALF_SPREAD, Q_TICK, Q_LEVELS = range(39, 44)
+QUOTES_GIVEN = 44
+Q_WORST, Q_SPREAD_NOW, Q_SIZE_NOW, Q_LEVELS_NOW, Q_BEYOND_NOW = range(44, 49)
+QUOTED_ROWS = 49
 
 # --- layout: `s`, the account's scalars, then its settings ---------------------------------------------------
 (
@@ -157,6 +163,9 @@ NOBODY = -1.0
 O_ID, O_ROW, O_COLUMN, O_LEFT, O_KIND, O_LIMIT, O_STOP, O_TRAIL, O_GOOD = range(9)
 O_GROUP, O_PARENT, O_RELATIVE, O_REDUCE, O_STATUS, O_AGE, O_REFERENCE, O_BORN, O_FILLED, O_NAME = range(9, 19)
 ORDER_FIELDS = 19
+# more columns of `orders`, where there are quotes: shares ahead of a resting order, traded behind them in this bar
+O_AHEAD, O_BEHIND = range(19, 21)
+QUOTED_ORDER_FIELDS = 21
 ORDER_KINDS = (
     "market_open",
     "market_close",
@@ -193,6 +202,79 @@ def _cents(amount: float) -> float:
     return np.rint(amount * 100.0)
 
 
+# --- quotes --------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _quoted(state: FloatArray) -> bool:
+    return state.shape[0] > STATE_ROWS
+
+
+@compiled
+def _see_quote(state: FloatArray, s: FloatArray, i: int, wanted: float, price: float, phase: float) -> None:
+    """Say what a fill at a market price finds: the way to the quote, the size shown there, the levels in reach."""
+    buys = wanted > 0.0
+    side = 1.0 if buys else -1.0
+    quote, size = state[Q_ASK_OPEN if buys else Q_BID_OPEN, i], state[Q_ASKS_OPEN if buys else Q_BIDS_OPEN, i]
+    if phase == AT_CLOSE:
+        quote, size = state[Q_ASK_CLOSE if buys else Q_BID_CLOSE, i], state[Q_ASKS_CLOSE if buys else Q_BIDS_CLOSE, i]
+    way = side * (quote - price) / price
+    levels = state[Q_LEVELS, i]
+    if phase == IN_BAR:
+        way, size = _see_quote_in_bar(state, i, buys, price, way, size)
+    elif state[Q_WORST, i] == state[Q_WORST, i] and state[Q_TICK, i] > 0.0:
+        levels = min(levels, np.floor(side * (state[Q_WORST, i] - quote) / state[Q_TICK, i] + 1.0 + 1e-6))
+    state[Q_SPREAD_NOW, i] = way if way == way else s[P_SPREAD]
+    state[Q_SIZE_NOW, i] = size
+    state[Q_LEVELS_NOW, i] = levels
+
+
+@compiled
+def _see_quote_in_bar(
+    state: FloatArray, i: int, buys: bool, price: float, way: float, size: float
+) -> tuple[float, float]:
+    """Return way and size where nobody knows the moment: the worse of open and close, never beyond the best quote.
+
+    At a price that is the open's, the way to the opening quote counts too.
+    """
+    side = 1.0 if buys else -1.0
+    worst = state[Q_HALF_SPREAD, i]
+    best = side * (state[Q_ASK_LOW if buys else Q_BID_HIGH, i] - price) / price
+    if best > worst:
+        worst = best
+    if price == state[MARK, i] and way > worst:
+        worst = way
+    later = state[Q_ASKS_CLOSE if buys else Q_BIDS_CLOSE, i]
+    return worst, later if later < size or size != size else size
+
+
+@compiled
+def _levels_down(quantity: float, size: float) -> float:
+    """Return the levels that shares lie below the best one, summed over shares, in a book of equal levels."""
+    full = np.floor(quantity / size)
+    return size * full * (full - 1.0) / 2.0 + full * (quantity - full * size)
+
+
+@compiled
+def _walk(state: FloatArray, i: int, quantity: float) -> None:
+    """Say what each share pays beyond the best quote: what was filled before in the bar is no longer there.
+
+    A smaller quantity pays no more a share, so that what was affordable at this price a share stays so.
+    """
+    size, used = state[Q_SIZE_NOW, i], state[USED, i]
+    state[Q_BEYOND_NOW, i] = 0.0
+    if size > 0.0 and quantity > 0.0:
+        down = _levels_down(used + quantity, size) - _levels_down(used, size)
+        state[Q_BEYOND_NOW, i] = state[Q_TICK, i] * down / quantity
+
+
+@compiled
+def _book_room(state: FloatArray, s: FloatArray, i: int) -> float:
+    """Return the shares that the book has left within reach; a size that nobody knows limits nothing."""
+    room = state[Q_LEVELS_NOW, i] * state[Q_SIZE_NOW, i] - state[USED, i]
+    return _whole_lots(max(room, 0.0), s[P_GRID]) if room < np.inf else np.inf
+
+
 # --- costs ---------------------------------------------------------------------------------------------------
 
 
@@ -212,12 +294,15 @@ def _costs(
     commission = _cents(max(s[P_MINIMUM], notional * s[P_COMMISSION] + quantity * s[P_PER_SHARE]))
     if passive != 0.0:
         return commission, 0.0, 0.0, 0.0
+    spread, beyond = s[P_SPREAD], 0.0
+    if _quoted(state):
+        spread, beyond = state[Q_SPREAD_NOW, i], quantity * state[Q_BEYOND_NOW, i]
     impact = _impact_fraction(state, s, i, quantity)
     return (
         commission,
-        _cents(notional * s[P_SPREAD]),
+        _cents(notional * spread),
         _cents(notional * s[P_SLIPPAGE]),
-        _cents(notional * impact),
+        _cents(notional * impact + beyond),
     )
 
 
@@ -396,16 +481,24 @@ def _trade(
     Returns the signed quantity filled.
     """
     size = abs(wanted)
+    if _quoted(state):
+        _see_quote(state, s, i, wanted, price, phase)
     if reason != BY_DELISTING:
         room = _volume_room(state, s, i, volume)
+        if _quoted(state) and passive == 0.0:
+            room = min(room, _book_room(state, s, i))
         if room < size:
             s[CLIPPED_VOLUME] += 1
             size = room
+    if _quoted(state):
+        _walk(state, i, size)
     if size > 0.0 and state[SHARES, i] * wanted >= 0.0:
         allowed = _affordable(state, s, i, size, price, passive)
         if allowed < size:
             s[CLIPPED_CASH if allowed > 0.0 else REJECTED_CASH] += 1
             size = allowed
+            if _quoted(state):
+                _walk(state, i, size)
     if size <= 0.0:
         return 0.0
     quantity = size if wanted > 0.0 else -size
@@ -428,7 +521,7 @@ def _exit(
     if state[TARGET, i] == state[TARGET, i]:
         state[TARGET, i] = np.nan
         s[CANCELLED_BY_EXIT] += 1
-    passive = 1.0 if reason == BY_TAKE and phase == IN_BAR else 0.0
+    passive = 1.0 if reason == BY_TAKE and phase == IN_BAR and not _quoted(state) else 0.0
     _trade(state, s, log, i, -state[SHARES, i], price, volume, reason, passive, phase, NOBODY, s[ROW])
     if state[SHARES, i] != 0.0:
         state[EXITING, i] = reason
@@ -754,6 +847,8 @@ def _reach_targets(
     for k in range(count):
         i = todo[k]
         used_up = _whole_lots(s[P_PARTICIPATION] * bar[B_VOLUME, i] - state[USED, i], s[P_GRID]) <= 0.0
+        if _quoted(state):
+            used_up |= _book_room(state, s, i) <= 0.0
         if state[TARGET, i] == state[SHARES, i] or s[P_CARRY] == 0.0 or not used_up:
             state[TARGET, i] = np.nan
 
@@ -1061,6 +1156,22 @@ def _price_now(s: FloatArray, order: FloatArray, bar: FloatArray, side: float, s
 
 
 @compiled
+def _crosses(state: FloatArray, order: FloatArray, i: int) -> bool:
+    """Return whether a limit order that arrives with this open finds the other side of the book within its limit."""
+    side = _side(state, order)
+    quote = state[Q_ASK_OPEN if side > 0.0 else Q_BID_OPEN, i]
+    return order[O_AGE] == 0.0 and side * (quote - order[O_LIMIT]) <= 1e-9 * quote
+
+
+@compiled
+def _resting_price(state: FloatArray, order: FloatArray, bar: FloatArray, i: int) -> float:
+    """Return the price of an order that rests: its limit, as far as the bar traded there."""
+    if _side(state, order) > 0.0:
+        return min(order[O_LIMIT], bar[B_HIGH, i])
+    return max(order[O_LIMIT], bar[B_LOW, i])
+
+
+@compiled
 def _tell_relatives(
     state: FloatArray, s: FloatArray, orders: FloatArray, bar: FloatArray, k: int, price: float, sweep: float
 ) -> None:
@@ -1112,6 +1223,15 @@ def _execute(
     phase = AT_OPEN if sweep == SWEEP_OPEN else (AT_CLOSE if sweep == SWEEP_CLOSE else IN_BAR)
     passive = 1.0 if (kind == LIMIT or kind == TAKE_PROFIT) and order[O_NAME] != STOP_LIMIT else 0.0
     reason = FIRST_ORDER_REASON + order[O_NAME]
+    volume = bar[B_VOLUME, i]
+    if passive != 0.0 and _quoted(state):
+        if sweep == SWEEP_OPEN and _crosses(state, order, i):
+            passive = 0.0
+            state[Q_WORST, i] = order[O_LIMIT]
+        else:
+            price, volume = _resting_price(state, order, bar, i), order[O_BEHIND]
+            if volume == 0.0:
+                return
     cut_before = s[CLIPPED_CASH] + s[REJECTED_CASH]
     closes_all = order[O_LEFT] != order[O_LEFT]
     wanted = -state[SHARES, i] if closes_all else order[O_LEFT]
@@ -1129,9 +1249,9 @@ def _execute(
             part = 0.0
             wanted = done
         if part != 0.0:
-            done += _trade(
-                state, s, log, i, part, price, bar[B_VOLUME, i], reason, passive, phase, order[O_ID], order[O_ROW]
-            )
+            done += _trade(state, s, log, i, part, price, volume, reason, passive, phase, order[O_ID], order[O_ROW])
+    if _quoted(state):
+        state[Q_WORST, i] = np.nan
     order[O_FILLED] += done
     order[O_LEFT] = _tidy(order[O_LEFT] - done)
     complete = _tidy(wanted - done) == 0.0 or (order[O_REDUCE] != 0.0 and state[SHARES, i] == 0.0)

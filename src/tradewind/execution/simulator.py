@@ -310,7 +310,7 @@ def _advance(
     """Run the kernel over a block of bars; `book` is consumed."""
     bars, symbols = panel.shape
     start_capital = book.cash
-    gone_row, gone_cash = _delisting_arrays(panel.symbols, delistings)
+    gone_row, gone_cash = delisting_arrays(panel.symbols, delistings)
     totals = np.empty((4, bars))
     shares = np.empty((bars, symbols))
     book.scalars[[k.LOGGED, k.FIRST_ORDER, k.NEXT_ORDER]] = 0
@@ -322,7 +322,7 @@ def _advance(
         first_plan_row,
         plan.delay_bars,
         start,
-        _plan_arrays(plan),
+        plan_arrays(plan),
         book.orders,
         gone_row,
         gone_cash,
@@ -363,7 +363,7 @@ def bar_arrays(panel: Panel) -> tuple[FloatArray, ...]:
     return tuple(_dense(panel.fields[name]) for name in ("open", "high", "low", "close", "volume", "split", "dividend"))
 
 
-def _plan_arrays(plan: TradePlan) -> tuple[FloatArray, ...]:
+def plan_arrays(plan: TradePlan) -> tuple[FloatArray, ...]:
     """Return the plan's arrays for the kernel; a field that is not set is one row of NaN."""
     none = np.full((1, plan.weight.shape[1]), np.nan)
     fields = (plan.stop, plan.take_profit, plan.trail, plan.max_bars, plan.priority)
@@ -396,9 +396,10 @@ def bad_bar(
     )
 
 
-def _delisting_arrays(
+def delisting_arrays(
     symbols: tuple[str, ...], delistings: Mapping[str, Delisting] | None
 ) -> tuple[IntArray, FloatArray]:
+    """Return each column's last row (-1: not known) and what it pays, as the compiled step reads them."""
     row = np.full(len(symbols), -1, dtype=np.int64)
     cash = np.full(len(symbols), np.nan)
     for symbol, end in (delistings or {}).items():
