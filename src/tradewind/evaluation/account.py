@@ -30,6 +30,7 @@ from tradewind.market.aggregate import row_map
 from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.calendar import instant
 from tradewind.market.panel import Panel
+from tradewind.market.splice import spliced
 from tradewind.portfolio.borrow import terms
 from tradewind.portfolio.limits import Gate
 from tradewind.portfolio.sizing import Targets
@@ -37,6 +38,9 @@ from tradewind.risk.monitor import Monitor
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+NEVER = 10**9
+"""Bars, where something is counted in sessions instead."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +56,12 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Clock:
-    """The finest bars of the account's timeframes, and where each timeframe's columns and rows lie on them.
+    """The finest bars that the account's timeframes have at each time, and where each one's columns and rows lie.
 
     Attributes
     ----------
     panel
-        The finest bars; every symbol of theirs.
+        The bars of the finest timeframe, and before they begin those of the longer ones.
     wanted
         The timeframes, the highest in rank first.
     symbol_of, sleeve_of
@@ -80,7 +84,7 @@ class Clock:
         """Lay the timeframes on the finest bars among them."""
         by_name = {one.name: one for one in wanted}
         ordered = [by_name[name] for name in ranked({one.name: one.world.panel.timeframe for one in wanted})]
-        panel = ordered[-1].world.panel
+        panel = spliced([one.world.panel for one in reversed(ordered)])
         place = {symbol: i for i, symbol in enumerate(panel.symbols)}
         rows = [
             (place[symbol], number, own, f"{symbol}@{one.name}" if one.name else symbol)
@@ -92,7 +96,7 @@ class Clock:
         return cls(panel, tuple(ordered), symbol_of, sleeve_of, own, tuple(row[3] for row in rows))
 
     def rows_of(self, one: Wanted) -> IntArray:
-        """Return for each bar of a timeframe the row at which it is known, -1 before the clock begins or after it ends."""
+        """Return the row at which each bar of a timeframe is known; -1 before the clock begins or after its end."""
         own = one.world.panel.times
         return np.where(own >= self.panel.times[0], row_map(self.panel.times, own), -1)
 
@@ -136,12 +140,25 @@ class Clock:
         }
 
     def bars(self, one: Wanted, own: NDArray[np.int64]) -> FloatArray:
-        """Return so many of a timeframe's bars in bars of the clock, in trading time."""
+        """Return so many of a timeframe's bars after each of them ``(T, N)`` in bars of the clock.
+
+        Up to the panel's end they are counted; beyond it they are taken as so much trading time.
+        """
         small, large = TIMEFRAMES[self.panel.timeframe], TIMEFRAMES[one.world.panel.timeframe]
-        if small == large:
+        if one.world.panel is self.panel:
             return own.astype(np.float64)
-        found = {int(bars): nearest(bars_of(int(bars) * large, small)) for bars in np.unique(own)}
-        return np.vectorize(found.__getitem__, otypes=[np.float64])(own)
+        rows, count = self.rows_of(one), len(own)
+        after = np.arange(count)[:, None] + own
+        known = (after < count) & (rows >= 0)[:, None]
+        counted = rows[np.minimum(after, count - 1)] - rows[:, None]
+        usual = {int(bars): nearest(bars_of(int(bars) * large, small)) for bars in np.unique(own)}
+        taken = np.vectorize(usual.__getitem__, otypes=[np.float64])(own)
+        return np.where(known & (counted > 0), counted, taken).astype(np.float64)
+
+    @property
+    def intraday(self) -> bool:
+        """Return whether any bar is shorter than a session."""
+        return TIMEFRAMES[self.panel.timeframe] < TIMEFRAMES["1d"]
 
 
 def desk_of(plan: Plan, clock: Clock, execution: ExecutionSection) -> Desk:
@@ -155,13 +172,20 @@ def desk_of(plan: Plan, clock: Clock, execution: ExecutionSection) -> Desk:
     coordinator = Coordinator(plan.coordinator, names, base, clock.sleeve_of, clock.symbol_of)
     monitor = Monitor(plan.risk, plan.limits.liquidity_sessions, len(panel.symbols), measures=gate.needs_risk)
     borrowable = np.full(len(panel.symbols), execution.short_allowed)
+    if clock.intraday:
+        execution = execution.model_copy(update={"delisted_after_bars": NEVER})  # counted in sessions: desk_bars
     return Desk(panel.symbols, clock.columns, gate, coordinator, monitor, execution, plan.account, borrowable)
 
 
 def desk_bars(plan: Plan, clock: Clock) -> Bars:
-    """Return the clock's bars as the desk reads them, with the stock that could be borrowed at each close."""
+    """Return the clock's bars as the desk reads them, with the stock that could be borrowed at each close.
+
+    Of bars shorter than a session ``execution.delisted_after_bars`` counts sessions: a halt of minutes ends nothing.
+    """
     panel = clock.panel
-    return Bars.of(panel, clock.symbol_of, terms(plan.borrow, panel.times, panel.symbols).available)
+    sessions = plan.execution.delisted_after_bars if clock.intraday else None
+    available = terms(plan.borrow, panel.times, panel.symbols).available
+    return Bars.of(panel, clock.symbol_of, available, delisted_after_sessions=sessions)
 
 
 def trade(
@@ -172,7 +196,7 @@ def trade(
     start: int | None = None,
     delay_bars: int = 0,
 ) -> Trading:
-    """Trade what the timeframes want in one account, from row ``start`` of the finest bars (default: the first word)."""
+    """Trade what the timeframes want in one account, from row ``start`` of the clock on (default: the first word)."""
     clock = Clock.of(wanted)
     desk = desk_of(plan, clock, execution or plan.execution)
     bars = desk_bars(plan, clock)
@@ -218,8 +242,8 @@ def session_start(trading: Trading, clock: Clock, panel: Panel) -> int:
 def by_session(trading: Trading, clock: Clock, panel: Panel) -> Simulation:
     """Return what an account did on the rows and symbols of another panel, whose bars are as long or longer.
 
-    Columns of one symbol are taken together, and every movement is told at the first close of ``panel`` that is not before
-    it. Rows before the account's clock began hold the start capital.
+    Columns of one symbol are taken together, and every movement is told at the first close of ``panel`` that is not
+    before it. Rows before the account's clock began hold the start capital.
     """
     simulation, fine = trading.simulation, clock.panel
     if panel is fine and clock.columns == panel.symbols:
@@ -238,7 +262,6 @@ def by_session(trading: Trading, clock: Clock, panel: Panel) -> Simulation:
             shares[:, symbol] += held[:, column]
     capital = simulation.start_capital
     later = np.minimum(np.searchsorted(panel.times, fine.times, side="left"), len(panel) - 1).astype(np.float64)
-    ratio = TIMEFRAMES[fine.timeframe] / TIMEFRAMES[panel.timeframe]
     return replace(
         simulation,
         times=panel.times,
@@ -248,27 +271,26 @@ def by_session(trading: Trading, clock: Clock, panel: Panel) -> Simulation:
         shares=shares,
         long_value=at(simulation.long_value, 0.0),
         short_value=at(simulation.short_value, 0.0),
-        records=Records(_told_later(simulation.records.log, later, ratio)),
-        book=_book_later(simulation, later, ratio, len(panel)),
+        records=Records(_told_later(simulation.records.log, later)),
+        book=_book_later(simulation, later, len(panel)),
     )
 
 
-def _told_later(log: FloatArray, later: FloatArray, ratio: float) -> FloatArray:
+def _told_later(log: FloatArray, later: FloatArray) -> FloatArray:
     """Return the records with the numbers of longer bars in place of the rows they happened in."""
     told = log.copy()
     told[:, k.L_ROW] = later[told[:, k.L_ROW].astype(np.int64)]
     fills, trips = told[:, k.L_TYPE] == k.FILL, told[:, k.L_TYPE] == k.TRADE
     told[fills, k.F_DECIDED] = later[told[fills, k.F_DECIDED].astype(np.int64)]
     told[trips, k.R_IN_ROW] = later[told[trips, k.R_IN_ROW].astype(np.int64)]
-    told[trips, k.R_AGE] = np.floor(told[trips, k.R_AGE] * ratio)
+    told[trips, k.R_AGE] = told[trips, k.L_ROW] - told[trips, k.R_IN_ROW]
     return told
 
 
-def _book_later(simulation: Simulation, later: FloatArray, ratio: float, bars: int) -> Book:
+def _book_later(simulation: Simulation, later: FloatArray, bars: int) -> Book:
     book = simulation.book.copy()
     held = np.flatnonzero(book.state[k.SHARES])
-    age = np.floor((book.row + 1 - book.state[k.BORN, held]) * ratio)
     book.state[k.IN_ROW, held] = later[book.state[k.IN_ROW, held].astype(np.int64)]
+    book.state[k.BORN, held] = book.state[k.IN_ROW, held]
     book.scalars[k.ROW] = bars - 1
-    book.state[k.BORN, held] = bars - age
     return book

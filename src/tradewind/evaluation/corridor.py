@@ -72,6 +72,7 @@ class World:
             panel=self.panel.head(stop),
             features=self.features.head(stop),
             labels=self.labels.head(stop),
+            surroundings=self.surroundings.head(stop),
         )
 
 

@@ -132,7 +132,7 @@ def _result(
         "positions": _positions(desk, own),
         "orders": dict(Counter(order.status for order in orders)),
         "waiting": [_order(order.request) for order in orders if order.is_open],
-        "fills": int(len(booked.fills)),
+        "fills": len(booked.fills),
         "limits": times_bound(told.bound, plan.limits, plan.risk),
         "alerts": told.alerts[-20:][::-1],
         "halted": state.gate.halted or None,

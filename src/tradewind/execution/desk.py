@@ -71,6 +71,8 @@ class Bars:
     borrowable
         ``(T, N)`` whether stock could be borrowed at each close, where the account may be short at all. A short that is
         held when it no longer can stays: nobody is bought in.
+    gone_row
+        ``(M,)`` row in which a column's symbol is taken as delisted, -1 for none; known in that row.
     """
 
     times: TimeArray
@@ -82,10 +84,21 @@ class Bars:
     value: FloatArray
     market: FloatArray
     borrowable: BoolArray
+    gone_row: IntArray
 
     @classmethod
-    def of(cls, panel: Panel, symbol_of: IntArray, borrowable: BoolArray | None = None) -> Bars:
-        """Lay out a panel; columns are copies of its symbols. Without a word on it all stock can be borrowed."""
+    def of(
+        cls,
+        panel: Panel,
+        symbol_of: IntArray,
+        borrowable: BoolArray | None = None,
+        *,
+        delisted_after_sessions: int | None = None,
+    ) -> Bars:
+        """Lay out a panel; columns are copies of its symbols. Without a word on it all stock can be borrowed.
+
+        ``delisted_after_sessions`` takes a symbol as delisted in the session that is the n-th without a bar of it.
+        """
         named = {name: np.ascontiguousarray(panel.fields[name][:, symbol_of]) for name in panel.fields}
         wide = replace(
             panel,
@@ -96,17 +109,33 @@ class Bars:
             mask=np.ascontiguousarray(panel.mask[:, symbol_of]),
             member=np.ascontiguousarray(panel.member[:, symbol_of]),
         )
+        ends = session_ends(panel)
+        gone = np.full(len(panel.symbols), -1, dtype=np.int64)
+        if delisted_after_sessions is not None:
+            gone = ended(panel.mask, ends, delisted_after_sessions)
         return cls(
             times=panel.times,
             years=years_between(panel.times, np.datetime64("NaT")),
             fields=bar_arrays(wide),
             mask=np.require(wide.mask, np.bool_, ["C", "W"]),
-            session_end=session_ends(panel),
+            session_end=ends,
             adjusted=np.where(panel.mask, panel.adjusted("close"), np.nan),
             value=panel.close * panel.volume,
             market=panel.context.get("index", np.full(len(panel), np.nan)),
             borrowable=np.ones(panel.shape, np.bool_) if borrowable is None else borrowable,
+            gone_row=gone[symbol_of],
         )
+
+
+def ended(mask: BoolArray, session_end: BoolArray, sessions: int) -> IntArray:
+    """Return the first row of a session that is the n-th in a row without a bar, by symbol ``(N,)``; -1 for none.
+
+    Only after a symbol has had a bar, and only the first time.
+    """
+    session = np.concatenate([[0], np.cumsum(session_end)[:-1]])
+    seen = np.maximum.accumulate(np.where(mask, session[:, None], -1), axis=0)
+    gone = (seen >= 0) & (session[:, None] - seen >= sessions)
+    return np.where(gone.any(axis=0), gone.argmax(axis=0), -1).astype(np.int64)
 
 
 def session_ends(panel: Panel) -> BoolArray:
@@ -205,7 +234,6 @@ class Desk:
     borrowable: BoolArray
     _settings: FloatArray = field(init=False, repr=False)
     _nothing: tuple[FloatArray, ...] = field(init=False, repr=False)
-    _alive: IntArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Lay the settings out once."""
@@ -214,7 +242,6 @@ class Desk:
         width = len(self.columns)
         object.__setattr__(self, "_settings", kernel_settings(capped))
         object.__setattr__(self, "_nothing", tuple(np.full((1, width), np.nan) for _ in WISHES))
-        object.__setattr__(self, "_alive", np.full(width, -1, dtype=np.int64))
 
     def open(self) -> DeskState:
         """Return the state of a new account."""
@@ -306,7 +333,7 @@ class Desk:
             0,
             self._nothing if waiting is None else waiting,
             book.orders,
-            self._alive,
+            bars.gone_row,
             self._nothing[0][0],
             book.state,
             account,
@@ -392,10 +419,7 @@ class Desk:
         wished = None
         if wish is not None:
             wished = wish["weight"] * state.coordinator.share[self.coordinator.sleeve_of]
-            allowed, by = self._allowed(state, held, wished, wish["priority"], exposure, equity)
-            keeps = np.isnan(sent) | ((allowed * sent <= 0) | (np.abs(allowed) <= np.abs(sent)))
-            told = np.isfinite(allowed) & keeps
-            sent, bound = np.where(told, allowed, sent), np.where(told, by, bound)
+            sent, bound = self._allowed(state, held, wished, (sent, bound), wish["priority"], exposure, equity)
         if not np.isfinite(sent).any():
             return None, wished, bound, alerts
         self._wait(state, sent, wish)
@@ -406,17 +430,23 @@ class Desk:
         state: DeskState,
         held: FloatArray,
         wished: FloatArray,
+        drifted: tuple[FloatArray, IntArray],
         priority: FloatArray,
         exposure: Exposure,
         equity: float,
     ) -> tuple[FloatArray, IntArray]:
-        """Return what coordinator and gate let through of the wishes, and what bound each (index into ``REASONS``)."""
-        coming = self._coming(state, held)
+        """Return what coordinator and gate let through of the wishes, and what bound each (index into ``REASONS``).
+
+        What has drifted is cut whether it is wished for or not, and what is wished beside it is judged as if it were.
+        """
+        coming, (cut, why) = self._coming(state, held), drifted
         resolved, opposed = self.coordinator.resolve(coming, wished)
+        beyond = np.isfinite(cut) & ~((resolved * cut <= 0) | (np.abs(resolved) <= np.abs(cut)))
+        asked = np.where(beyond, cut, resolved)
         order = np.lexsort((-np.nan_to_num(priority, nan=-np.inf), self.coordinator.sleeve_of))
-        present = np.where(np.isnan(resolved), coming, held)
-        allowed, by = self.gate.allow(state.gate, present, resolved, order, exposure, equity)
-        return allowed, np.where(opposed, REASONS.index(CONFLICT), by)
+        present = np.where(np.isnan(asked), coming, held)
+        allowed, by = self.gate.allow(state.gate, present, asked, order, exposure, equity)
+        return allowed, np.where(beyond, why, np.where(opposed, REASONS.index(CONFLICT), by))
 
     def _emptied(self, state: DeskState, bound: IntArray) -> FloatArray:
         """Close the book because prices carried it beyond a limit that wants that; halt where it wants that too."""

@@ -162,7 +162,12 @@ def reconcile(
     RetryError
         The broker is away, or the account does not stand still.
     """
-    seen = observe(journal, broker, clock)
+    try:
+        seen = observe(journal, broker, clock)
+    except SafetyStop as stop:
+        controls.append_alert("critical", "reconcile", stop.what)
+        controls.halt(stop.what, "reconcile")
+        raise
     found = differences(state_of(journal, seen), seen, tolerances or Tolerances())
     stops = tuple(d for d in found if d.reaction == "stop" and not (adopt and _adoptable(d)))
     adopted = tuple(d for d in found if d.reaction == "stop" and d not in stops)
