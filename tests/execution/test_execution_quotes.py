@@ -191,11 +191,12 @@ CASES = [
         "a limit that crosses takes what stands within it",
         [UP, (100, 101, 100, 100.5)],
         [(99.9, 100.1, 99.9, 100.1, 2, 2), (99.9, 100.1, 100.4, 100.6, 9, 9)],
-        [(1, 4, 100, 0.4, 0.2)],  # the third level, 100.30, is beyond the limit
+        [
+            (1, 4, 100, 0.4, 0.2),
+            (1, 1, 100.2, 0, 0),
+        ],  # the third level is beyond the limit; the rest waits, first in line
         orders=limit(5, 100.2),
         depth=DepthModel(tick=0.1),
-        settings={"participation_max": 0.1},
-        volume=[[1e9], [40]],
     ),
     Case(
         "R56",
