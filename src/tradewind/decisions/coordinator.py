@@ -100,7 +100,7 @@ class Coordinator:
         merit = np.zeros(profit.shape[1])
         for sleeve in range(profit.shape[1]):
             own = profit[:, sleeve]
-            deviation = float(own.std())
+            deviation = float(own.std(ddof=1)) if len(own) > 1 else 0.0
             if np.count_nonzero(own) >= LEAST_SESSIONS and deviation > 0:
                 merit[sleeve] = np.clip(own.mean() / deviation * np.sqrt(len(own)) / 2.0, -1.0, 1.0)
         return merit
