@@ -15,7 +15,7 @@ NAMES = ("SYN000", "SYN001", "SYN002")
 
 
 def panel(timeframe: str, first: datetime, last: datetime, symbols: tuple[str, ...] = NAMES) -> Panel:
-    source = SOURCES.create("synthetic", seed=5, n_symbols=3)
+    source = SOURCES.create("synthetic", seed=11, n_symbols=3)
     bars = next(iter(source.fetch(Request(symbols, timeframe, first, last)))).bars
     times = np.unique(bars["time"].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]"))
     shape = (len(times), len(symbols))

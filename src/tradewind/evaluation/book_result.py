@@ -131,7 +131,11 @@ def realised_beta(world: World, simulation: Simulation, start: int) -> dict[str,
 
 
 def value_at_risk(plan: Plan, world: World, simulation: Simulation, start: int) -> dict[str, Any]:
-    """Return how often the book lost more than value at risk said the bar before, and whether that is as promised."""
+    """Return how often the book lost more than value at risk said the bar before, and whether that is as promised.
+
+    The loss is that of what was held when value at risk was asked for, as if nothing had been traded until the next
+    close; ``with_trading`` counts what the account lost, whose new positions nobody had asked about.
+    """
     from tradewind.risk.value_at_risk import tail_path
     from tradewind.risk.var_tests import conditional_coverage, hits, independence, kupiec
 
@@ -149,9 +153,10 @@ def value_at_risk(plan: Plan, world: World, simulation: Simulation, start: int) 
         settings.var_half_life_sessions,
         coverage=0.5,
     )
-    losses = -book_returns(simulation, start)
-    seen = hits(losses, path.var[start:-1])
+    moved = np.nansum(weights[start:-1] * returns[start + 1 :], axis=1)
+    seen = hits(-moved, path.var[start:-1])
     count, cluster, both = (test(seen, settings.var_level) for test in (kupiec, independence, conditional_coverage))
+    traded = kupiec(hits(-book_returns(simulation, start), path.var[start:-1]), settings.var_level)
     last = float(path.var[-1])
     return {
         "level": settings.var_level,
@@ -163,6 +168,7 @@ def value_at_risk(plan: Plan, world: World, simulation: Simulation, start: int) 
         "kupiec_p": count.p_value,
         "independence_p": cluster.p_value,
         "conditional_coverage_p": both.p_value,
+        "with_trading": {"exceptions": traded.exceptions, "kupiec_p": traded.p_value},
         "last": last if math.isfinite(last) else None,
         "limit": plan.limits.var_max,
         "reason": count.reason,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import Field
@@ -69,7 +69,16 @@ SECTIONS: dict[str, type[Section]] = {
 IN_A_TIMEFRAME = {
     name: SECTIONS[name]
     for name in (
-        "data", "features", "labels", "models", "ensemble", "calibration", "decision", "sizing", "optimiser", "long_short",
+        "data",
+        "features",
+        "labels",
+        "models",
+        "ensemble",
+        "calibration",
+        "decision",
+        "sizing",
+        "optimiser",
+        "long_short",
         "evaluation",
     )  # fmt: skip
 }
@@ -121,6 +130,9 @@ class Plan:
         if named:
             playbook.refuse_unknown_in_parts(PARTS, named, IN_A_TIMEFRAME)
         timeframes = {name: cls.of(playbook.part(PARTS, name)) for name in named}
+        for name, part in timeframes.items():
+            share = parts["coordinator"].capital.get(name, 1.0 / len(timeframes))
+            timeframes[name] = replace(part, limits=part.limits.of_share(share))
         return cls(playbook=playbook, head=parts.pop("playbook"), timeframes=timeframes, **parts)
 
     @property

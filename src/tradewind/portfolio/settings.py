@@ -114,6 +114,16 @@ class LimitsSection(Section):
         """Return what follows a breach of a limit."""
         return self.reactions.get(name, USUAL_REACTION[name])
 
+    def of_share(self, share: float) -> LimitsSection:
+        """Return the limits on weights in units of a share of the equity: what a timeframe sizes its positions within.
+
+        The account's own limits hold for all timeframes together, and are asked again when orders are sent.
+        """
+        changed = {"position_max": min(self.position_max / share, 1.0), "gross_max": min(self.gross_max / share, 4.0)}
+        if self.sector_max is not None:
+            changed["sector_max"] = min(self.sector_max / share, 4.0)
+        return self.model_copy(update=changed)
+
     @property
     def needs_risk(self) -> bool:
         """Return whether a limit is about betas or covariances."""
