@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 MOST_ROWS = 25
 """Recommendations printed; the surest come first."""
+
+MOST_POSITIONS = 12
+"""Open positions printed; the heaviest come first."""
 
 
 def show_result(result: Mapping[str, Any]) -> None:
@@ -21,6 +24,13 @@ def show_result(result: Mapping[str, Any]) -> None:
     for text in _exits(result["recommendations"]):
         console.print(f"[dim]· {text}[/]")
     console.print(_record(result))
+    console.print(_benchmarks(result["benchmarks"]))
+    if len(result["timeframes"]) > 1:
+        console.print(_timeframes(result))
+    if result["positions"]:
+        console.print(_positions(result["positions"]))
+    console.print(_attribution(result["attribution"]))
+    console.print(_limits(result["limits"]))
     console.print(_coverage(result))
     if "ensemble" in result:
         console.print(_ensemble(result["ensemble"]))
@@ -93,6 +103,86 @@ def _record(result: Mapping[str, Any]) -> Any:
     )
     for row in rows:
         table.add_row(*row)
+    return table
+
+
+def _benchmarks(found: Mapping[str, Any]) -> Any:
+    """Return by how much the book was ahead of what else could have been held, with intervals."""
+    table = _table("Book less benchmark", "against", ("return a year", "Sharpe ratio", "alpha a year", "verdict"))
+    for name, row in found["against"].items():
+        if row["available"]:
+            how = ((row["excess"], percent), (row["sharpe_difference"], number), (row["alpha"], percent))
+            table.add_row(
+                name.replace("_", " "), *(_with_interval(one, format_) for one, format_ in how), row["verdict"]
+            )
+    return table
+
+
+def _with_interval(one: Mapping[str, Any], how: Callable[[float | None], str]) -> str:
+    low, high = one["ci"]
+    return f"{how(one['value'])}  ({how(low)} … {how(high)})"
+
+
+def _timeframes(result: Mapping[str, Any]) -> Any:
+    """Return what each timeframe is and made; those that could not be walked say why."""
+    heads = ("bars", "model", "capital", "now", "profit", "bound by")
+    table, earned = _table("Timeframes of the account", "", heads), result["attribution"]["by_timeframe"]
+    for name, row in result["timeframes"].items():
+        if not row["available"]:
+            table.add_row(name, *["–"] * 5, row["why"])
+            continue
+        bound = ", ".join(f"{reason} {times:,}×" for reason, times in row["times_bound"].items())
+        shares = percent(row["capital"]), percent(row["capital_now"])
+        table.add_row(name, row["timeframe"], row["model"], *shares, number(earned[name]), bound or "–")
+    return table
+
+
+def _positions(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return what is held, which forecast asked for it and which limit bound it."""
+    heads = ("shares", "weight", "profit", "since", "asked for by", "wished", "sent", "bound by")
+    table = _table("Open positions", "", heads)
+    for row in rows[:MOST_POSITIONS]:
+        name = row["symbol"] if row["timeframe"] == "all" else f"{row['symbol']} {row['timeframe']}"
+        numbers = number(row["shares"]), percent(row["weight"]), number(row["profit"], 0), (row["entered"] or "–")[:10]
+        table.add_row(name, *numbers, _asked(row), percent(row["wished"]), percent(row["sent"]), row["bound_by"] or "–")
+    left = len(rows) - MOST_POSITIONS
+    if left > 0:
+        table.caption = f"… and {left} more: see the report, or --json"
+    return table
+
+
+def _asked(row: Mapping[str, Any]) -> str:
+    asked = row["asked_by"]
+    if asked is None:
+        return str(row["why"])
+    return (
+        f"{asked['model']}, {asked['horizon_bars']} bars: {percent(asked['median'])}, P {percent(asked['confidence'])}"
+    )
+
+
+def _attribution(found: Mapping[str, Any]) -> Any:
+    """Return the profit by factor and cost, each of which adds up to the whole to the cent."""
+    parts = found["by_factor"]
+    table = _table("Where the profit came from", "", tuple(parts), min_width=8)
+    table.add_column("total", justify="right", no_wrap=True)
+    table.add_row("by factor", *(number(amount) for amount in parts.values()), number(found["total"]))
+    return table
+
+
+def _limits(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say which limits are in force and how often each bound."""
+    said = ", ".join(f"{name} {row['times_bound']:,}×" for name, row in found.items())
+    return f"[dim]Limits, and how often each bound: {said}[/]"
+
+
+def _table(title: str, first: str, heads: Sequence[str], *, min_width: int | None = None) -> Any:
+    """Return an empty table whose first column is text and whose others stand to the right."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for head in heads:
+        table.add_column(head, justify="right", min_width=min_width)
     return table
 
 

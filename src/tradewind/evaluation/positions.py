@@ -85,7 +85,7 @@ def positions(walked: Walked, trading: Trading, clock: Clock) -> list[dict[str, 
     return sorted(entries, key=lambda entry: (-abs(entry["value"]), entry["symbol"], entry["timeframe"]))
 
 
-def last_decisions(walked: Walked, trading: Trading, clock: Clock, most: int = 40) -> list[dict[str, Any]]:
+def last_decisions(walked: Walked, trading: Trading, clock: Clock, most: int = 25) -> list[dict[str, Any]]:
     """Return the newest decisions that opened, changed or closed something or were bound, the newest first."""
     explained = Explainer.of(walked, trading, clock)
     found: list[dict[str, Any]] = []

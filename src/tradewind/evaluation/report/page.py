@@ -6,10 +6,14 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from tradewind.evaluation.report.markup import Markup, node, together
+from tradewind.evaluation.report.sections.account import account
+from tradewind.evaluation.report.sections.benchmarks import benchmarks
+from tradewind.evaluation.report.sections.book_risk import book_risk
 from tradewind.evaluation.report.sections.fans import fans
 from tradewind.evaluation.report.sections.forecasts import forecasts
 from tradewind.evaluation.report.sections.provenance import provenance, warnings
 from tradewind.evaluation.report.sections.recommendations import recommendations
+from tradewind.evaluation.report.sections.regimes import regimes
 from tradewind.evaluation.report.sections.returns import returns
 from tradewind.evaluation.report.sections.targets import targets
 from tradewind.evaluation.report.sections.trading import trading
@@ -23,11 +27,16 @@ CHAPTERS = {
     "recommendations": "Recommendations",
     "fans": "Fans",
     "returns": "Track record",
+    "benchmarks": "Benchmarks",
     "forecasts": "Forecasts",
-    "trading": "Positions",
+    "account": "Account",
+    "trading": "Trades",
+    "risk": "Risk",
+    "regimes": "Regimes",
     "targets": "Targets",
     "provenance": "Provenance",
 }
+"""In the order of the page; one that has nothing to show is left out."""
 
 LOGO = node(
     "svg", node("path", d="M3 12h16a4 4 0 1 0-4-4M3 18h22a4 4 0 1 1-4 4M3 24h9"),
@@ -37,26 +46,34 @@ LOGO = node(
 
 def page(record: TrackRecord) -> str:
     """Return the whole report as HTML."""
-    result = record.result
+    chapters = _chapters(record)
     body = [
         _header(record),
-        _navigation(),
-        node(
-            "main",
-            verdict(record),
-            warnings(result["warnings"]),
-            recommendations(result),
-            fans(record),
-            returns(record),
-            forecasts(record),
-            trading(record),
-            targets(result["targets"]),
-            provenance(record),
-        ),
+        _navigation([name for name in CHAPTERS if chapters[name] is not None]),
+        node("main", chapters["verdict"], warnings(record.result["warnings"]), *list(chapters.values())[1:]),
         node("footer", "Made by Tradewind. Not financial advice. Past performance proves nothing."),
         node("script", Markup(_asset("hover.js"))),
     ]
     return f"<!doctype html>\n{node('html', _head(record), node('body', *body), lang='en')}\n"
+
+
+def _chapters(record: TrackRecord) -> dict[str, Markup | None]:
+    """Return the chapters in their order, None for one that has nothing to show."""
+    result, found = record.result, record.walked.regimes
+    return {
+        "verdict": verdict(record),
+        "recommendations": recommendations(result),
+        "fans": fans(record),
+        "returns": returns(record),
+        "benchmarks": benchmarks(result),
+        "forecasts": forecasts(record),
+        "account": account(record),
+        "trading": trading(record),
+        "risk": book_risk(record),
+        "regimes": None if found is None else regimes(found.times, found.price, found),
+        "targets": targets(result["targets"]),
+        "provenance": provenance(record),
+    }
 
 
 def _head(record: TrackRecord) -> Markup:
@@ -84,8 +101,8 @@ def _header(record: TrackRecord) -> Markup:
     return node("header", brand, node("span", result["playbook"], class_="playbook"), together(facts))
 
 
-def _navigation() -> Markup:
-    links = (node("a", title, href=f"#{name}") for name, title in CHAPTERS.items())
+def _navigation(names: list[str]) -> Markup:
+    links = (node("a", CHAPTERS[name], href=f"#{name}") for name in names)
     return node("nav", *links, aria_label="Chapters")
 
 

@@ -54,7 +54,7 @@ def heat_map(symbols: Sequence[str], measures: Mapping[str, Sequence[float | Non
     caption = "Red: riskier than the median name by this measure, green: calmer; the deeper, the further away."
     caption += f" The CSV file holds {left} more names." if left > 0 else ""
     tall = min(len(symbols), MOST_NAMES) > 20
-    return figure(title, table_shown.alone("heat", tall=tall), table.download(), caption=caption, class_="wide")
+    return figure(title, table_shown.alone("heat even", tall=tall), table.download(), caption=caption, class_="wide")
 
 
 def contributions(parts: Mapping[str, Mapping[str, float]]) -> Markup:
