@@ -1,4 +1,4 @@
-"""Several timeframes in one account: the longer bars win, shares follow what was earned and never exceed the playbook's."""
+"""Several timeframes in one account: the longer bars win, shares follow what was earned, within the playbook's."""
 
 from __future__ import annotations
 
