@@ -13,9 +13,10 @@ from tradewind.cli.common import (
     PlaybookArgument,
     SetOption,
     SourceOption,
+    TimeframeOption,
     emit,
     failures,
-    open_workspace,
+    one_system,
     progress_bar,
 )
 
@@ -40,14 +41,18 @@ def _group() -> None:
 
 @app.command(epilog="Example: tradewind audit sample --json")
 def playbook(
-    name: PlaybookArgument = "sample", source: SourceOption = None, set_: SetOption = None, json: JsonOption = False
+    name: PlaybookArgument = "sample",
+    source: SourceOption = None,
+    timeframe: TimeframeOption = None,
+    set_: SetOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Recompute a playbook on truncated, perturbed and shuffled futures; exit 3 where anything changes the past."""
     with failures(json):
         from tradewind.audit.playbook import audit_playbook
 
         with progress_bar() as progress:
-            report = audit_playbook(open_workspace(name, source, set_), progress)
+            report = audit_playbook(one_system(name, source, set_, timeframe), progress)
         emit(report.to_dict()) if json else typer.echo(report.to_text())
         if report.findings:
             raise typer.Exit(3)

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from tradewind.cli.common import JsonOption, PlaybookArgument, SetOption, SourceOption, emit, failures, open_workspace
+from tradewind.cli.common import JsonOption, PlaybookArgument, SetOption, SourceOption, emit, failures, one_system
 
 app = typer.Typer(help="The stored data.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def check(
     with failures(json):
         from tradewind.evaluation.data import check_data
 
-        report = check_data(open_workspace(playbook, source, set_))
+        report = check_data(one_system(playbook, source, set_))
         emit(report.to_dict()) if json else typer.echo(_text(report.to_dict()))
         if report.excluded:
             raise typer.Exit(3)

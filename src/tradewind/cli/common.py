@@ -188,6 +188,30 @@ def _lines() -> Callable[[str, int, int], None]:
     return show
 
 
+TimeframeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--timeframe", metavar="NAME", help="Which of the playbook's [timeframes]; default: that nearest to daily bars."
+    ),
+]
+
+
+def one_system(playbook: str, source: str | None, overrides: list[str] | None, timeframe: str | None = None) -> Any:
+    """Return the workspace of a playbook, or of one of its timeframes, for verbs that look at one system."""
+    workspace = open_workspace(playbook, source, overrides)
+    if not workspace.plan.timeframes:
+        if timeframe is not None:
+            from tradewind.errors import InputError
+
+            raise InputError(f"{playbook} has no timeframes", hint="leave --timeframe out")
+        return workspace
+    chosen = workspace.system(timeframe)
+    if timeframe is None:
+        others = ", ".join(name for name in workspace.plan.timeframes if name != chosen[0])
+        note(f"looking at the timeframe {chosen[0]} (others: {others}; --timeframe NAME)")
+    return chosen[1]
+
+
 def open_workspace(playbook: str, source: str | None, overrides: list[str] | None) -> Any:
     """Return the workspace of a playbook in the home folder."""
     from tradewind.evaluation.workspace import Workspace

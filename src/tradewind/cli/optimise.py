@@ -13,10 +13,11 @@ from tradewind.cli.common import (
     PlaybookArgument,
     SetOption,
     SourceOption,
+    TimeframeOption,
     emit,
     failures,
     instant,
-    open_workspace,
+    one_system,
     progress_bar,
 )
 
@@ -37,6 +38,7 @@ def add_to(app: typer.Typer) -> None:
             ),
         ] = None,
         source: SourceOption = None,
+        timeframe: TimeframeOption = None,
         set_: SetOption = None,
         as_of: AsOfOption = None,
         json: JsonOption = False,
@@ -46,7 +48,7 @@ def add_to(app: typer.Typer) -> None:
             from tradewind.evaluation.optimise import optimised
 
             with progress_bar() as progress:
-                workspace = open_workspace(playbook, source, set_)
+                workspace = one_system(playbook, source, set_, timeframe)
                 result = optimised(workspace, progress, objective=objective, as_of=instant(as_of))
             if json:
                 emit(result)

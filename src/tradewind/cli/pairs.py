@@ -14,10 +14,11 @@ from tradewind.cli.common import (
     PlaybookArgument,
     SetOption,
     SourceOption,
+    TimeframeOption,
     emit,
     failures,
     instant,
-    open_workspace,
+    one_system,
     progress_bar,
 )
 
@@ -29,6 +30,7 @@ def add_to(app: typer.Typer) -> None:
     def pairs(
         playbook: PlaybookArgument = "sample",
         source: SourceOption = None,
+        timeframe: TimeframeOption = None,
         set_: SetOption = None,
         as_of: AsOfOption = None,
         json: JsonOption = False,
@@ -38,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
             from tradewind.evaluation.pairs import find_pairs
 
             with progress_bar() as progress:
-                result = find_pairs(open_workspace(playbook, source, set_), progress, as_of=instant(as_of))
+                result = find_pairs(one_system(playbook, source, set_, timeframe), progress, as_of=instant(as_of))
             if json:
                 emit(result)
             else:

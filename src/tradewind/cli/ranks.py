@@ -12,10 +12,11 @@ from tradewind.cli.common import (
     PlaybookArgument,
     SetOption,
     SourceOption,
+    TimeframeOption,
     emit,
     failures,
     instant,
-    open_workspace,
+    one_system,
     progress_bar,
 )
 
@@ -29,6 +30,7 @@ def add_to(app: typer.Typer) -> None:
         horizon: Annotated[int, typer.Option(min=1, help="Horizon in bars.")] = 20,
         buckets: Annotated[int, typer.Option(min=2, max=20, help="Equal parts of the universe.")] = 5,
         source: SourceOption = None,
+        timeframe: TimeframeOption = None,
         set_: SetOption = None,
         as_of: AsOfOption = None,
         json: JsonOption = False,
@@ -38,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
             from tradewind.evaluation.ranking import rank_probabilities
 
             with progress_bar() as progress:
-                workspace = open_workspace(playbook, source, set_)
+                workspace = one_system(playbook, source, set_, timeframe)
                 result = rank_probabilities(workspace, horizon, buckets, progress, as_of=instant(as_of))
             if json:
                 emit(result)

@@ -15,7 +15,7 @@ from tradewind.cli.common import (
     emit,
     failures,
     instant,
-    open_workspace,
+    one_system,
     progress_bar,
 )
 
@@ -56,7 +56,7 @@ def fit(
         from tradewind.evaluation import sector_baselines
 
         with progress_bar() as progress:
-            found = sector_baselines.fit(open_workspace(playbook, source, set_), progress, as_of=instant(as_of))
+            found = sector_baselines.fit(one_system(playbook, source, set_), progress, as_of=instant(as_of))
         rows = [
             {"sector": name, **row["profile"], **{k: v for k, v in row.items() if k != "profile"}}
             for name, row in found.sectors.items()
@@ -79,7 +79,7 @@ def show(
         from tradewind.market.sectors import BASELINES
 
         rows: list[dict[str, Any]] = []
-        for name, believed in known(open_workspace(playbook, source, set_), instant(as_of)).items():
+        for name, believed in known(one_system(playbook, source, set_), instant(as_of)).items():
             rows.append({"sector": name, **BASELINES[name].model_dump(), "basis": "prior"})
             if believed.as_of is not None:
                 numbers = {key: getattr(believed.profile, key) for key in believed.estimated}

@@ -14,10 +14,11 @@ from tradewind.cli.common import (
     PlaybookArgument,
     SetOption,
     SourceOption,
+    TimeframeOption,
     emit,
     failures,
     instant,
-    open_workspace,
+    one_system,
     progress_bar,
 )
 
@@ -41,6 +42,7 @@ def add_to(app: typer.Typer) -> None:
             typer.Option(min=0.51, max=0.999, help="Confidence of value at risk; default: the playbook's."),
         ] = None,
         source: SourceOption = None,
+        timeframe: TimeframeOption = None,
         set_: SetOption = None,
         as_of: AsOfOption = None,
         json: JsonOption = False,
@@ -50,7 +52,7 @@ def add_to(app: typer.Typer) -> None:
             from tradewind.evaluation.stress import stress as put_to_the_test
 
             with progress_bar() as progress:
-                workspace = open_workspace(playbook, source, set_)
+                workspace = one_system(playbook, source, set_, timeframe)
                 result = put_to_the_test(workspace, progress, shocks=shock or (), level=level, as_of=instant(as_of))
             if json:
                 emit(result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from tradewind.cli.common import (
     open_workspace,
     progress_bar,
 )
+
+if TYPE_CHECKING:
+    from tradewind.market.sync import SyncReport
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,24 +34,33 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Fetch what the playbook needs into the lake; run it again to go on after an interruption."""
         with failures(json):
-            from tradewind.evaluation.data import synchronise
+            from tradewind.evaluation.data import smaller_bars, synchronise
 
             workspace = open_workspace(playbook, source, set_)
+            names = tuple(workspace.plan.timeframes)
             with progress_bar() as progress:
-                report = synchronise(workspace, progress, dry_run=dry_run)
-            content = report.to_dict()
+                places = [smaller_bars(workspace.system(name)[1]) for name in names] or [workspace]
+                reports = [synchronise(place, progress, dry_run=dry_run) for place in places]
             if json:
-                emit({"playbook": playbook, **content})
+                parts = {name: report.to_dict() for name, report in zip(names, reports, strict=False)}
+                emit({"playbook": playbook, **({"timeframes": parts} if parts else reports[0].to_dict())})
                 return
-            bars, actions = content["bars"], content["actions"]
-            word = "would store" if dry_run else "stored"
-            typer.echo(
-                f"{report.source}: {word} {bars['added']:,} new and {bars['corrected']:,} corrected bars of "
-                f"{report.symbols} symbols ({bars['unchanged']:,} unchanged), {actions['added']:,} corporate actions"
-            )
-            if report.members is not None:
-                typer.echo(f"  {report.members.to_text()}")
-            for reason, count in report.excluded.items():
-                typer.echo(f"  {count:,} bars excluded: {reason}")
-            for text in (*(f"no data for {s}" for s in report.without_data), *report.notes):
-                typer.echo(f"  {text}")
+            for number, report in enumerate(reports):
+                _show(report, names[number] if names else "", "would store" if dry_run else "stored")
+
+
+def _show(report: SyncReport, timeframe: str, word: str) -> None:
+    """Say what one sync brought."""
+    content = report.to_dict()
+    bars, actions = content["bars"], content["actions"]
+    of = f" for {timeframe}" if timeframe else ""
+    typer.echo(
+        f"{report.source}: {word}{of} {bars['added']:,} new and {bars['corrected']:,} corrected bars of "
+        f"{report.symbols} symbols ({bars['unchanged']:,} unchanged), {actions['added']:,} corporate actions"
+    )
+    if report.members is not None:
+        typer.echo(f"  {report.members.to_text()}")
+    for reason, count in report.excluded.items():
+        typer.echo(f"  {count:,} bars excluded: {reason}")
+    for text in (*(f"no data for {s}" for s in report.without_data), *report.notes):
+        typer.echo(f"  {text}")

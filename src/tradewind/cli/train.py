@@ -13,10 +13,11 @@ from tradewind.cli.common import (
     PlaybookArgument,
     SetOption,
     SourceOption,
+    TimeframeOption,
     emit,
     failures,
     instant,
-    open_workspace,
+    one_system,
     progress_bar,
 )
 
@@ -28,6 +29,7 @@ def add_to(app: typer.Typer) -> None:
     def train(
         playbook: PlaybookArgument = "sample",
         source: SourceOption = None,
+        timeframe: TimeframeOption = None,
         set_: SetOption = None,
         as_of: AsOfOption = None,
         json: JsonOption = False,
@@ -37,7 +39,7 @@ def add_to(app: typer.Typer) -> None:
             from tradewind.evaluation.training import train as train_
 
             with progress_bar() as progress:
-                report = train_(open_workspace(playbook, source, set_), progress, as_of=instant(as_of))
+                report = train_(one_system(playbook, source, set_, timeframe), progress, as_of=instant(as_of))
             if json:
                 emit(report)
                 return

@@ -19,7 +19,7 @@ from tradewind.cli.common import (
     failures,
     instant,
     note,
-    open_workspace,
+    one_system,
     progress_bar,
 )
 
@@ -53,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
             from tradewind.evaluation.tuning.search import tune as search
 
             _require_free(write)
-            workspace = open_workspace(playbook, source, set_)
+            workspace = one_system(playbook, source, set_)
             with progress_bar() as progress:
                 result = search(workspace, progress, trials=trials, as_of=instant(as_of), dry_run=dry_run)
             written = None if dry_run else _write(write, workspace.plan.playbook, result)

@@ -20,6 +20,7 @@ from tradewind.decisions.surroundings import Surroundings
 from tradewind.errors import DataError, InputError
 from tradewind.evaluation.fold_cache import FoldCache
 from tradewind.evaluation.plan import Plan
+from tradewind.evaluation.surroundings import of_panel
 from tradewind.execution.settings import ExecutionSection
 from tradewind.features import compute
 from tradewind.features.missing import missing_notes
@@ -82,9 +83,13 @@ def build_world(
     notes: tuple[str, ...] = (),
     cache: FoldCache | None = None,
     progress: Progress = silent,
+    surroundings: Surroundings | None = None,
 ) -> World:
-    """Compute features and labels for a panel, then the forecasts that are features too (kept in ``cache``)."""
-    return with_forecasts(base_world(plan, panel, notes), cache, progress)
+    """Compute features and labels for a panel, then the forecasts that are features too (kept in ``cache``).
+
+    ``surroundings`` are what the panel's own bars say of them where nobody else does.
+    """
+    return with_forecasts(base_world(plan, panel, notes, surroundings), cache, progress)
 
 
 def with_forecasts(world: World, cache: FoldCache | None = None, progress: Progress = silent) -> World:
@@ -97,13 +102,16 @@ def with_forecasts(world: World, cache: FoldCache | None = None, progress: Progr
     return replace(world, features=world.features.joined(made), notes=(*world.notes, said))
 
 
-def base_world(plan: Plan, panel: Panel, notes: tuple[str, ...] = ()) -> World:
+def base_world(
+    plan: Plan, panel: Panel, notes: tuple[str, ...] = (), surroundings: Surroundings | None = None
+) -> World:
     """Compute features and labels for a panel: what the models see whose forecasts are features."""
     check(plan.decision, panel.timeframe)
     labels, said = labels_of(plan, panel)
     lacking = missing_notes(panel, plan.features.include, plan.features.exclude)
-    notes = (*lacking, *notes, *said, *_uncounted_costs(plan))
-    return World(plan, panel, computed_features(plan, panel), labels, notes)
+    around = of_panel(plan, panel) if surroundings is None else surroundings
+    notes = (*lacking, *notes, *said, *_uncounted_costs(plan), *around.notes)
+    return World(plan, panel, computed_features(plan, panel), labels, notes, around)
 
 
 def computed_features(plan: Plan, panel: Panel) -> Features:

@@ -80,7 +80,7 @@ IN_A_TIMEFRAME = {
         "optimiser",
         "long_short",
         "evaluation",
-    )  # fmt: skip
+    )
 }
 
 

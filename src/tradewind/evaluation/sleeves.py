@@ -179,8 +179,7 @@ def _walk_one(
 ) -> Sleeve:
     plan = workspace.plan
     surroundings = laid_on(workspace, loaded.panel, regimes)
-    world = corridor.build_world(plan, loaded.panel, loaded.notes, cache, progress)
-    world = replace(world, surroundings=surroundings, notes=(*world.notes, *surroundings.notes))
+    world = corridor.build_world(plan, loaded.panel, loaded.notes, cache, progress, surroundings)
     progress("features", 1, 1)
     combined = corridor.combine_out_of_sample(world, cache, progress) if ENSEMBLE in plan.models.all else None
     forecasts, left_out = _forecasts(world, cache, progress, combined)

@@ -9,7 +9,9 @@ from typing import Final
 import numpy as np
 
 from tradewind.decisions.surroundings import CALENDAR, FILINGS, YIELD, Surroundings, asked_for
+from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.workspace import Workspace
+from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.events import EVENT_SOURCES, Agenda, dividend_yield
 from tradewind.market.panel import Panel
 from tradewind.risk.regimes.result import Regimes
@@ -26,16 +28,30 @@ def market_regimes(panel: Panel, settings: RegimesSection) -> Regimes:
     return detect(observations(panel, settings), settings)
 
 
+def of_panel(plan: Plan, panel: Panel) -> Surroundings:
+    """Return what a panel's own bars say of their surroundings: the regime, where the playbook wants it, and the yield.
+
+    Nothing where bars are longer than a session, in which no regime can be seen.
+    """
+    if not plan.regimes.use or TIMEFRAMES[panel.timeframe] > TIMEFRAMES["1d"]:
+        return Surroundings()
+    return with_regimes(Surroundings(dividend_yield=dividend_yield(panel)), panel, market_regimes(panel, plan.regimes))
+
+
+def with_regimes(around: Surroundings, panel: Panel, regimes: Regimes) -> Surroundings:
+    """Return the surroundings with the regime and its multiplier as known at each close of a panel."""
+    state = np.asarray(regimes.regime_at(panel.times), dtype=np.int8)
+    multiplier, notes = regimes.multiplier_at(panel.times), (*around.notes, *regimes.notes)
+    return replace(around, regime=state, multiplier=multiplier, notes=notes)
+
+
 def laid_on(workspace: Workspace, panel: Panel, regimes: Regimes | None) -> Surroundings:
     """Return what surrounds a panel's bars, row by row as known at their closes.
 
     Calendars and filings only where the playbook's decisions look at them, from the source of the bars. What they
     lack is noted.
     """
-    around = Surroundings()
-    if regimes is not None:
-        state = np.asarray(regimes.regime_at(panel.times), dtype=np.int8)
-        around = Surroundings(regime=state, multiplier=regimes.multiplier_at(panel.times), notes=tuple(regimes.notes))
+    around = Surroundings() if regimes is None else with_regimes(Surroundings(), panel, regimes)
     asked = asked_for(workspace.plan.decision)
     if YIELD in asked:
         around = replace(around, dividend_yield=dividend_yield(panel))

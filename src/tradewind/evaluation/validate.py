@@ -61,7 +61,8 @@ def _capital(plan: Plan) -> None:
         try:
             capital_of(plan.coordinator, tuple(plan.timeframes))
         except InputError as error:
-            raise PlaybookError(f"{plan.playbook.place('coordinator.capital')}: {error.what}", hint=error.hint) from None
+            place = plan.playbook.place("coordinator.capital")
+            raise PlaybookError(f"{place}: {error.what}", hint=error.hint) from None
 
 
 def _source(plan: Plan) -> Iterator[_Look]:
@@ -238,8 +239,8 @@ def _one_cost_of_borrowing(plan: Plan) -> None:
     said = plan.playbook.values.get("execution", {}).get("borrow_bps_per_year")
     if "borrow" in plan.playbook.values and said not in (None, plan.borrow.default_bps):
         raise InputError(
-            f"execution.borrow_bps_per_year = {said} and borrow.default_bps = {plan.borrow.default_bps:g} both say what "
-            "borrowing costs",
+            f"execution.borrow_bps_per_year = {said} and borrow.default_bps = {plan.borrow.default_bps:g} both say "
+            "what borrowing costs",
             hint="take out execution.borrow_bps_per_year: with a section [borrow] its default_bps is what is charged",
         )
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradewind.clock import Clock, SystemClock
+from tradewind.errors import did_you_mean
 from tradewind.evaluation.plan import Plan
+from tradewind.market.bars import TIMEFRAMES
 
 if TYPE_CHECKING:
     from tradewind.market.sources.base import Source
     from tradewind.market.store.lake import Lake
     from tradewind.market.store.records import Records
+
+DAY = TIMEFRAMES["1d"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,18 @@ class Workspace:
     plan: Plan
     home: Path
     clock: Clock = field(default_factory=SystemClock)
+
+    def system(self, timeframe: str | None = None) -> tuple[str, Workspace]:
+        """Return one of the plan's timeframes as a workspace of its own, by default that nearest to daily bars.
+
+        Raises ``InputError`` for a name that the playbook does not have.
+        """
+        parts = self.plan.timeframes
+        if timeframe is None:
+            timeframe = min(parts, key=lambda name: abs(math.log(TIMEFRAMES[parts[name].data.timeframe] / DAY)))
+        if timeframe not in parts:
+            raise did_you_mean("timeframe", timeframe, parts)
+        return timeframe, replace(self, plan=parts[timeframe])
 
     @cached_property
     def source(self) -> Source:

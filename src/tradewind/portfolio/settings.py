@@ -90,7 +90,8 @@ class LimitsSection(Section):
     reactions: dict[str, Reaction] = Field(
         default_factory=dict,
         description="what follows a breach, by limit: clip (make the order smaller), block (refuse what opens), "
-        "flatten (close the book), halt (close it and wait for a release); usual: clip, drawdown_max halt, daily_loss_max block",
+        "flatten (close the book), halt (close it and wait for a release); usual: clip, drawdown_max halt, "
+        "daily_loss_max block",
     )
     release_after_sessions: int | None = Field(
         None, ge=1, description="in a back-test and a replay a halt is released after so many sessions; none: never"
