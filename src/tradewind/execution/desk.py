@@ -51,6 +51,8 @@ FORCED: Mapping[float, tuple[Literal["info", "warning", "critical"], str]] = {
 }
 """Reasons of fills that a person is told of: level and kind of the alert."""
 
+_IS_FORCED = np.isin(np.arange(len(k.REASONS)), list(FORCED))
+
 
 @dataclass(frozen=True, eq=False)
 class Bars:
@@ -309,11 +311,11 @@ class Desk:
     def _forced(self, log: FloatArray) -> list[Alert]:
         """Return what a person should know of a bar's fills that nobody decided in this bar."""
         alerts = []
-        for fill in log[log[:, k.L_TYPE] == k.FILL]:
-            if fill[k.F_REASON] in FORCED:
-                level, kind = FORCED[fill[k.F_REASON]]
-                name, quantity, price = self.columns[int(fill[k.L_COLUMN])], fill[k.F_QUANTITY], fill[k.F_PRICE]
-                alerts.append(Alert(int(fill[k.L_ROW]), level, kind, f"{name}: {quantity:+,g} shares at {price:,g}"))
+        fills = log[log[:, k.L_TYPE] == k.FILL]
+        for fill in fills[_IS_FORCED[fills[:, k.F_REASON].astype(np.int64)]]:
+            level, kind = FORCED[fill[k.F_REASON]]
+            name, quantity, price = self.columns[int(fill[k.L_COLUMN])], fill[k.F_QUANTITY], fill[k.F_PRICE]
+            alerts.append(Alert(int(fill[k.L_ROW]), level, kind, f"{name}: {quantity:+,g} shares at {price:,g}"))
         return alerts
 
     def _advance(
@@ -386,7 +388,7 @@ class Desk:
 
     def _weights(self, state: DeskState, shares: FloatArray) -> FloatArray:
         equity = float(state.book.scalars[k.EQUITY])
-        value = shares * np.nan_to_num(state.book.state[k.MARK]) * 100.0
+        value = shares * _marks(state.book) * 100.0
         return np.asarray(value / equity) if equity > 0 else np.zeros(len(shares))
 
     def _coming(self, state: DeskState, held: FloatArray) -> FloatArray:
@@ -443,7 +445,9 @@ class Desk:
         resolved, opposed = self.coordinator.resolve(coming, wished)
         beyond = np.isfinite(cut) & ~((resolved * cut <= 0) | (np.abs(resolved) <= np.abs(cut)))
         asked = np.where(beyond, cut, resolved)
-        order = np.lexsort((-np.nan_to_num(priority, nan=-np.inf), self.coordinator.sleeve_of))
+        order = np.arange(len(held))
+        if self.gate.asks_in_order:
+            order = np.lexsort((-np.nan_to_num(priority, nan=-np.inf), self.coordinator.sleeve_of))
         present = np.where(np.isnan(asked), coming, held)
         allowed, by = self.gate.allow(state.gate, present, asked, order, exposure, equity)
         return allowed, np.where(beyond, why, np.where(opposed, REASONS.index(CONFLICT), by))
@@ -464,20 +468,26 @@ class Desk:
 
     def _wait(self, state: DeskState, sent: FloatArray, wish: Mapping[str, FloatArray] | None) -> None:
         """Keep targets with their brackets for the next bar; what is only cut keeps the bracket it has."""
-        rows = [sent]
-        for name in WISHES[1:]:
-            given = None if wish is None else wish.get(name)
-            rows.append(np.full(len(sent), np.nan) if given is None else given)
+        rows = np.full((len(WISHES), 1, len(sent)), np.nan)
+        rows[0, 0] = sent
         if wish is not None:
             named = np.isfinite(wish["weight"])
-            rows = [rows[0], *(np.where(named, values, np.nan) for values in rows[1:])]
-        state.waiting = tuple(np.require(values[None, :], np.float64, ["C", "W"]) for values in rows)
+            for row, name in zip(rows[1:, 0], WISHES[1:], strict=True):
+                given = wish.get(name)
+                if given is not None:
+                    np.copyto(row, given, where=named)
+        state.waiting = tuple(rows)
 
 
 def column_values(book: Book) -> FloatArray:
     """Return the columns' market values in cents, ``(M,)``, rounded as the compiled step rounds them."""
-    mark = np.nan_to_num(book.state[k.MARK])
-    return np.asarray(np.rint(book.state[k.SHARES] * mark * 100.0))
+    return np.asarray(np.rint(book.state[k.SHARES] * _marks(book) * 100.0))
+
+
+def _marks(book: Book) -> FloatArray:
+    """Return the columns' last prices, 0 before the first."""
+    mark = book.state[k.MARK]
+    return np.where(np.isnan(mark), 0.0, mark)
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,10 +83,12 @@ class Gate:
     _values: FloatArray = field(init=False, repr=False)
     _blocks: BoolArray = field(init=False, repr=False)
     _refuses: BoolArray = field(init=False, repr=False)
+    _sectors: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Lay the limits out as the compiled check reads them."""
         object.__setattr__(self, "_values", _values(self.limits, self.risk))
+        object.__setattr__(self, "_sectors", int(self.sector_of.max(initial=0)) + 1)
         chosen = {k.CODES.index(name): reaction for name, reaction in self.limits.reactions.items()}
         for field_name, meant in (("_blocks", ("block", "flatten", "halt")), ("_refuses", ("block",))):
             flags = np.array([chosen.get(code, "clip") in meant for code in range(len(k.CODES))])
@@ -96,6 +98,11 @@ class Gate:
     def needs_risk(self) -> bool:
         """Return whether betas and covariances must be known."""
         return self.limits.needs_risk or self.risk.volatility_target is not None
+
+    @property
+    def asks_in_order(self) -> bool:
+        """Return whether it matters which wish is asked first: it does where correlated names count together."""
+        return self.limits.correlation_max is not None
 
     def open(self, equity: float) -> GateState:
         """Return the state of an account that has just been opened."""
@@ -188,7 +195,7 @@ class Gate:
             order,
             self.symbol_of,
             self.sector_of,
-            int(self.sector_of.max(initial=0)) + 1,
+            self._sectors,
             values,
             blocks,
             stopped,
@@ -214,7 +221,7 @@ class Gate:
         """
         values = self._values.copy()
         values[k.L_VOLATILITY] = np.inf
-        order = np.argsort(-np.abs(held), kind="stable")
+        order = np.argsort(-np.abs(held), kind="stable") if self.asks_in_order else np.arange(len(held))
         known = replace(exposure, borrowable=np.ones(len(self.sector_of), np.bool_))
         allowed, bound = self._ask(
             np.zeros(len(held)), held, order, known, equity, values, np.zeros(len(k.CODES), np.bool_), 0

@@ -121,7 +121,7 @@ class Monitor:
 
     def traded(self, state: MonitorState, value: FloatArray, *, ended: bool) -> MonitorState:
         """Take in the value traded in a bar ``(N,)``, NaN where there is none."""
-        total = state.traded + np.nan_to_num(value)
+        total = state.traded + np.where(np.isnan(value), 0.0, value)
         if not ended:
             return replace(state, traded=total)
         seen = np.where(total > 0, total, np.nan)
@@ -148,8 +148,9 @@ class Monitor:
 
     def exposure(self, state: MonitorState, borrowable: BoolArray, *, wanted: bool) -> Exposure:
         """Return what is known now; covariance and beta only where they are wanted."""
-        seen = np.isfinite(state.volumes).sum(axis=0)
-        total = np.nansum(state.volumes, axis=0) if len(state.volumes) else np.zeros(self.symbols)
+        known = np.isfinite(state.volumes)
+        seen = np.count_nonzero(known, axis=0)
+        total = np.where(known, state.volumes, 0.0).sum(axis=0)
         daily = np.where(seen > 0, total / np.maximum(seen, 1), np.nan)
         if not wanted:
             return Exposure(daily, borrowable)
