@@ -38,7 +38,8 @@ def standin():
 def invented():
     """Bars and actions of three synthetic stocks, one of which splits; 2018 and 2019."""
     source = SOURCES.create("synthetic", seed=3, n_symbols=30)
-    request = Request(tradable(source.symbols("1d")), "1d", datetime(2018, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC))
+    first, last = datetime(2018, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)
+    request = Request(tradable(source.symbols("1d")), "1d", first, last)
     deliveries = list(source.fetch(request))
     bars, actions = (pl.concat([getattr(d, part) for d in deliveries]) for part in ("bars", "actions"))
     whole = bars.group_by("symbol").len().filter(pl.col("len") == pl.col("len").max())["symbol"].sort()

@@ -1,7 +1,7 @@
 """Several timeframes in one account (row C10): who may spend how much, who wins a conflict, who earns more of it.
 
-A fold over sessions. Shares of capital start as the playbook says and are tilted by what each timeframe has earned for its
-risk; one that moves like another before it in rank gets less. Everything known at a session's close acts from then on.
+A fold over sessions. Shares of capital start as the playbook says and are tilted by what each timeframe has earned for
+its risk; one that moves like another before it in rank gets less. What is known at a session's close acts from then on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 LEAST_SESSIONS = 20
-"""Sessions with a profit or loss before anything is said of a timeframe's performance or of two timeframes' likeness."""
+"""Sessions with a profit or loss before anything is said of a timeframe's performance, or of two that are alike."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,11 @@ from typing import Any
 
 from tradewind.errors import DataError
 from tradewind.evaluation import corridor
-from tradewind.evaluation.backtest import NAIVE
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import Loaded, load_or_sync
 from tradewind.evaluation.fold_cache import FoldCache
 from tradewind.evaluation.model_registry import ModelRegistry
+from tradewind.evaluation.sleeves import NAIVE
 from tradewind.evaluation.stored_models import artefact_id, store
 from tradewind.evaluation.workspace import Workspace
 from tradewind.labels.splits import Fold

@@ -238,8 +238,8 @@ class PaperAccount:
                 raise BugError(f"{waiting[m][0]} was decided at no time")
             target = ordered[m] if np.isfinite(ordered[m]) else carried[m]
             self._end(waiting[m], now, "cancelled", f"restated for a split of {ratio:g}")
-            shares = (_whole(float(value) * ratio, grid) for value in (held[m], target))
-            waiting[m] = self._requests(m, *shares, decided, RESTATED * (1 + row))
+            shares, target = (_whole(float(value) * ratio, grid) for value in (held[m], target))
+            waiting[m] = self._requests(m, shares, target, decided, RESTATED * (1 + row))
             self._accepted(waiting[m], now)
 
     def _book(

@@ -20,11 +20,11 @@ import numpy as np
 
 from tradewind.errors import BugError, DataError, InputError, PlaybookError, RetryError, SafetyStop
 from tradewind.evaluation import corridor
-from tradewind.evaluation.backtest import NAIVE
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import load_or_sync
 from tradewind.evaluation.fold_cache import FoldCache, code_version, panel_digest
 from tradewind.evaluation.plan import Plan
+from tradewind.evaluation.sleeves import NAIVE
 from tradewind.evaluation.tuning import ranges, study
 from tradewind.evaluation.tuning.objective import OBJECTIVES, Seen, sharpe
 from tradewind.evaluation.tuning.study import Judged
