@@ -129,7 +129,7 @@ class Monitor:
         return replace(state, traded=np.zeros(self.symbols), volumes=volumes)
 
     def session(self, state: MonitorState, adjusted: FloatArray, market: float) -> MonitorState:
-        """Take in total-return closes ``(N,)`` and the index's at a session's end, NaN for none; ``state`` is used up."""
+        """Take in total-return closes ``(N,)`` and the index's at a session's end, NaN for none; uses ``state`` up."""
         if self.measures:
             with np.errstate(invalid="ignore", divide="ignore"):
                 returns = np.log(adjusted / state.last)
