@@ -118,24 +118,42 @@ class Playbook:
             raise self._explain(f"source.{self.source}.options", model, error.errors()) from None
 
     def refuse_unknown_in_narrowing(
-        self, source: str, sections: Mapping[str, type[Section]], options: type[Section] | None
+        self,
+        source: str,
+        sections: Mapping[str, type[Section]],
+        options: type[Section] | None,
+        in_parts: Mapping[str, type[Section]] | None = None,
     ) -> None:
-        """Raise for a section, key or option of ``[source.NAME]`` that nobody owns, also where it is not in force."""
+        """Raise for a section, key or option of ``[source.NAME]`` that nobody owns, also where it is not in force.
+
+        ``in_parts`` are the sections that a table of sections may have (all of them).
+        """
         for name, value in self.narrowings[source].items():
             place = f"source.{source}.{name}"
             if name == "options" and options is None:
                 self._require_table(place, value)
             elif name == PARTS:
-                self.refuse_unknown_in_parts(place, value, sections)
+                self.refuse_unknown_in_parts(place, value, in_parts or sections, sections)
             else:
                 self._refuse_unknown(place, value, {**sections, "options": options} if options else sections)
 
-    def refuse_unknown_in_parts(self, place: str, parts: Any, sections: Mapping[str, type[Section]]) -> None:
-        """Raise for a section or key that nobody owns in tables of sections, ``[timeframes.NAME.SECTION]``."""
+    def refuse_unknown_in_parts(
+        self, place: str, parts: Any, sections: Mapping[str, type[Section]], shared: Iterable[str] = ()
+    ) -> None:
+        """Raise for a section or key that nobody owns in tables of sections, ``[timeframes.NAME.SECTION]``.
+
+        ``shared`` are sections that all of them have in common, and none may have of its own.
+        """
         self._require_table(place, parts)
         for part, tables in parts.items():
             self._require_table(f"{place}.{part}", tables)
             for name, value in tables.items():
+                if name in shared and name not in sections:
+                    own = f"{place}.{part}.{name}"
+                    raise PlaybookError(
+                        f"{self.place(own)}: there is no [{own}]: [{name}] is of the account that all share",
+                        hint=f"write [{name}]; of its own {part} may have {', '.join(sections)}",
+                    )
                 self._refuse_unknown(f"{place}.{part}.{name}", value, sections)
 
     def _require_table(self, place: str, value: Any) -> None:

@@ -155,6 +155,16 @@ class Clock:
         taken = np.vectorize(usual.__getitem__, otypes=[np.float64])(own)
         return np.where(known & (counted > 0), counted, taken).astype(np.float64)
 
+    def without_bars(self, one: Wanted) -> tuple[str, ...]:
+        """Return the symbols that a timeframe still has when the finest bars begin, and of which those have none.
+
+        Nothing of them can be traded from then on: what is held ends as if they were delisted.
+        """
+        finest, own = self.wanted[-1].world.panel, one.world.panel
+        there = {symbol for symbol, any_bar in zip(finest.symbols, finest.mask.any(axis=0), strict=True) if any_bar}
+        late = own.mask[own.times >= finest.times[0]].any(axis=0)
+        return tuple(symbol for symbol, lives in zip(own.symbols, late, strict=True) if lives and symbol not in there)
+
     @property
     def intraday(self) -> bool:
         """Return whether any bar is shorter than a session."""
@@ -243,13 +253,13 @@ def by_session(trading: Trading, clock: Clock, panel: Panel) -> Simulation:
     """Return what an account did on the rows and symbols of another panel, whose bars are as long or longer.
 
     Columns of one symbol are taken together, and every movement is told at the first close of ``panel`` that is not
-    before it. Rows before the account's clock began hold the start capital.
+    before it. Rows before the account's clock began hold the start capital, rows after its end what there was then.
     """
     simulation, fine = trading.simulation, clock.panel
     if panel is fine and clock.columns == panel.symbols:
         return simulation
-    rows = np.where(panel.times >= fine.times[0], row_map(fine.times, panel.times), -1)
-    seen = rows >= 0
+    seen = panel.times >= fine.times[0]
+    rows = np.minimum(np.searchsorted(fine.times, panel.times, side="left"), len(fine) - 1)
 
     def at(values: FloatArray, before: float) -> FloatArray:
         return np.where(seen.reshape(-1, *[1] * (values.ndim - 1)), values[rows], before)

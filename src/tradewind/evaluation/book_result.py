@@ -53,7 +53,7 @@ def _timeframes(plan: Plan, walked: Walked, clock: Clock, trading: Trading) -> d
         number = names.index(one.name)
         columns = np.flatnonzero(clock.sleeve_of == number)
         found[one.name or "all"] = {
-            **_about(one),
+            **_about(one, clock),
             "capital": float(trading.desk.coordinator.base[number]),
             "capital_now": float(share[number]),
             "times_bound": _counted(trading.bound[:, columns], trading),
@@ -61,8 +61,10 @@ def _timeframes(plan: Plan, walked: Walked, clock: Clock, trading: Trading) -> d
     return found
 
 
-def _about(one: Sleeve) -> dict[str, Any]:
+def _about(one: Sleeve, clock: Clock) -> dict[str, Any]:
     panel, plan = one.world.panel, one.plan
+    lacking = clock.without_bars(one.wanted)
+    said = f"no {clock.panel.timeframe} bars, in which the account trades, of: {', '.join(lacking)}"
     return {
         "available": True,
         "timeframe": panel.timeframe,
@@ -71,7 +73,7 @@ def _about(one: Sleeve) -> dict[str, Any]:
         "horizon_bars": plan.decision.horizon_bars,
         "symbols": list(panel.symbols),
         "out_of_sample_from": str(panel.times[one.start])[:16],
-        "notes": list(one.decision.signals.notes),
+        "notes": [*one.decision.signals.notes, *([said] if lacking else [])],
     }
 
 

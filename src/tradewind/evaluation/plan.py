@@ -128,7 +128,7 @@ class Plan:
             parts["execution"] = parts["execution"].model_copy(update=lent)
         named = playbook.values.get(PARTS, {})
         if named:
-            playbook.refuse_unknown_in_parts(PARTS, named, IN_A_TIMEFRAME)
+            playbook.refuse_unknown_in_parts(PARTS, named, IN_A_TIMEFRAME, SECTIONS)
         timeframes = {name: cls.of(playbook.part(PARTS, name)) for name in named}
         for name, part in timeframes.items():
             share = parts["coordinator"].capital.get(name, 1.0 / len(timeframes))

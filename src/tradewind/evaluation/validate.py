@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tradewind.errors import InputError, PlaybookError
-from tradewind.evaluation.plan import SECTIONS, Plan
+from tradewind.evaluation.plan import IN_A_TIMEFRAME, SECTIONS, Plan
 from tradewind.models.settings import ENSEMBLE
 
 _Look = tuple[str, Callable[[], object]]
@@ -73,7 +73,7 @@ def _source(plan: Plan) -> Iterator[_Look]:
     yield "data.source", lambda: SOURCES.factory(plan.data.source)
     for name in book.narrowings:
         yield f"source.{name}", lambda name=name: SOURCES.factory(name)  # type: ignore[misc]
-        book.refuse_unknown_in_narrowing(name, SECTIONS, options_model(name))
+        book.refuse_unknown_in_narrowing(name, SECTIONS, options_model(name), IN_A_TIMEFRAME)
     if (model := options_model(plan.data.source)) is not None:
         yield f"source.{plan.data.source}.options", lambda: book.options(model)
 
