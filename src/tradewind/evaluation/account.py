@@ -161,9 +161,9 @@ class Clock:
         Nothing of them can be traded from then on: what is held ends as if they were delisted.
         """
         finest, own = self.wanted[-1].world.panel, one.world.panel
-        there = {symbol for symbol, any_bar in zip(finest.symbols, finest.mask.any(axis=0), strict=True) if any_bar}
-        late = own.mask[own.times >= finest.times[0]].any(axis=0)
-        return tuple(symbol for symbol, lives in zip(own.symbols, late, strict=True) if lives and symbol not in there)
+        there = {finest.symbols[i] for i in np.flatnonzero(finest.mask.any(axis=0))}
+        late = np.flatnonzero(own.mask[own.times >= finest.times[0]].any(axis=0))
+        return tuple(own.symbols[i] for i in late if own.symbols[i] not in there)
 
     @property
     def intraday(self) -> bool:
