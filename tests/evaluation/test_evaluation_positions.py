@@ -13,7 +13,15 @@ import pytest
 from spine_kit import QuickRun
 from tradewind.evaluation.account import Clock
 from tradewind.evaluation.backtest import clean
-from tradewind.evaluation.positions import DRIFT, Explainer, last_decisions, positions
+from tradewind.evaluation.positions import (
+    DRIFT,
+    TABLE,
+    Explainer,
+    closed_positions,
+    last_decisions,
+    positions,
+    positions_table,
+)
 from tradewind.execution.desk import REASONS, Trading
 
 
@@ -104,3 +112,24 @@ def test_an_empty_book_has_no_positions(framed: QuickRun) -> None:
     book.state[0] = 0.0
     empty = replace(trading, simulation=replace(trading.simulation, book=book))
     assert positions(framed.record.walked, empty, clock) == []
+
+
+def test_positions_that_are_over_are_explained_too(run: QuickRun) -> None:
+    clock, trading = laid(run)
+    found, trades = closed_positions(run.record.walked, trading, clock, None), trading.simulation.trades.reverse()
+    assert len(found) == len(trades) > 0
+    for one, trip in zip(found, trades.iter_rows(named=True), strict=True):
+        assert (one["profit"], one["ended_by"]) == (pytest.approx(trip["pnl"], abs=1e-6), trip["exit_reason"])
+        assert one["entered"] == f"{trip['entry_time']:%Y-%m-%dT%H:%M:%SZ}" <= one["left"]
+        assert one["asked_by"]["decided_at"] < one["entered"] and one["sized_by"]
+    assert run.record.result["closed_positions"] == found[:25]
+
+
+def test_the_table_of_all_positions_adds_up_to_the_profit_less_financing(run: QuickRun) -> None:
+    clock, trading = laid(run)
+    table = positions_table(run.record.walked, trading, clock)
+    assert table.columns == list(TABLE)
+    said = run.record.result["attribution"]
+    assert table["profit"].sum() == pytest.approx(said["total"] - said["by_factor"]["financing"], abs=0.01)
+    assert table["open"].sum() == len(run.record.result["positions"])
+    assert table["model"].null_count() == 0 and table.filter("open")["left"].null_count() == table["open"].sum()

@@ -22,7 +22,7 @@ from tradewind.evaluation.report.sections.account import account
 from tradewind.evaluation.report.sections.attribution import attribution, balance
 from tradewind.evaluation.report.sections.benchmarks import benchmarks
 from tradewind.evaluation.report.sections.book_risk import alerts, book_risk, limits
-from tradewind.evaluation.report.sections.positions import SHOWN, decisions, positions
+from tradewind.evaluation.report.sections.positions import SHOWN, closed, decisions, positions
 from tradewind.risk.var_tests import hits
 
 
@@ -81,6 +81,7 @@ def test_many_positions_are_folded_and_none_says_so(framed: QuickRun) -> None:
     assert f"{len(many) - SHOWN} more" in text(html) and html.count("<tr") == len(many) + 2
     assert "nothing is held" in text(positions([]))
     assert "nothing was ever wished" in text(decisions([]))
+    assert closed([]) is None and "closed lately" in text(closed(framed.record.result["closed_positions"]) or "")
 
 
 def test_a_decision_that_no_forecast_asked_for_says_why(framed: QuickRun) -> None:

@@ -32,7 +32,7 @@ from tradewind.evaluation.forecast_quality import (
     unscored,
 )
 from tradewind.evaluation.plan import Plan
-from tradewind.evaluation.positions import last_decisions, positions
+from tradewind.evaluation.positions import closed_positions, last_decisions, positions
 from tradewind.evaluation.prediction_log import log_run
 from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.sleeves import NAIVE, Walked, walk
@@ -357,6 +357,7 @@ def _result(
         "limits_bound": decision.targets.times_bound(),
         **book_result(plan, walked, tradings["base"], laid, simulations["base"], start),
         "positions": positions(walked, tradings["base"], laid),
+        "closed_positions": closed_positions(walked, tradings["base"], laid),
         "decisions": last_decisions(walked, tradings["base"], laid),
         "benchmarks": benchmarks(world, simulations["base"], start),
         "by_regime": by_regime(world, simulations["base"], start),

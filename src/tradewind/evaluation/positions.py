@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from tradewind.decisions.signals import Action
@@ -22,6 +23,16 @@ DRIFT = "prices carried it beyond a limit"
 """What decided an order that no forecast asked for."""
 
 INTERVAL = (0.10, 0.90)
+
+TABLE: dict[str, Any] = {
+    **dict.fromkeys(("symbol", "timeframe", "side"), pl.String), "open": pl.Boolean,
+    **dict.fromkeys(("shares", "profit"), pl.Float64), **dict.fromkeys(("entered", "left", "ended_by"), pl.String),
+    **dict.fromkeys(("entry_price", "left_price"), pl.Float64),
+    **dict.fromkeys(("model", "rule", "decided_at", "action"), pl.String), "horizon_bars": pl.Int64,
+    **dict.fromkeys(("confidence", "median"), pl.Float64), "sized_by": pl.String,
+    **dict.fromkeys(("wished", "sent"), pl.Float64), **dict.fromkeys(("bound_by", "why"), pl.String),
+}  # fmt: skip
+"""Columns of the table of all positions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +70,9 @@ class Explainer:
 
     def place(self, row: int, column: int) -> tuple[int, int] | None:
         """Return row and column in a timeframe's own panel of what it said at a close; None where it said nothing."""
-        own = np.flatnonzero(self.rows[self.clock.sleeve_of[column]] == row)
-        return (int(own[-1]), int(self.clock.own_column[column])) if own.size else None
+        rows = self.rows[self.clock.sleeve_of[column]]
+        own = int(np.searchsorted(rows, row, side="right")) - 1
+        return (own, int(self.clock.own_column[column])) if own >= 0 and rows[own] == row else None
 
     def decision(self, row: int, column: int) -> int | None:
         """Return the number of the decision at a row that was about a column; None where there was none."""
@@ -83,6 +95,22 @@ def positions(walked: Walked, trading: Trading, clock: Clock) -> list[dict[str, 
     held = np.flatnonzero(trading.simulation.book.state[k.SHARES])
     entries = [_position(explained, int(column)) for column in held]
     return sorted(entries, key=lambda entry: (-abs(entry["value"]), entry["symbol"], entry["timeframe"]))
+
+
+def closed_positions(walked: Walked, trading: Trading, clock: Clock, most: int | None = 25) -> list[dict[str, Any]]:
+    """Return the newest positions that are over, explained as the open ones are; all where ``most`` is None."""
+    explained = Explainer.of(walked, trading, clock)
+    trips = trading.simulation.records.trades
+    return [_closed(explained, trip) for trip in trips[::-1][:most]]
+
+
+def positions_table(walked: Walked, trading: Trading, clock: Clock) -> pl.DataFrame:
+    """Return every position of an account, the open ones first, one row each: what asked, sized, bound and ended it.
+
+    ``sized_by`` is the path of weights in words; times are text, as everywhere in results.
+    """
+    rows = [*positions(walked, trading, clock), *closed_positions(walked, trading, clock, None)]
+    return pl.DataFrame([_flat(row) for row in rows], schema=TABLE, orient="row")
 
 
 def last_decisions(walked: Walked, trading: Trading, clock: Clock, most: int = 25) -> list[dict[str, Any]]:
@@ -134,6 +162,35 @@ def _position(explained: Explainer, column: int) -> dict[str, Any]:
         "take_profit": _finite(entry * (1 + side * state[k.TAKE])),
         "trailing_stop": _finite(state[k.EXTREME] * (1 - side * state[k.TRAIL])),
     }
+
+
+def _closed(explained: Explainer, trip: NDArray[np.float64]) -> dict[str, Any]:
+    trading, column = explained.trading, int(trip[k.L_COLUMN])
+    side, opened, left = float(trip[k.R_SIDE]), int(trip[k.R_IN_ROW]), int(trip[k.L_ROW])
+    gross = side * (trip[k.R_OUT_VALUE] - trip[k.R_IN_VALUE])
+    net = float(gross - trip[k.R_COSTS] + trip[k.R_DIVIDENDS] + trip[k.R_BORROW]) / 100
+    asked = _asked_at(trading, column, opened, side)
+    return {
+        "symbol": explained.symbol(column),
+        "timeframe": explained.timeframe(column),
+        "side": "long" if side > 0 else "short",
+        "shares": side * float(trip[k.R_QUANTITY]),
+        "profit": net,
+        "entered": _text(trading.simulation.times, opened),
+        "entry_price": _finite(trip[k.R_IN_VALUE] / 100 / trip[k.R_QUANTITY]),
+        "left": _text(trading.simulation.times, left),
+        "left_price": _finite(trip[k.R_OUT_VALUE] / 100 / trip[k.R_OUT_QUANTITY]),
+        "ended_by": k.REASONS[int(trip[k.R_REASON])],
+        **_explained(explained, asked, column),
+        "bound_since": _bound_since(trading, column, asked, left),
+    }
+
+
+def _flat(row: dict[str, Any]) -> tuple[Any, ...]:
+    asked = row["asked_by"] or {}
+    steps = "; ".join(f"{name} {weight:.4f}" for name, weight in row["sized_by"].items())
+    known = {**row, **asked, "sized_by": steps, "open": "left" not in row}
+    return tuple(known.get(name) for name in TABLE)
 
 
 def _decided(explained: Explainer, at: int, column: int) -> dict[str, Any]:
@@ -195,8 +252,10 @@ def _asked_at(trading: Trading, column: int, opened: int, side: float) -> int:
     return int(own[-1, k.F_DECIDED]) if len(own) else opened - 1
 
 
-def _bound_since(trading: Trading, column: int, row: int) -> dict[str, int]:
-    since = trading.bound[trading.decided_rows >= row, column]
+def _bound_since(trading: Trading, column: int, row: int, until: int | None = None) -> dict[str, int]:
+    """Return how often each limit bound a column from one row to another."""
+    rows = trading.decided_rows
+    since = trading.bound[(rows >= row) & (rows <= (rows.max(initial=0) if until is None else until)), column]
     return {REASONS[code]: times for code, times in sorted(Counter(since[since > 0].tolist()).items())}
 
 

@@ -21,7 +21,7 @@ from tradewind.evaluation.report.markup import Markup, empty, figure, node, sect
 from tradewind.evaluation.report.plot import Plot, legend
 from tradewind.evaluation.report.scales import Array, Scale, around, milliseconds, spaced
 from tradewind.evaluation.report.sections.attribution import attribution
-from tradewind.evaluation.report.sections.positions import decisions, positions
+from tradewind.evaluation.report.sections.positions import closed, decisions, positions
 from tradewind.evaluation.report.tables import Column, Table, download
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def account(record: TrackRecord) -> Markup | None:
     lead += "Here is what each position rests on, and where the profit came from, to the cent."
     pictures = [timeframes(result), capital(trading), profits(trading)] if several else []
     return section(
-        "account", "The account", lead, *pictures, positions(result["positions"]), decisions(result["decisions"]),
-        attribution(result["attribution"]),
+        "account", "The account", lead, *pictures, positions(result["positions"]), closed(result["closed_positions"]),
+        decisions(result["decisions"]), attribution(result["attribution"]),
     )  # fmt: skip
 
 

@@ -29,6 +29,10 @@ CSV_POSITION = (
     "symbol", "timeframe", "side", "shares", "price", "value", "weight", "profit", "entered", "entry_price", "wished",
     "sent", "bound_by", "stop", "take_profit", "trailing_stop",
 )  # fmt: skip
+CSV_CLOSED = (
+    "symbol", "timeframe", "side", "shares", "profit", "entered", "entry_price", "left", "left_price", "ended_by",
+    "wished", "sent", "bound_by",
+)  # fmt: skip
 CSV_ASKED = ("model", "rule", "decided_at", "action", "horizon_bars", "confidence", "event", "median")
 NOT_BOUND = "nothing stood between what was wished and what was sent"
 
@@ -61,6 +65,38 @@ def positions(found: Sequence[Mapping[str, Any]]) -> Markup:
     return figure(title, first.alone("explained"), more, saved.download(), caption=caption, class_="wide")
 
 
+def closed(found: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Return the table of positions that are over; None where there are none."""
+    if not found:
+        return None
+    title = "Positions closed lately"
+    columns = [
+        Column("Name", text=True), Column("Held"), Column("Profit"), Column("From"), Column("To"),
+        Column("Asked for by", text=True), Column("Sized by", text=True), Column("Wished → sent", text=True),
+        Column("Bound by", text=True), Column("Ended by", text=True),
+    ]  # fmt: skip
+    table = Table("closed_positions", title, columns)
+    for row in found:
+        cells = [
+            _name(row),
+            _held(row),
+            change(row["profit"], money),
+            (row["entered"] or "")[:10],
+            (row["left"] or "")[:10],
+            _asked(row),
+            _sized(row["sized_by"]),
+            _wish(row),
+            _bound(row),
+            words(row["ended_by"]),
+        ]
+        table.add(cells, [*(row[key] for key in CSV_CLOSED), *_asked_values(row), _steps_words(row["sized_by"])])
+    heads = (*CSV_CLOSED, *CSV_ASKED, "sized_by")
+    saved = Table(table.name, title, [Column(head) for head in heads], values=table.values)
+    first = Table(table.name, title, columns, table.rows[:SHOWN])
+    caption = f"The newest {len(first.rows)}, explained as above; the CSV file holds {len(found)}."
+    return figure(title, first.alone("explained"), saved.download(), caption=caption, class_="wide")
+
+
 def decisions(found: Sequence[Mapping[str, Any]]) -> Markup:
     """Return the table of the last decisions."""
     title = "The last decisions"
@@ -91,10 +127,9 @@ def decisions(found: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def _position(row: Mapping[str, Any]) -> list[str]:
-    side = 1 if row["side"] == "long" else -1
     return [
         _name(row),
-        together([f"{arrow(side)} {quantity(abs(row['shares']))}", node("small", f"at {price(row['entry_price'])}")]),
+        _held(row),
         together([money(row["value"]), node("small", shown(row["weight"], percent(1)))]),
         change(row["profit"], money),
         (row["entered"] or "")[:10],
@@ -104,6 +139,11 @@ def _position(row: Mapping[str, Any]) -> list[str]:
         _bound(row),
         _exits(row),
     ]
+
+
+def _held(row: Mapping[str, Any]) -> Markup:
+    side = 1 if row["side"] == "long" else -1
+    return together([f"{arrow(side)} {quantity(abs(row['shares']))}", node("small", f"at {price(row['entry_price'])}")])
 
 
 def _name(row: Mapping[str, Any]) -> Markup:
@@ -116,7 +156,7 @@ def _asked(row: Mapping[str, Any]) -> Markup:
     if asked is None:
         return node("span", row["why"])
     said = f"{words(asked['model'])}, {bars(asked['horizon_bars'])}: "
-    median = shown(asked["median"], percent(1, signed=True), "no forecast over this horizon")
+    median = shown(asked["median"], percent(2, signed=True), "no forecast over this horizon")
     sure = shown(asked["confidence"], percent(0), "no confidence")
     numbers = [node("span", *pair, class_="nowrap") for pair in (("median ", median, ", "), ("P = ", sure))]
     title = f"{words(asked['action'])} by {words(asked['rule'])}; P of {words(asked['event'])}"

@@ -98,7 +98,8 @@ def against_losses(
     plot = Plot(around(at, margin=0.01), around(own, limit, [0.0]), label=title, height=260)
     plot.axis_y(percent(1), 5)
     plot.sticks(at[~over], np.minimum(own, 0)[~over], np.maximum(own, 0)[~over], "s5")
-    plot.line(at, limit, "s1", name)
+    for run in np.split(np.arange(len(at)), np.flatnonzero(np.diff(np.flatnonzero(known)) > 1) + 1):
+        plot.line(at[run], limit[run], "s1", name)
     for x, y, low in zip(at[over], own[over], limit[over], strict=True):
         day = str(np.datetime64(int(x), "ms"))[:10]
         plot.dot(x, y, "beyond few", f"{day}: {percent(2)(y)}, value at risk {percent(2)(-low)}")
