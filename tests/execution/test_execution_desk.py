@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from execution_desk import desk_of
-from execution_market import FREE, HALT, THOUSAND, flat, panel_of, plan_of
+from execution_market import FREE, HALT, NAN, THOUSAND, flat, panel_of, plan_of
 from execution_random import ACCOUNT, random_panel, random_plan, settings
 from hypothesis import given
 from hypothesis import settings as examples
@@ -29,6 +29,7 @@ from tradewind.execution.desk import (
     carry_on,
     column_values,
     from_bytes,
+    newest_of_session,
     to_bytes,
     trade,
     wish_at,
@@ -517,6 +518,16 @@ def test_covariances_that_are_singular_or_short_of_sessions_limit_all_the_same(k
             require_held(desk.gate, state.exposure, book, closings(held, step.sent), equity)
             sent += int(np.nansum(np.abs(step.sent)) > 0)
     assert sent
+
+
+def test_a_name_without_a_bar_in_the_last_minutes_has_a_close_all_the_same() -> None:
+    values = np.array([[1.0, NAN], [2.0, 5.0], [NAN, NAN], [NAN, 6.0], [3.0, NAN], [NAN, NAN]])
+    ends = np.array([False, False, True, False, False, True])
+    newest = newest_of_session(values, ends)
+    np.testing.assert_array_equal(newest, [[1, NAN], [2, 5], [2, 5], [NAN, 6], [3, 6], [3, 6]])
+    daily = newest_of_session(values, np.ones(6, bool))
+    np.testing.assert_array_equal(daily, values)
+    assert newest_of_session(values[:0], ends[:0]).shape == (0, 2)
 
 
 def test_shorts_wait_for_a_lender() -> None:

@@ -65,7 +65,7 @@ class Bars:
     session_end
         ``(T,)``: the bar is its session's last.
     adjusted
-        ``(T, N)`` total-return closes by symbol, NaN where there is no bar.
+        ``(T, N)`` the session's newest total-return close by symbol, NaN where it has had no bar yet.
     value
         ``(T, N)`` value traded in each bar, in currency.
     market
@@ -121,12 +121,21 @@ class Bars:
             fields=bar_arrays(wide),
             mask=np.require(wide.mask, np.bool_, ["C", "W"]),
             session_end=ends,
-            adjusted=np.where(panel.mask, panel.adjusted("close"), np.nan),
+            adjusted=newest_of_session(np.where(panel.mask, panel.adjusted("close"), np.nan), ends),
             value=panel.close * panel.volume,
             market=panel.context.get("index", np.full(len(panel), np.nan)),
             borrowable=np.ones(panel.shape, np.bool_) if borrowable is None else borrowable,
             gone_row=gone[symbol_of],
         )
+
+
+def newest_of_session(values: FloatArray, session_end: BoolArray) -> FloatArray:
+    """Return the newest value ``(T, N)`` since the session of each row began; NaN where there is none."""
+    session = np.concatenate([[0], np.cumsum(session_end)[:-1]]) if len(session_end) else np.zeros(0)
+    first = np.searchsorted(session, session, side="left")[:, None]
+    seen = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values))[:, None], -1), axis=0)
+    newest = np.take_along_axis(values, np.maximum(seen, 0), axis=0)
+    return np.where(seen >= first, newest, np.nan)
 
 
 def ended(mask: BoolArray, session_end: BoolArray, sessions: int) -> IntArray:
