@@ -178,7 +178,7 @@ def value_at_risk(plan: Plan, world: World, simulation: Simulation, start: int) 
 
 
 def alerts(trading: Trading, clock: Clock) -> dict[str, Any]:
-    """Return how many alerts of each kind there were, and the newest ones."""
+    """Return how many alerts of each kind there were, and the newest of those that are more than information."""
     times = clock.panel.times
     shown = [
         {
@@ -187,6 +187,6 @@ def alerts(trading: Trading, clock: Clock) -> dict[str, Any]:
             "kind": alert.kind,
             "what": alert.what,
         }
-        for alert in trading.alerts[-ALERTS_SHOWN:]
+        for alert in [alert for alert in trading.alerts if alert.level != "info"][-ALERTS_SHOWN:]
     ]
     return {"counts": dict(Counter(alert.kind for alert in trading.alerts)), "newest": shown[::-1]}
