@@ -75,8 +75,8 @@ class Playbook:
 
     @property
     def content_hash(self) -> str:
-        """Hash of everything that can change a result (not the name, the description or what a search may try)."""
-        values = {k: v for k, v in self.values.items() if k not in ("playbook", "tune")}
+        """Hash of everything that can change a result (not name, description, what a search may try, or the broker)."""
+        values = {k: v for k, v in self.values.items() if k not in ("playbook", "tune", "broker")}
         content = {"values": values, "source": self.source, "options": dict(self.source_options)}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

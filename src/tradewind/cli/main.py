@@ -11,6 +11,7 @@ from tradewind.cli import (
     audit,
     backtest,
     backup,
+    broker,
     check,
     config,
     demo,
@@ -54,6 +55,7 @@ app.add_typer(check.app, name="data")
 app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="models")
 app.add_typer(audit.app, name="audit")
+app.add_typer(broker.app, name="broker")
 app.add_typer(sectors.app, name="sectors")
 app.add_typer(sectors.tiers, name="tiers")
 

@@ -12,6 +12,7 @@ from tradewind.calibration.settings import CalibrationSection
 from tradewind.decisions.pairs.settings import PairsSection
 from tradewind.decisions.settings import CoordinatorSection, DecisionSection
 from tradewind.evaluation.settings import EvaluationSection, TargetsSection, TuneSection
+from tradewind.execution.brokers.settings import BrokerSection
 from tradewind.execution.settings import AccountSection, ExecutionSection
 from tradewind.features.settings import FeaturesSection
 from tradewind.labels.settings import LabelsSection
@@ -60,6 +61,7 @@ SECTIONS: dict[str, type[Section]] = {
     "borrow": BorrowSection,
     "execution": ExecutionSection,
     "account": AccountSection,
+    "broker": BrokerSection,
     "evaluation": EvaluationSection,
     "targets": TargetsSection,
     "tune": TuneSection,
@@ -113,6 +115,7 @@ class Plan:
     borrow: BorrowSection
     execution: ExecutionSection
     account: AccountSection
+    broker: BrokerSection
     evaluation: EvaluationSection
     targets: TargetsSection
     tune: TuneSection

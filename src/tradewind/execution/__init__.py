@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tradewind.execution.book import Book
     from tradewind.execution.orders import OrderTable, Ticket
     from tradewind.execution.plan import TradePlan
+    from tradewind.execution.quotes import DepthModel, simulate_on_quotes
     from tradewind.execution.settings import AccountSection, ExecutionSection
     from tradewind.execution.simulator import Delisting, Simulation, simulate, step
 
@@ -19,12 +20,14 @@ _HOMES = {
     "AccountSection": "settings",
     "Book": "book",
     "Delisting": "simulator",
+    "DepthModel": "quotes",
     "ExecutionSection": "settings",
     "OrderTable": "orders",
     "Simulation": "simulator",
     "Ticket": "orders",
     "TradePlan": "plan",
     "simulate": "simulator",
+    "simulate_on_quotes": "quotes",
     "step": "simulator",
 }
 
@@ -32,12 +35,14 @@ __all__ = [
     "AccountSection",
     "Book",
     "Delisting",
+    "DepthModel",
     "ExecutionSection",
     "OrderTable",
     "Simulation",
     "Ticket",
     "TradePlan",
     "simulate",
+    "simulate_on_quotes",
     "step",
 ]
 
