@@ -67,6 +67,7 @@ def _show(result: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     from tradewind.cli.show import number
+    from tradewind.evaluation.reconciliation import said
 
     console = Console(highlight=False)
     console.print(f"[bold]{result['account']}[/]  {result['bars']:,} bars, {result['from']} to {result['to']}")
@@ -95,3 +96,5 @@ def _show(result: Mapping[str, Any]) -> None:
     if "equal" in result:
         same = "the same ledger as the back-test" if result["equal"] else "[red]another ledger than the back-test[/]"
         console.print(f"{same}: {result['ledger_hash'][:16]}")
+        for line in said(result["reconciliation"]):
+            console.print(f"[dim]· {line}[/]")

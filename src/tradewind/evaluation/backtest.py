@@ -32,7 +32,7 @@ from tradewind.evaluation.forecast_quality import (
     unscored,
 )
 from tradewind.evaluation.plan import Plan
-from tradewind.evaluation.positions import closed_positions, last_decisions, positions
+from tradewind.evaluation.positions import closed_positions, last_decisions, positions, positions_table
 from tradewind.evaluation.prediction_log import log_run
 from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.sleeves import NAIVE, Walked, walk
@@ -163,6 +163,7 @@ def save(record: TrackRecord, workspace: Workspace, *, verb: str = "backtest") -
     runs.write(folder, "manifest.json", record.manifest.to_dict())
     write_forecasts(record, folder / "forecasts.parquet")
     write_weights(record, folder / "weights.parquet")
+    write_positions(record, folder / "positions.parquet")
     runs.write(folder, "result.json", clean(record.to_dict()))
     log_run(record, workspace.records, verb=verb, result_path=str(folder / "result.json"))
     return folder
@@ -219,6 +220,15 @@ def write_weights(record: TrackRecord, path: Path) -> None:
         }
     )
     _write_table(table, path)
+
+
+def write_positions(record: TrackRecord, path: Path) -> None:
+    """Write every position of the account, open or over: what asked for it, how it was sized and what bound it."""
+    laid = Clock.of([one.wanted for one in record.walked.sleeves])
+    table = positions_table(record.walked, record.tradings["base"], laid)
+    with storage_failures(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.write_parquet(path)
 
 
 def require_table(path: Path) -> None:

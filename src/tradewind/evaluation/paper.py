@@ -12,6 +12,7 @@ import numpy as np
 from tradewind.errors import InputError
 from tradewind.evaluation.account import Clock, desk_bars, desk_of, opening_row, trade
 from tradewind.evaluation.corridor import Progress, silent
+from tradewind.evaluation.reconciliation import Books, reconcile_books
 from tradewind.evaluation.sleeves import Walked, walk
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution import kernel as k
@@ -67,8 +68,11 @@ def paper(
     progress("paper", 1, 1)
     result = _result(workspace, walked, clock, desk, own, bars, first, told)
     if replay:
-        tested = trade(plan, [one.wanted for one in walked.sleeves], start=start).simulation.ledger_hash
-        result |= {"backtest_ledger_hash": tested, "equal": tested == result["ledger_hash"]}
+        tested = trade(plan, [one.wanted for one in walked.sleeves], start=start).simulation
+        equal = tested.ledger_hash == result["ledger_hash"]
+        books = Books.booked(_booked(own), bars.times, desk.columns, float(desk.account.start_capital), own.book)
+        compared = reconcile_books(tested, books)
+        result |= {"backtest_ledger_hash": tested.ledger_hash, "equal": equal, "reconciliation": compared}
     return result
 
 
@@ -112,7 +116,7 @@ def _result(
     state, times, plan = own.state, bars.times, workspace.plan
     if state is None:
         raise InputError("the paper account was never opened")
-    booked = Booked(np.concatenate(own.log) if own.log else np.empty((0, k.LOG_FIELDS)))
+    booked = _booked(own)
     orders = own.journal.orders()
     for name in ("drawdown_max", "daily_loss_max"):
         told.bound[name] += sum(alert["kind"] == name for alert in told.alerts)
@@ -139,6 +143,10 @@ def _result(
         "journal_balances": True,
         "ledger_hash": ledger_digest(booked, times, desk.columns, float(desk.account.start_capital)),
     }
+
+
+def _booked(own: PaperAccount) -> Booked:
+    return Booked(np.concatenate(own.log) if own.log else np.empty((0, k.LOG_FIELDS)))
 
 
 def _positions(desk: Desk, own: PaperAccount) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tradewind.errors import BugError, DataError
 from tradewind.execution import desk as desks
 from tradewind.execution import kernel as k
+from tradewind.execution.book import Book
 from tradewind.execution.brokers.base import Execution, Movement, OrderRequest
 from tradewind.execution.controls import Controls
 from tradewind.execution.desk import Bars, Desk, DeskState, Step, wish_at
@@ -103,6 +104,11 @@ class PaperAccount:
                 hint="keep data.start as it was when the account was opened, or open another: --account NAME",
             )
         return row + 1
+
+    @property
+    def book(self) -> Book:
+        """Return what the account owns now."""
+        return self._opened.book
 
     @property
     def _opened(self) -> DeskState:
