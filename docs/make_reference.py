@@ -18,14 +18,15 @@ OPTIONS = {"files": FilesOptions, "synthetic": SyntheticOptions, "yahoo": YahooO
 
 HEAD = """# Playbooks
 
-A playbook is a TOML file. Three ship: `sample` (real quotes, offline), `nasdaq-tft`
-and `dual-model`. `tradewind init my.toml` copies
+A playbook is a TOML file. Four ship: `sample` (real quotes, offline), `nasdaq-tft`,
+`dual-model` and `ai-semis`. `tradewind init my.toml` copies
 one; `tradewind config show my.toml` prints every resolved value with its origin. Later wins: default, file,
 `[source.NAME]`, environment (`TRADEWIND__SECTION__KEY`), flag (`--set section.key=value`). Unknown keys are errors with
 the nearest known name.
 
 `[source.NAME]` says how a source narrows the playbook: its `options` table is the source's own, any other table
-overrides the section of that name. It is in force when `data.source` (or `--source`) is NAME.
+overrides the section of that name. It is in force when `data.source` (or `--source`) is NAME. `[timeframes.NAME.SECTION]` makes
+several systems of one playbook, which share an account: [timeframes](timeframes.md).
 
 This page is made from the code by `python docs/make_reference.py`.
 """
