@@ -33,7 +33,9 @@ from benchmarks.peers import run_peer
 from tradewind.decisions.coordinator import Coordinator
 from tradewind.decisions.settings import CoordinatorSection
 from tradewind.execution import AccountSection, ExecutionSection, TradePlan, simulate
-from tradewind.execution.desk import Bars, Desk, Trading, trade
+from tradewind.execution.desk import Desk
+from tradewind.execution.desk_bars import Bars
+from tradewind.execution.trading import Trading, trade
 from tradewind.market.panel import Panel
 from tradewind.portfolio.limits import Gate
 from tradewind.portfolio.settings import LimitsSection

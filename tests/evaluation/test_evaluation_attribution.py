@@ -21,7 +21,7 @@ from tradewind.evaluation.attribution import (
     value_at_start,
 )
 from tradewind.execution import kernel as k
-from tradewind.execution.desk import Trading
+from tradewind.execution.trading import Trading
 from tradewind.market.panel import Panel
 from tradewind.risk.settings import RiskSection
 

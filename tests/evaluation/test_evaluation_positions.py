@@ -22,7 +22,8 @@ from tradewind.evaluation.positions import (
     positions,
     positions_table,
 )
-from tradewind.execution.desk import REASONS, Trading
+from tradewind.execution.desk import REASONS
+from tradewind.execution.trading import Trading
 
 
 def laid(run: QuickRun) -> tuple[Clock, Trading]:

@@ -30,7 +30,8 @@ from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.sleeves import walk
 from tradewind.evaluation.validate import validated
 from tradewind.execution import kernel as k
-from tradewind.execution.desk import Trading, session_ends
+from tradewind.execution.desk_bars import session_ends
+from tradewind.execution.trading import Trading
 from tradewind.market.aggregate import aggregate
 from tradewind.market.calendar import calendar
 from tradewind.market.panel import Panel

@@ -8,7 +8,8 @@ import numpy as np
 
 from tradewind.decisions.coordinator import Coordinator
 from tradewind.decisions.settings import CoordinatorSection
-from tradewind.execution.desk import Bars, Desk
+from tradewind.execution.desk import Desk
+from tradewind.execution.desk_bars import Bars
 from tradewind.execution.settings import AccountSection, ExecutionSection
 from tradewind.market.panel import Panel
 from tradewind.portfolio.limits import Gate

@@ -19,24 +19,13 @@ from numpy.typing import NDArray
 from limits_kit import closings, require_held
 from tradewind.errors import DataError, InputError
 from tradewind.execution import kernel as k
-from tradewind.execution.desk import (
-    REASONS,
-    Bars,
-    Desk,
-    DeskState,
-    Step,
-    Trading,
-    carry_on,
-    column_values,
-    from_bytes,
-    newest_of_session,
-    to_bytes,
-    trade,
-    wish_at,
-)
+from tradewind.execution.desk import REASONS, Desk, Step
+from tradewind.execution.desk_bars import Bars, newest_of_session
+from tradewind.execution.desk_state import DeskState, column_values, from_bytes, to_bytes
 from tradewind.execution.plan import TradePlan
 from tradewind.execution.settings import AccountSection, ExecutionSection
 from tradewind.execution.simulator import simulate
+from tradewind.execution.trading import Trading, carry_on, trade, wish_at
 from tradewind.market.panel import Panel
 
 FloatArray = NDArray[np.float64]

@@ -21,12 +21,12 @@ from paper_and_die import account, digest
 
 from tradewind.errors import DataError
 from tradewind.execution.controls import Controls
-from tradewind.execution.desk import trade
 from tradewind.execution.journal import Journal
 from tradewind.execution.order_state import SHARE_TOLERANCE
 from tradewind.execution.paper import KILL_SWITCH, PaperAccount
 from tradewind.execution.settings import AccountSection, ExecutionSection
 from tradewind.execution.simulator import simulate
+from tradewind.execution.trading import trade
 from tradewind.market.store.records import Records
 
 HERE = Path(__file__).parent

@@ -19,12 +19,14 @@ from tradewind.evaluation.corridor import World, scheduled
 from tradewind.evaluation.plan import Plan
 from tradewind.execution import kernel as k
 from tradewind.execution.book import Book
-from tradewind.execution.desk import Bars, Desk, Trading
-from tradewind.execution.desk import trade as live_through
+from tradewind.execution.desk import Desk
+from tradewind.execution.desk_bars import Bars
 from tradewind.execution.plan import TradePlan
 from tradewind.execution.records import Records
 from tradewind.execution.settings import ExecutionSection
 from tradewind.execution.simulator import Simulation
+from tradewind.execution.trading import Trading
+from tradewind.execution.trading import trade as live_through
 from tradewind.labels.horizons import bars_of, nearest
 from tradewind.market.aggregate import row_map
 from tradewind.market.bars import TIMEFRAMES

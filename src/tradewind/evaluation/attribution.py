@@ -22,8 +22,10 @@ from tradewind.evaluation.account import Clock
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.sleeves import Sleeve, Walked
 from tradewind.execution import kernel as k
-from tradewind.execution.desk import Trading, column_values, session_ends
+from tradewind.execution.desk_bars import session_ends
+from tradewind.execution.desk_state import column_values
 from tradewind.execution.records import COST_KINDS
+from tradewind.execution.trading import Trading
 from tradewind.market.panel import Panel
 from tradewind.models.assembly import last_known
 from tradewind.models.settings import ENSEMBLE

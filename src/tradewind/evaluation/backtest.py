@@ -39,8 +39,8 @@ from tradewind.evaluation.sleeves import NAIVE, Walked, walk
 from tradewind.evaluation.track_record import Trials, book_returns, periods_per_year, summarise
 from tradewind.evaluation.verdict import headline, judge_targets, red_flags
 from tradewind.evaluation.workspace import Workspace
-from tradewind.execution.desk import Trading
 from tradewind.execution.simulator import Simulation
+from tradewind.execution.trading import Trading
 from tradewind.market.store.failures import storage_failures
 from tradewind.market.store.lake import Pin
 from tradewind.models.ensembles.combine import Combined

@@ -16,8 +16,8 @@ from tradewind.evaluation.corridor import World
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.sleeves import Sleeve, Walked
 from tradewind.evaluation.track_record import book_returns, index_returns, position_weights
-from tradewind.execution.desk import Trading
 from tradewind.execution.simulator import Simulation
+from tradewind.execution.trading import Trading
 from tradewind.portfolio.limits import times_bound
 from tradewind.portfolio.settings import USUAL_REACTION
 

@@ -8,21 +8,29 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tradewind.errors import InputError
+from tradewind.errors import BugError, InputError
 from tradewind.evaluation.account import Clock, desk_bars, desk_of, opening_row, trade
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.reconciliation import Books, reconcile_books
 from tradewind.evaluation.sleeves import Walked, walk
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution import kernel as k
+from tradewind.execution import lots_kernel as lk
+from tradewind.execution.book import Book
 from tradewind.execution.controls import Controls
-from tradewind.execution.desk import REASONS, Bars, Desk, Step
+from tradewind.execution.desk import REASONS, Desk, Step
+from tradewind.execution.desk_bars import Bars
+from tradewind.execution.desk_state import column_values
 from tradewind.execution.journal import Journal
+from tradewind.execution.lots import SHARE, Flow, fifo
 from tradewind.execution.paper import PaperAccount
 from tradewind.execution.records import Records as Booked
 from tradewind.execution.records import ledger_digest
 from tradewind.portfolio.limits import times_bound
+
+TimeArray = NDArray[np.datetime64]
 
 
 def paper(
@@ -137,11 +145,55 @@ def _result(
         "orders": dict(Counter(order.status for order in orders)),
         "waiting": [_order(order.request) for order in orders if order.is_open],
         "fills": len(booked.fills),
+        "lots": lots_result(booked, times, state.book, float(desk.account.start_capital)),
         "limits": times_bound(told.bound, plan.limits, plan.risk),
         "alerts": told.alerts[-20:][::-1],
         "halted": state.gate.halted or None,
         "journal_balances": True,
         "ledger_hash": ledger_digest(booked, times, desk.columns, float(desk.account.start_capital)),
+    }
+
+
+def lots_result(booked: Booked, times: TimeArray, book: Book, start_capital: float) -> dict[str, Any]:
+    """Return what the account's lots, first in, first out, have earned, in currency.
+
+    ``realised`` by what is closed, ``unrealised`` by what closing the ``open`` lots at the last prices, at no cost,
+    would realise, both net of ``costs`` and with the ``income`` of dividends; ``financing`` (interest, borrowing)
+    belongs to no lot. Realised, unrealised and financing are the profit, to the cent. Lots are of the book's columns:
+    one timeframe never closes another's.
+
+    Parameters
+    ----------
+    booked
+        All that was booked since the account was opened.
+    times
+        ``(T,)`` closes of the bars that its rows count.
+
+    Raises
+    ------
+    BugError
+        The lots hold other shares than the book, or add up to another profit.
+    """
+    lots = fifo(Flow.of_records(booked, times, book.symbols))
+    held = np.bincount(lots.open_lots[:, lk.L_KEY], lots.open_lots[:, lk.L_SHARES] / SHARE, len(book.symbols))
+    value, profit = int(column_values(book).sum()), round((book.equity - start_capital) * 100)
+    unrealised = value + lots.cash_cents - lots.realised_cents - lots.account_cents
+    same = np.allclose(held, book.shares, rtol=0, atol=5e-7)
+    if not same or lots.realised_cents + unrealised + lots.account_cents != profit:
+        told = {book.symbols[m]: float(held[m] - book.shares[m]) for m in np.flatnonzero(held != book.shares)}
+        raise BugError(
+            f"the lots make a profit of {lots.cash_cents + value} cents, the book of {profit}; shares apart: {told}"
+        )
+    closed, left = lots.closed, lots.open_lots
+    costs = closed[:, [lk.C_IN_COST, lk.C_OUT_COST]].sum() + left[:, lk.L_COST].sum()
+    return {
+        "open": len(left),
+        "closed": len(closed),
+        "realised": lots.realised_cents / 100,
+        "unrealised": unrealised / 100,
+        "financing": lots.account_cents / 100,
+        "costs": float(costs / 100),
+        "income": float((closed[:, lk.C_INCOME].sum() + left[:, lk.L_INCOME].sum()) / 100),
     }
 
 

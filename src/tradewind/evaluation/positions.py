@@ -15,7 +15,9 @@ from tradewind.decisions.signals import Action
 from tradewind.evaluation.account import Clock
 from tradewind.evaluation.sleeves import Sleeve, Walked
 from tradewind.execution import kernel as k
-from tradewind.execution.desk import REASONS, Trading, column_values
+from tradewind.execution.desk import REASONS
+from tradewind.execution.desk_state import column_values
+from tradewind.execution.trading import Trading
 
 IntArray = NDArray[np.int64]
 

@@ -18,16 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.errors import BugError, DataError
-from tradewind.execution import desk as desks
+from tradewind.execution import desk_state as states
 from tradewind.execution import kernel as k
 from tradewind.execution.book import Book
 from tradewind.execution.brokers.base import Execution, Movement, OrderRequest
 from tradewind.execution.controls import Controls
-from tradewind.execution.desk import Bars, Desk, DeskState, Step, wish_at
+from tradewind.execution.desk import Desk, Step
+from tradewind.execution.desk_bars import Bars
+from tradewind.execution.desk_state import DeskState
 from tradewind.execution.journal import Journal
 from tradewind.execution.order_state import OrderEvent, client_order_id
 from tradewind.execution.plan import TradePlan
 from tradewind.execution.records import COST_KINDS
+from tradewind.execution.trading import wish_at
 
 FloatArray = NDArray[np.float64]
 
@@ -349,11 +352,11 @@ def _to_bytes(state: DeskState, log: list[FloatArray]) -> bytes:
     """Return an account's state and all of its records as bytes."""
     stream = io.BytesIO()
     whole = np.concatenate(log) if log else np.empty((0, k.LOG_FIELDS))
-    book = np.frombuffer(desks.to_bytes(state), dtype=np.uint8)
+    book = np.frombuffer(states.to_bytes(state), dtype=np.uint8)
     np.savez_compressed(stream, allow_pickle=False, book=book, log=whole)
     return stream.getvalue()
 
 
 def _from_bytes(content: bytes) -> tuple[DeskState, FloatArray]:
     with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-        return desks.from_bytes(kept["book"].tobytes()), kept["log"]
+        return states.from_bytes(kept["book"].tobytes()), kept["log"]

@@ -21,7 +21,8 @@ from tradewind.execution.brokers.base import OrderRequest, Side, TimeInForce
 from tradewind.execution.order_state import SHARE_TOLERANCE, OrderState, client_order_id
 
 if TYPE_CHECKING:
-    from tradewind.execution.desk import Desk, DeskState
+    from tradewind.execution.desk import Desk
+    from tradewind.execution.desk_state import DeskState
 
 CLOSING, OPENING = range(2)
 """Sequence numbers of a symbol's orders at one moment, as on paper."""

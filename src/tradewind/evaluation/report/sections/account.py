@@ -26,7 +26,7 @@ from tradewind.evaluation.report.tables import Column, Table, download
 
 if TYPE_CHECKING:
     from tradewind.evaluation.backtest import TrackRecord
-    from tradewind.execution.desk import Trading
+    from tradewind.execution.trading import Trading
 
 SERIES = ("s1", "s2", "s3", "s4", "s5")
 COLUMNS = 400
