@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradewind.calibration.classes import EventCalibrator, _pool_adjacent_violators, calibrate_event
+from tradewind.calibration.classes import EventCalibrator, EventState, calibrate_event
+from tradewind.calibration.events_kernel import BINS, pool_adjacent_violators
 from tradewind.errors import InputError
 
 METHODS = ("platt", "beta", "isotonic")
@@ -101,7 +102,102 @@ def test_pooling_equals_scikit_learn() -> None:
 
     generator = np.random.default_rng(6)
     y, w = generator.normal(size=50), generator.uniform(0.1, 2, 50)
-    assert _pool_adjacent_violators(y, w) == pytest.approx(isotonic_regression(y, sample_weight=w))
+    pooled = y.copy()
+    pool_adjacent_violators(pooled, w)
+    assert pooled == pytest.approx(isotonic_regression(y, sample_weight=w))
+    assert np.ptp(y) > np.ptp(pooled) > 0
+
+
+# -- the compiled maps against their definition, fitted by scipy and scikit-learn -----------------------------------
+
+
+def histogram(state: EventState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the weight, mean forecast and mean outcome of the bins that hold anything."""
+    full = state.weight > 1e-9
+    weight = state.weight[full]
+    return weight, state.forecast[full] / weight, state.happened[full] / weight
+
+
+def logistic(state: EventState, prior: float, p: np.ndarray, method: str) -> np.ndarray:
+    """Maximise the penalised likelihood within bounds that keep the order of the forecasts."""
+    from scipy.optimize import minimize
+    from scipy.special import expit, logit, xlogy
+
+    def terms(p: np.ndarray) -> np.ndarray:
+        inner = np.clip(p, 1e-4, 1 - 1e-4)
+        shape = [logit(inner)] if method == "platt" else [np.log(inner), -np.log1p(-inner)]
+        return np.stack([*shape, np.ones_like(p)], axis=1)
+
+    weight, said, came = histogram(state)
+    anchors = (np.arange(20) + 0.5) / 20
+    believed = 0.5 * prior * weight / weight.sum()
+    everywhere = np.full(20, prior / 40)
+    x = terms(np.concatenate([said, anchors]))
+    mass = np.concatenate([weight + believed, everywhere])
+    events = np.concatenate([weight * came + believed * said, everywhere * anchors])
+    start = np.array([*[1.0] * (x.shape[1] - 1), 0.0])
+
+    def loss(b: np.ndarray) -> float:
+        chance = expit(x @ b)
+        return float(
+            -(xlogy(events, chance) + xlogy(mass - events, 1 - chance)).sum() + 5e-7 * ((b - start) ** 2).sum()
+        )
+
+    def slope(b: np.ndarray) -> np.ndarray:
+        return -x.T @ (events - mass * expit(x @ b)) + 1e-6 * (b - start)
+
+    bounds = [*[(0, None)] * (x.shape[1] - 1), (None, None)]
+    found = minimize(loss, start, jac=slope, bounds=bounds, options={"ftol": 1e-15, "gtol": 1e-12, "maxiter": 1000}).x
+    free = np.append(found[:-1] > 1e-9, True)
+    for _ in range(20):  # to the last digit, by Newton's steps in the terms that are free
+        spread = mass * expit(x @ found) * expit(-x @ found)
+        curvature = (x * spread[:, None]).T @ x + 1e-6 * np.eye(len(start))
+        found[free] -= np.linalg.solve(curvature[np.ix_(free, free)], slope(found)[free])
+    return np.asarray(expit(terms(p) @ found))
+
+
+@pytest.mark.parametrize("method", ["platt", "beta"])
+@pytest.mark.parametrize("against", [False, True])
+def test_the_compiled_logistic_maps_are_the_likelihoods_maximum(method: str, against: bool) -> None:
+    p, happened = market(9, rows=120, columns=8)
+    p[40, 2], happened[60, 5] = np.nan, np.nan
+    known = 1 - happened if against else happened
+    calibrator = EventCalibrator(1, method, prior_dates=20.0)  # type: ignore[arg-type]
+    state, _ = calibrator.step(calibrator.initial_state(8), p, np.roll(known, 1, axis=0))
+    asked = np.array([[0.001, 0.2, 0.45, 0.5, 0.55, 0.8, 0.95, 0.999]])
+    after, found = calibrator.step(state, asked, np.full((1, 8), np.nan))
+    assert found[0] == pytest.approx(logistic(after, 20.0, asked[0], method), abs=1e-12)
+
+
+def test_the_compiled_isotonic_map_is_scikit_learns_between_the_histograms_levels() -> None:
+    from sklearn.isotonic import isotonic_regression
+
+    p, happened = market(10, rows=150, columns=6)
+    calibrator = EventCalibrator(1, "isotonic", prior_dates=20.0)
+    state, _ = calibrator.step(calibrator.initial_state(6), p, np.roll(happened, 1, axis=0))
+    asked = np.array([[0.0, 0.3, 0.5, np.nan, 0.7, 1.0]])
+    after, found = calibrator.step(state, asked, np.full((1, 6), np.nan))
+    weight, said, came = histogram(after)
+    believed = 20.0 * weight / weight.sum()
+    level = isotonic_regression(
+        (weight * came + believed * said) / (weight + believed), sample_weight=weight + believed
+    )
+    np.testing.assert_allclose(
+        found[0], np.where(np.isnan(asked[0]), np.nan, np.interp(asked[0], said, level)), atol=1e-12
+    )
+
+
+def test_the_histogram_counts_a_date_once_and_fades() -> None:
+    p = np.array([[0.205, 0.205, 0.5, np.nan], [0.9, 0.9, 0.9, 1.0], [0.1, 0.1, 0.1, 0.1]])
+    came = np.array([[np.nan] * 4, [1, 0, 1, 1], [1, 1, np.nan, 0]])
+    calibrator = EventCalibrator(1, half_life_bars=1.0)
+    state, _ = calibrator.step(calibrator.initial_state(4), p, came)
+    weight, happened = np.zeros(BINS), np.zeros(BINS)
+    weight[[20, 50]], happened[[20, 50]] = [1 / 3, 1 / 6], [1 / 6, 1 / 6]
+    weight[[90, 99]], happened[[90, 99]] = [2 / 3, 1 / 3], [2 / 3, 0]
+    np.testing.assert_allclose(state.weight, weight)
+    np.testing.assert_allclose(state.happened, happened)
+    assert state.forecast[99] == pytest.approx(1 / 3)
 
 
 def test_unknown_methods_and_senseless_numbers_are_refused() -> None:
