@@ -22,7 +22,7 @@ from tradewind.errors import DataError
 from tradewind.execution import kernel as k
 from tradewind.execution.book import Book, kernel_settings
 from tradewind.execution.desk_bars import Bars
-from tradewind.execution.desk_state import DeskState, _marks, column_values
+from tradewind.execution.desk_state import DeskState, column_values, marks
 from tradewind.execution.settings import AccountSection, ExecutionSection
 from tradewind.execution.simulator import bad_bar
 from tradewind.portfolio.limits import Alert, Gate
@@ -255,7 +255,7 @@ class Desk:
 
     def _weights(self, state: DeskState, shares: FloatArray) -> FloatArray:
         equity = float(state.book.scalars[k.EQUITY])
-        value = shares * _marks(state.book) * 100.0
+        value = shares * marks(state.book) * 100.0
         return np.asarray(value / equity) if equity > 0 else np.zeros(len(shares))
 
     def _coming(self, state: DeskState, held: FloatArray) -> FloatArray:

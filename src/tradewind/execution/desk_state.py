@@ -58,10 +58,10 @@ class DeskState:
 
 def column_values(book: Book) -> FloatArray:
     """Return the columns' market values in cents, ``(M,)``, rounded as the compiled step rounds them."""
-    return np.asarray(np.rint(book.state[k.SHARES] * _marks(book) * 100.0))
+    return np.asarray(np.rint(book.state[k.SHARES] * marks(book) * 100.0))
 
 
-def _marks(book: Book) -> FloatArray:
+def marks(book: Book) -> FloatArray:
     """Return the columns' last prices, 0 before the first."""
     mark = book.state[k.MARK]
     return np.where(np.isnan(mark), 0.0, mark)

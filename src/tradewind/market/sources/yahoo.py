@@ -29,9 +29,10 @@ import polars as pl
 from pydantic import Field
 
 from tradewind.clock import Clock, SystemClock
-from tradewind.errors import DataError, InputError, RetryError
+from tradewind.errors import DataError, InputError
 from tradewind.market.calendar import Calendar, calendar
-from tradewind.market.sources._http import BrowserTransport, Client, Patience, Response, Transport
+from tradewind.market.sources._http import BrowserTransport, Client, Patience, Transport
+from tradewind.market.sources._yahoo_wire import new_crumb, payload_of, readable, reason_in, strange
 from tradewind.market.sources.base import (
     SOURCE_ACTION_SCHEMA,
     Delivery,
@@ -42,6 +43,8 @@ from tradewind.market.sources.base import (
     register,
 )
 from tradewind.settings import Section
+
+NO_BARS = "no bars in the period"
 
 _LOOK_BACK: Final[Mapping[str, timedelta | None]] = {
     "1m": timedelta(days=7),
@@ -162,7 +165,8 @@ class YahooSource:
         notes = (*notes, *cache_notes)
         chart = _chart(payload, symbol)
         if chart is None:
-            return deliver(request, no_bars(), notes=(*notes, f"{symbol}: {_reason(payload)}"))
+            why = reason_in(payload, "chart", NO_BARS)
+            return deliver(request, no_bars(), notes=(*notes, f"{symbol}: {why}"))
         parsed = _Chart.read(chart, symbol, request.timeframe)
         bars, actions, more = parsed.raw(self._clock.now())
         return deliver(request, bars, actions, (*notes, *more))
@@ -199,53 +203,14 @@ class YahooSource:
             "includePrePost": "false",
             "events": "div,splits",
         }
-        answer = client.get(url, self._with_crumb(params), _readable)
+        answer = client.get(url, self._with_crumb(params), readable)
         if answer.status == 401:
-            self._crumb = self._new_crumb(client)
-            answer = client.get(url, self._with_crumb(params), _readable)
-        return _payload(answer, symbol)
+            self._crumb = new_crumb(client, self.options.base_url, self.options.cookie_url)
+            answer = client.get(url, self._with_crumb(params), readable)
+        return payload_of(answer, symbol, "chart", NO_BARS)
 
     def _with_crumb(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {**params, "crumb": self._crumb} if self._crumb else dict(params)
-
-    def _new_crumb(self, client: Client) -> str:
-        """Fetch the cookie (its page is a 404, and that is fine), then the crumb that goes with it."""
-        client.get(self.options.cookie_url, {}, lambda _: True)
-        answer = client.get(f"{self.options.base_url}/v1/test/getcrumb", {}, lambda _: True)
-        if answer.status != 200 or not answer.text or "<" in answer.text:
-            raise RetryError(f"Yahoo gave no crumb (status {answer.status})", hint="wait some minutes and call again")
-        return answer.text.strip()
-
-
-def _readable(answer: Response) -> bool:
-    """Tell whether the answer is JSON; a proxy's page in its place is worth another attempt."""
-    try:
-        return isinstance(json.loads(answer.text), dict)
-    except ValueError:
-        return answer.status == 401
-
-
-def _payload(answer: Response, symbol: str) -> Any:
-    """Return the JSON of an answer, or the error that fits it."""
-    if answer.status == 401:
-        raise RetryError(f"Yahoo refuses {symbol} (401, invalid crumb)", hint="wait some minutes and call again")
-    if not _readable(answer):
-        raise DataError(
-            f"Yahoo's answer for {symbol} is no JSON (status {answer.status}): {answer.text[:80]!r}",
-            hint="a proxy may be in the way; try again later",
-        )
-    payload = json.loads(answer.text)
-    if answer.status in (400, 422):
-        raise InputError(f"Yahoo refuses the question about {symbol}: {_reason(payload)}")
-    if answer.status not in (200, 404):
-        raise DataError(f"Yahoo answers {answer.status} for {symbol}: {_reason(payload)}")
-    return payload
-
-
-def _reason(payload: Any) -> str:
-    body = payload.get("chart") or payload.get("finance") or {}
-    error = body.get("error") or {} if isinstance(body, dict) else {}
-    return str(error.get("description") or "no bars in the period")
 
 
 def _chart(payload: Any, symbol: str) -> Mapping[str, Any] | None:
@@ -254,14 +219,7 @@ def _chart(payload: Any, symbol: str) -> Mapping[str, Any] | None:
         results = payload["chart"]["result"] or []
         return results[0] if results and results[0].get("timestamp") else None
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise _strange(symbol, error) from error
-
-
-def _strange(symbol: str, error: Exception) -> DataError:
-    return DataError(
-        f"Yahoo's answer for {symbol} has an unknown shape: {type(error).__name__} {error}",
-        hint="the service may have changed; please report it",
-    )
+        raise strange(symbol, error) from error
 
 
 def _stored(place: Path | None, now: datetime, fresh: timedelta) -> Any:
@@ -317,7 +275,7 @@ class _Chart:
             }
             dividends = {_local(e["date"], zone): float(e["amount"]) for e in (events.get("dividends") or {}).values()}
         except (KeyError, TypeError, IndexError, ValueError, ArithmeticError, pl.exceptions.PolarsError) as error:
-            raise _strange(symbol, error) from error
+            raise strange(symbol, error) from error
         if zone not in _EXCHANGES:
             raise DataError(f"{symbol} trades in {zone}, whose sessions are not known here")
         bars = bars.with_columns(date=pl.col("start").dt.convert_time_zone(zone).dt.date())

@@ -6,7 +6,6 @@ One request per symbol, in the format that yfinance reads too. The service knows
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +18,14 @@ import polars as pl
 from pydantic import Field
 
 from tradewind.clock import Clock, SystemClock
-from tradewind.errors import DataError, InputError, RetryError
+from tradewind.errors import RetryError
 from tradewind.market.calendar import calendar
 from tradewind.market.events import EVENT_SCHEMA, EVENT_SOURCES, FUNDAMENTAL_SCHEMA, Agenda, event_rows
 from tradewind.market.sources._http import BrowserTransport, Client, Patience, Response, Transport
+from tradewind.market.sources._yahoo_wire import new_crumb, payload_of, readable, reason_in, strange
 from tradewind.settings import Section
+
+NO_SUMMARY = "no summary"
 
 _MODULES: Final = "calendarEvents,summaryDetail,defaultKeyStatistics"
 
@@ -97,57 +99,25 @@ class YahooEvents:
         url = f"{self.options.base_url}/v10/finance/quoteSummary/{quote(symbol)}"
         client, answer = self._speaker(), None
         for _ in range(2):
-            crumb = self._crumb = self._crumb or self._new_crumb(client)
+            crumb = self._crumb = self._crumb or new_crumb(client, self.options.base_url, self.options.cookie_url)
             params = {"modules": _MODULES, "corsDomain": "finance.yahoo.com", "formatted": "false", "symbol": symbol}
-            answer = client.get(url, {**params, "crumb": crumb}, _readable)
+            answer = client.get(url, {**params, "crumb": crumb}, readable)
             if answer.status != 401:
                 return answer
             self._crumb = None
         raise RetryError(f"Yahoo refuses {symbol} (401, invalid crumb)", hint="wait some minutes and call again")
 
-    def _new_crumb(self, client: Client) -> str:
-        """Fetch the cookie (its page is a 404, and that is fine), then the crumb that goes with it."""
-        client.get(self.options.cookie_url, {}, lambda _: True)
-        answer = client.get(f"{self.options.base_url}/v1/test/getcrumb", {}, lambda _: True)
-        if answer.status != 200 or not answer.text or "<" in answer.text:
-            raise RetryError(f"Yahoo gave no crumb (status {answer.status})", hint="wait some minutes and call again")
-        return answer.text.strip()
-
-
-def _readable(answer: Response) -> bool:
-    try:
-        return isinstance(json.loads(answer.text), dict)
-    except ValueError:
-        return answer.status == 401
-
 
 def _summary(answer: Response, symbol: str) -> Mapping[str, Any] | str:
     """Return the modules of an answer, or in Yahoo's words why there are none."""
-    if not _readable(answer):
-        raise DataError(
-            f"Yahoo's answer for {symbol} is no JSON (status {answer.status}): {answer.text[:80]!r}",
-            hint="a proxy may be in the way; try again later",
-        )
-    payload = json.loads(answer.text)
+    payload = payload_of(answer, symbol, "quoteSummary", NO_SUMMARY)
     body = payload.get("quoteSummary") or payload.get("finance")
     if not isinstance(body, dict):
-        raise _strange(symbol, "neither quoteSummary nor finance")
-    reason = str((body.get("error") or {}).get("description") or "no summary")
-    if answer.status in (400, 422):
-        raise InputError(f"Yahoo refuses the question about {symbol}: {reason}")
-    if answer.status not in (200, 404):
-        raise DataError(f"Yahoo answers {answer.status} for {symbol}: {reason}")
+        raise strange(symbol, "neither quoteSummary nor finance")
     results = body.get("result") or []
     if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
-        raise _strange(symbol, "`result` is no list of objects")
-    return results[0] if results else reason
-
-
-def _strange(symbol: str, what: object) -> DataError:
-    return DataError(
-        f"Yahoo's answer for {symbol} has an unknown shape: {what}",
-        hint="the service may have changed; please report it",
-    )
+        raise strange(symbol, "`result` is no list of objects")
+    return results[0] if results else reason_in(payload, "quoteSummary", NO_SUMMARY)
 
 
 def _events(summary: Mapping[str, Any], symbol: str, now: datetime, zone: str) -> pl.DataFrame:
@@ -161,7 +131,7 @@ def _events(summary: Mapping[str, Any], symbol: str, now: datetime, zone: str) -
         )
         ex = _instant(calendar_.get("exDividendDate"), "UTC")  # a date, written as its midnight in UTC
     except (AttributeError, TypeError, ValueError, OverflowError, OSError) as error:
-        raise _strange(symbol, f"{type(error).__name__} {error}") from error
+        raise strange(symbol, f"{type(error).__name__} {error}") from error
     rows: list[tuple[str, date, str]] = [("earnings", dates[0].date(), _hour(dates[0]))] if dates else []
     if ex is not None and ex.date() >= now.date():
         rows.append(("dividend", ex.date(), "bmo"))
@@ -196,7 +166,7 @@ def _fundamentals(summary: Mapping[str, Any], symbol: str, now: datetime) -> pl.
         }
         quarter = _instant(key.get("mostRecentQuarter"), "UTC")
     except (AttributeError, TypeError, ValueError, OverflowError, OSError) as error:
-        raise _strange(symbol, f"{type(error).__name__} {error}") from error
+        raise strange(symbol, f"{type(error).__name__} {error}") from error
     if all(value is None for value in values.values()):
         return Agenda().fundamentals
     columns = {name: pl.Series([value], dtype=pl.Float64) for name, value in values.items()}
