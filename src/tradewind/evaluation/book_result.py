@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from tradewind.evaluation.account import Clock
 from tradewind.evaluation.attribution import attribution
+from tradewind.evaluation.book_risk import along
 from tradewind.evaluation.corridor import World
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.sleeves import Sleeve, Walked
-from tradewind.evaluation.track_record import book_returns, index_returns, position_weights
+from tradewind.evaluation.track_record import book_returns, index_returns
 from tradewind.execution.simulator import Simulation
 from tradewind.execution.trading import Trading
 from tradewind.portfolio.limits import times_bound
@@ -138,32 +139,16 @@ def value_at_risk(plan: Plan, world: World, simulation: Simulation, start: int) 
     The loss is that of what was held when value at risk was asked for, as if nothing had been traded until the next
     close; ``with_trading`` counts what the account lost, whose new positions nobody had asked about.
     """
-    from tradewind.risk.value_at_risk import tail_path
     from tradewind.risk.var_tests import conditional_coverage, hits, independence, kupiec
 
-    settings, panel = plan.risk, world.panel
-    adjusted = np.where(panel.mask, panel.adjusted("close"), np.nan)
-    returns = np.full(adjusted.shape, np.nan)
-    returns[1:] = adjusted[1:] / adjusted[:-1] - 1.0
-    weights = position_weights(world, simulation)
-    path = tail_path(
-        returns,
-        weights,
-        settings.var_level,
-        settings.var_method,
-        settings.var_window_sessions,
-        settings.var_half_life_sessions,
-        coverage=0.5,
-    )
-    moved = np.nansum(weights[start:-1] * returns[start + 1 :], axis=1)
-    seen = hits(-moved, path.var[start:-1])
+    settings, held = plan.risk, along(plan.risk, world, simulation, start)
+    seen = hits(-held.returns, held.var)
     count, cluster, both = (test(seen, settings.var_level) for test in (kupiec, independence, conditional_coverage))
-    traded = kupiec(hits(-book_returns(simulation, start), path.var[start:-1]), settings.var_level)
-    last = float(path.var[-1])
+    traded = kupiec(hits(-book_returns(simulation, start), held.var), settings.var_level)
     return {
         "level": settings.var_level,
         "method": settings.var_method,
-        "bars": panel.timeframe,
+        "bars": world.panel.timeframe,
         "sessions": count.sessions,
         "exceptions": count.exceptions,
         "expected": count.expected,
@@ -171,7 +156,7 @@ def value_at_risk(plan: Plan, world: World, simulation: Simulation, start: int) 
         "independence_p": cluster.p_value,
         "conditional_coverage_p": both.p_value,
         "with_trading": {"exceptions": traded.exceptions, "kupiec_p": traded.p_value},
-        "last": last if math.isfinite(last) else None,
+        "last": held.newest if math.isfinite(held.newest) else None,
         "limit": plan.limits.var_max,
         "reason": count.reason,
     }

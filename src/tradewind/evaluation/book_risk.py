@@ -38,11 +38,14 @@ class Along:
         ``(T,)`` of what was held when value at risk was asked for, as if nothing had been traded in the bar.
     var
         ``(T,)`` forecast at the close before, positive; NaN where none could be made.
+    newest
+        The forecast at the last close, of the bar that is still to come.
     """
 
     times: NDArray[np.datetime64]
     returns: FloatArray
     var: FloatArray
+    newest: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,7 @@ def along(risk: RiskSection, world: World, simulation: Simulation, start: int) -
     """Return what was held made since row ``start`` beside what value at risk had said."""
     path, weights = book_tail(risk, world, simulation), position_weights(world, simulation)
     moved = np.nansum(weights[start:-1] * total_returns(world.panel)[start + 1 :], axis=1)
-    return Along(world.panel.times[start + 1 :], moved, path.var[start:-1])
+    return Along(world.panel.times[start + 1 :], moved, path.var[start:-1], float(path.var[-1]))
 
 
 def held_risk(risk: RiskSection, world: World, simulation: Simulation) -> Held:
