@@ -19,7 +19,7 @@ from tradewind.errors import InputError
 from tradewind.evaluation import corridor, runs
 from tradewind.evaluation.account import Clock, by_session, opening_row, session_start, trade
 from tradewind.evaluation.benchmarks_judged import benchmarks, by_regime
-from tradewind.evaluation.book_result import book_result
+from tradewind.evaluation.book_result import book_result, risk_flags
 from tradewind.evaluation.contamination import contamination_flags
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.ensemble import ensemble_flags, ensemble_result, member_notes
@@ -347,6 +347,8 @@ def _result(
     flags = red_flags(world.panel.flags, own, record, world.panel.timeframe)
     flags += [] if together is None else ensemble_flags(together)
     flags += contamination_flags(own_plan, world.panel.times[start:], left_out)
+    account = book_result(plan, walked, tradings["base"], laid, simulations["base"], start)
+    flags += risk_flags(account["var"])
     notes = () if combined is None else member_notes(combined)
     times = world.panel.times
     return {
@@ -365,7 +367,7 @@ def _result(
         "superior_ability_reason": superior_ability_reason(superior, left_out),
         "reliability": _reliability(decision, start),
         "limits_bound": decision.targets.times_bound(),
-        **book_result(plan, walked, tradings["base"], laid, simulations["base"], start),
+        **account,
         "positions": positions(walked, tradings["base"], laid),
         "closed_positions": closed_positions(walked, tradings["base"], laid),
         "decisions": last_decisions(walked, tradings["base"], laid),

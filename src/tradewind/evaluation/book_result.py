@@ -162,6 +162,26 @@ def value_at_risk(plan: Plan, world: World, simulation: Simulation, start: int) 
     }
 
 
+UNLIKELY = 0.01
+"""Chance below which a number of exceptions is not taken for bad luck."""
+
+
+def risk_flags(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Say so where losses beyond value at risk were more frequent than promised, of what was held or of the account."""
+    held, traded = found["exceptions"], found["with_trading"]["exceptions"]
+    promised = f"{found['expected']:.0f} of {found['sessions']:,} bars were promised at {found['level']:.0%}"
+    if held > found["expected"] and found["kupiec_p"] < UNLIKELY:
+        message = f"what was held lost more than value at risk said {held:,} times; {promised}: it is too small"
+        return [{"code": "value_at_risk", "message": message}]
+    if traded > found["expected"] and found["with_trading"]["kupiec_p"] < UNLIKELY:
+        message = (
+            f"the account lost more than value at risk said {traded:,} times; {promised}, and of what was held at the "
+            "close before it kept that promise: positions opened and closed since then are in no value at risk"
+        )
+        return [{"code": "value_at_risk_with_trading", "message": message}]
+    return []
+
+
 def alerts(trading: Trading, clock: Clock) -> dict[str, Any]:
     """Return how many alerts of each kind there were, and the newest of those that are more than information."""
     times = clock.panel.times

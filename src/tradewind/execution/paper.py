@@ -124,6 +124,10 @@ class PaperAccount:
     ) -> None:
         """Take the account over the bars from ``first`` on; ``told`` hears of each. It opened at row ``opened``."""
         row = first
+        if row >= len(bars.times):
+            self._heed_the_switch(self.controls is not None and self.controls.state().halted)
+            with self.journal.together():
+                self._save(bars, len(bars.times) - 1)
         while row < len(bars.times):
             stop = self._stop(bars, row)
             halted = self.controls is not None and self.controls.state().halted
