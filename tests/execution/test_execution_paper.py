@@ -202,7 +202,7 @@ def test_a_halt_by_a_limit_is_the_homes_and_lasts_until_a_person_releases_it(tmp
 
 def test_a_release_is_heeded_before_the_next_bar_comes(tmp_path):
     own, bars, controls = switched(tmp_path)
-    plan = plan_of(panel_of([(10, 10, 10, 10)] * 6), {row: 0.5 for row in range(6)})
+    plan = plan_of(panel_of([(10, 10, 10, 10)] * 6), dict.fromkeys(range(6), 0.5))
     controls.halt("the news is bad", by="me")
     own.live_through(bars, plan, own.open(bars, 0), 0, silent)
     controls.release("looked at it", by="me")
