@@ -138,7 +138,7 @@ def test_a_bear_market_takes_low_betas_that_pay_and_otherwise_cash_and_says_how_
     assert np.nanmax(seen.beta[first, taken]) < 1
     poor = select(market(3, BEAR, paid=0.0))
     assert not poor.mask.any()
-    assert any("nobody was selected at 100%" in note for note in poor.notes)
+    assert any("bear at " in note and "(100%, 100%)" in note for note in poor.notes)
 
 
 def test_a_yield_that_nobody_knows_is_not_passed_and_said() -> None:

@@ -393,18 +393,19 @@ def _notes(
     belief: Belief, chosen: BoolArray, regime: NDArray[np.int8], size: IntArray, paid: FloatArray, rows: IntArray
 ) -> tuple[str, ...]:
     """Say how often nothing passed and too little did, by regime, what was unknown, and how much was turned over."""
-    named = regime >= 0
-    said = []
+    named, count, said = regime >= 0, chosen.sum(axis=1), []
     if not named.all():
         said.append(f"selection: no regime was known at {1 - named.mean():.0%} of the sessions: nothing is bought then")
-    for code, name in enumerate(REGIMES):
-        at = regime == code
-        if at.any():
-            nothing, few = (chosen[at].sum(axis=1) == 0).mean(), (chosen[at].sum(axis=1) < size[at]).mean()
-            said.append(
-                f"selection: {name} at {at.mean():.0%} of the sessions; nobody was selected at {nothing:.0%} of these, "
-                f"and fewer than wanted at {few:.0%}: the rest is cash"
-            )
+    by_regime = [
+        f"{name} at {at.mean():.0%} ({(count[at] == 0).mean():.0%}, {(count[at] < size[at]).mean():.0%})"
+        for code, name in enumerate(REGIMES)
+        if (at := regime == code).any()
+    ]
+    if by_regime:
+        said.append(
+            "selection: share of sessions by regime (of these nobody was selected at, fewer than wanted at: the rest "
+            f"is cash): {', '.join(by_regime)}"
+        )
     bear = (regime == BEAR)[:, None] & belief.tradable[rows]
     if bear.any() and (unknown := float(np.isnan(paid[bear]).mean())) > 0:
         said.append(f"selection: in bear regimes {unknown:.0%} of the dividend yields were not known: not selected")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -139,8 +140,9 @@ def load(workspace: Workspace, *, as_of: datetime | None = None, pin: Pin | None
         flags=_flags(workspace),
     )
     panel, warnings = members.judged(panel)
-    missing = [f"context series {name!r} has no data: what needs it is missing" for name in report.missing_context]
-    dropped = [f"{symbol} was dropped: {reason}" for symbol, reason in report.dropped.items()]
+    context = ", ".join(report.missing_context)
+    missing = [f"context series without data: {context}; what needs them is missing"] if context else []
+    dropped = _dropped(report.dropped)
     excluded = [f"{report.excluded:,} bars are unfit for use and left out"] if report.excluded else []
     restricted = plan.universe.restrict(_filled(panel, plan.data.fill_forward_max_bars))
     if not (restricted.member & restricted.mask).any():
@@ -172,6 +174,14 @@ def _endings(panel: Panel, bars: int = 20) -> list[str]:
         return []
     more = f" and {len(ended) - 5} more" if len(ended) > 5 else ""
     return [f"symbols that end before the data do (last bar): {', '.join(ended[:5])}{more}"]
+
+
+def _dropped(reasons: Mapping[str, str]) -> list[str]:
+    """Say who was dropped, in one line for each reason."""
+    together: dict[str, list[str]] = {}
+    for symbol, why in reasons.items():
+        together.setdefault(why, []).append(symbol)
+    return [f"{', '.join(who)} {'was' if len(who) == 1 else 'were'} dropped: {why}" for why, who in together.items()]
 
 
 def _filled(panel: Panel, max_bars: int) -> Panel:

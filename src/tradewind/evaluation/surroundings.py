@@ -41,8 +41,8 @@ def of_panel(plan: Plan, panel: Panel) -> Surroundings:
 def with_regimes(around: Surroundings, panel: Panel, regimes: Regimes) -> Surroundings:
     """Return the surroundings with the regime and its multiplier as known at each close of a panel."""
     state = np.asarray(regimes.regime_at(panel.times), dtype=np.int8)
-    multiplier, notes = regimes.multiplier_at(panel.times), (*around.notes, *regimes.notes)
-    return replace(around, regime=state, multiplier=multiplier, notes=notes)
+    notes = (*around.notes, *(f"regimes: {note}" for note in regimes.notes))
+    return replace(around, regime=state, multiplier=regimes.multiplier_at(panel.times), notes=notes)
 
 
 def laid_on(workspace: Workspace, panel: Panel, regimes: Regimes | None) -> Surroundings:

@@ -178,8 +178,8 @@ class FilesSource:
                 yield self._deliver(request, (symbol,), (self._context[symbol],))
         unknown = [s for s in asked if s not in self._rows and s not in self._context]
         if unknown:
-            notes = tuple(f"{s}: not in {self.options.path}" for s in unknown)
-            yield deliver(request, no_bars(), notes=notes)
+            note = f"not in {self.options.path}: {', '.join(unknown)}"
+            yield deliver(request, no_bars(), notes=(note,))
 
     def _deliver(self, request: Request, symbols: tuple[str, ...], tables: tuple[_Table, ...]) -> Delivery:
         relevant = [t for t in tables if t.symbol is None or t.symbol in symbols]
@@ -314,8 +314,8 @@ def _normalised(table: _Table, symbols: tuple[str, ...], options: FilesOptions) 
         notes.append(times.note)
     for which, why in ((unreadable, "have a time that cannot be read"), (shut, _OUTSIDE)):
         if count := int(which.sum()):
-            example = raw.filter(which).select("symbol", "time").row(0)
-            notes.append(f"{table.path.name}: {count} rows {why} and are left out (first: {example})")
+            symbol, time = raw.filter(which).select("symbol", "time").row(0)
+            notes.append(f"{table.path.name}: {count} rows {why} and are left out (first: {symbol} {time})")
     return frame.filter(pl.col("time").is_not_null()), notes
 
 

@@ -274,7 +274,8 @@ def _absent(sessions: _Sessions, wanted: RegimesSection) -> tuple[str, ...]:
     lacking = [n for n in names if n not in sessions.context]
     bare = [n for n in names if n in sessions.context and not np.isfinite(sessions.context[n]).any()]
     told = [f"not in the data: {', '.join(lacking)}"] if lacking else []
-    return (*told, *(f"{name!r} has no value in these sessions" for name in bare))
+    have = "have" if len(bare) > 1 else "has"
+    return (*told, *([f"{', '.join(map(repr, bare))} {have} no value in these sessions"] if bare else []))
 
 
 def _log(values: FloatArray) -> FloatArray:
