@@ -28,6 +28,7 @@ from tradewind.cli import (
     recommend,
     report,
     reproduce,
+    risk,
     sectors,
     stress,
     sync,
@@ -45,7 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    init, sync, train, tune, backtest, recommend, explain, ranks, paper, halt, optimise, pairs, stress, report,
+    init, sync, train, tune, backtest, recommend, explain, ranks, paper, halt, optimise, pairs, stress, risk, report,
     reproduce, backup, demo, doctor,
 )  # fmt: skip
 for verb in VERBS:
