@@ -199,17 +199,32 @@ TimeframeOption = Annotated[
 def one_system(playbook: str, source: str | None, overrides: list[str] | None, timeframe: str | None = None) -> Any:
     """Return the workspace of a playbook, or of one of its timeframes, for verbs that look at one system."""
     workspace = open_workspace(playbook, source, overrides)
+    require_timeframe(workspace, timeframe)
     if not workspace.plan.timeframes:
-        if timeframe is not None:
-            from tradewind.errors import InputError
-
-            raise InputError(f"{playbook} has no timeframes", hint="leave --timeframe out")
         return workspace
     chosen = workspace.system(timeframe)
     if timeframe is None:
         others = ", ".join(name for name in workspace.plan.timeframes if name != chosen[0])
         note(f"looking at the timeframe {chosen[0]} (others: {others}; --timeframe NAME)")
     return chosen[1]
+
+
+def require_timeframe(workspace: Any, timeframe: str | None) -> None:
+    """Raise ``InputError`` for a timeframe that the playbook does not have, before anything is computed."""
+    if timeframe is None:
+        return
+    if not workspace.plan.timeframes:
+        from tradewind.errors import InputError
+
+        raise InputError(f"{workspace.plan.playbook.name} has no timeframes", hint="leave --timeframe out")
+    workspace.system(timeframe)
+
+
+def say_timeframe(record: Any, timeframe: str | None) -> None:
+    """Say which timeframe of several is looked at where none was asked for."""
+    names = [one.name for one in record.walked.sleeves]
+    if timeframe is None and len(names) > 1:
+        note(f"looking at the timeframe {names[0]} (others: {', '.join(names[1:])}; --timeframe NAME)")
 
 
 def open_workspace(playbook: str, source: str | None, overrides: list[str] | None) -> Any:

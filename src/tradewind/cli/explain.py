@@ -12,10 +12,13 @@ from tradewind.cli.common import (
     JsonOption,
     SetOption,
     SourceOption,
+    TimeframeOption,
     emit,
     failures,
     instant,
     open_workspace,
+    require_timeframe,
+    say_timeframe,
 )
 
 
@@ -32,6 +35,7 @@ def add_to(app: typer.Typer) -> None:
         source: SourceOption = None,
         set_: SetOption = None,
         as_of: AsOfOption = None,
+        timeframe: TimeframeOption = None,
         json: JsonOption = False,
     ) -> None:
         """Follow one recommendation from raw bars to order, with every number on the way."""
@@ -41,9 +45,12 @@ def add_to(app: typer.Typer) -> None:
             from tradewind.evaluation.sector_baselines import known
 
             workspace = open_workspace(_one_of(playbook, named), source, set_)
+            require_timeframe(workspace, timeframe)
             record, _ = run_backtest(
                 workspace, instant(as_of), report=False, counts=False, verb="explain", symbol=symbol
             )
+            say_timeframe(record, timeframe)
+            record = record if timeframe is None else record.led_by(timeframe)
             moment = as_datetime(record.world.panel.times[-1])
             steps = explain_(record, symbol, known(workspace, moment))
             if json:

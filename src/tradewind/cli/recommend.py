@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from tradewind.cli.backtest import run_backtest
@@ -11,10 +13,13 @@ from tradewind.cli.common import (
     PlaybookArgument,
     SetOption,
     SourceOption,
+    TimeframeOption,
     emit,
     failures,
     instant,
     open_workspace,
+    require_timeframe,
+    say_timeframe,
 )
 
 
@@ -27,14 +32,18 @@ def add_to(app: typer.Typer) -> None:
         source: SourceOption = None,
         set_: SetOption = None,
         as_of: AsOfOption = None,
+        timeframe: TimeframeOption = None,
         json: JsonOption = False,
     ) -> None:
         """Recommend one action per symbol at the newest close, beside the track record that backs it."""
         with failures(json):
-            record, _ = run_backtest(
-                open_workspace(playbook, source, set_), instant(as_of), report=False, counts=False, verb="recommend"
-            )
+            workspace = open_workspace(playbook, source, set_)
+            require_timeframe(workspace, timeframe)
+            record, _ = run_backtest(workspace, instant(as_of), report=False, counts=False, verb="recommend")
+            say_timeframe(record, timeframe)
             result = record.to_dict()
+            if timeframe is not None:
+                result |= _of(record.led_by(timeframe))
             if json:
                 keys = (
                     "playbook",
@@ -59,3 +68,14 @@ def add_to(app: typer.Typer) -> None:
                 )
                 for reason in row["reasons"]:
                     typer.echo(f"  - {reason}")
+
+
+def _of(record: Any) -> dict[str, Any]:
+    """Return what is recommended by the system that leads a record."""
+    recommended = record.decision.recommendations()
+    return {
+        "as_of": recommended[0]["as_of"],
+        "recommendations": recommended,
+        "coverage": record.coverage.to_dict(),
+        "notes": [*record.world.notes, *record.decision.signals.notes],
+    }

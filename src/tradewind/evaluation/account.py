@@ -238,9 +238,10 @@ def opening_row(clock: Clock, opened: datetime | None) -> int:
     if opened is not None:
         first = max(first, int(np.searchsorted(clock.panel.times, instant(opened), side="left")))
     if first >= len(clock.panel):
-        last = str(clock.panel.times[-1])[:16]
+        since = "the first forecast" if opened is None else f"{str(instant(opened))[:16].replace('T', ' ')} UTC"
         raise InputError(
-            f"there is no bar to trade from {opened} on: the last one is of {last}", hint="choose an earlier --from"
+            f"there is no bar to trade from {since} on: the last one is of {str(clock.panel.times[-1])[:16]}",
+            hint="`tradewind sync` brings newer bars; or choose an earlier --from",
         )
     return first
 

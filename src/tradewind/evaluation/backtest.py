@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,10 @@ class TrackRecord:
     def combined(self) -> Combined | None:
         """The ensemble, where the playbook trades one or compares it."""
         return self.walked.primary.combined
+
+    def led_by(self, timeframe: str) -> TrackRecord:
+        """Return it with this system's world, forecasts and decisions in front; the account stays as it is."""
+        return replace(self, walked=self.walked.led_by(timeframe))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result with its ``run`` part."""

@@ -132,6 +132,7 @@ def _size(record: TrackRecord, row: int, column: int, said: dict[str, Any]) -> d
         "risk_per_trade": plan.sizing.risk_per_trade,
         "risk_weight": plan.sizing.risk_per_trade / float(signals.stop[row, column]),
         "position_max": plan.limits.position_max,
+        **({} if record.decision.share == 1.0 else {"of_share_of_capital": record.decision.share}),
         "bound_by": said["bound_by"],
         "weight": said["weight"],
     }

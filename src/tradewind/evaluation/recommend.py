@@ -24,13 +24,17 @@ INTERVALS = {"50": (0.25, 0.75), "80": (0.10, 0.90), "90": (0.05, 0.95)}
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """Everything that one bar's recommendations are read from; ``combined`` where an ensemble is traded."""
+    """Everything that one bar's recommendations are read from.
+
+    ``combined`` where an ensemble is traded; ``share`` of the account's capital that belongs to the system.
+    """
 
     world: World
     belief: Belief
     signals: Signals
     targets: Targets
     combined: Combined | None = None
+    share: float = 1.0
 
     @cached_property
     def sigma(self) -> dict[int, NDArray[np.float64]]:
@@ -48,7 +52,8 @@ def recommendation(decision: Decision, row: int, column: int) -> dict[str, Any]:
     """Return what is recommended for one symbol at one close, as plain values.
 
     ``intervals`` and ``median`` are prices at the horizon (raw, as of the deciding close); ``weight`` is the target
-    fraction of equity that a new position would get, 0 where none is recommended. Where an ensemble is traded,
+    fraction of the account's equity that a new position would get, 0 where none is recommended; the account's own
+    limits, and what it holds already, are asked when the order is made. Where an ensemble is traded,
     ``disagreement`` says how far its members are apart, in deviations.
     """
     world, signals, targets, together = decision.world, decision.signals, decision.targets, decision.combined
@@ -56,7 +61,7 @@ def recommendation(decision: Decision, row: int, column: int) -> dict[str, Any]:
     close = float(panel.close[row, column])
     action = Action(int(signals.action[row, column]))
     side = 1 if action >= 0 else -1
-    weight = float(np.nan_to_num(targets.weight[row, column])) if action != Action.HOLD else 0.0
+    weight = decision.share * float(np.nan_to_num(targets.weight[row, column])) if action != Action.HOLD else 0.0
     exits = signals.exits_at(row, column)
     known = bool(panel.mask[row, column]) and math.isfinite(float(signals.confidence[row, column]))
     return {

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tradewind.calibration.coverage import CoverageReport
-from tradewind.errors import DataError, TradewindError
+from tradewind.decisions.coordinator import capital_of
+from tradewind.errors import DataError, TradewindError, did_you_mean
 from tradewind.evaluation import corridor
 from tradewind.evaluation.account import Wanted
 from tradewind.evaluation.corridor import Progress, World, silent
@@ -89,6 +90,14 @@ class Walked:
         """The system whose bars the account is judged by: daily ones where there are any."""
         return self.sleeves[0]
 
+    def led_by(self, name: str) -> Walked:
+        """Return it with another system first; raises ``DataError`` for one that could not be walked."""
+        if name in self.unavailable:
+            raise DataError(f"the timeframe {name} is not available: {self.unavailable[name]}")
+        if name not in (names := [one.name for one in self.sleeves]):
+            raise did_you_mean("timeframe", name, names)
+        return replace(self, sleeves=tuple(sorted(self.sleeves, key=lambda one: one.name != name)))
+
 
 def walk(
     workspace: Workspace,
@@ -122,7 +131,16 @@ def walk(
         raise DataError(
             f"no timeframe of the playbook can be walked: {said}", hint="sync more history, or change [timeframes]"
         )
-    return Walked(tuple(sorted(sleeves, key=_distance_from_a_session)), unavailable, pinned, regimes)
+    shared = _with_shares(workspace.plan, sleeves) if places else sleeves
+    return Walked(tuple(sorted(shared, key=_distance_from_a_session)), unavailable, pinned, regimes)
+
+
+def _with_shares(plan: Plan, sleeves: list[Sleeve]) -> list[Sleeve]:
+    """Return the systems, each with the share of capital that the playbook gives it."""
+    shares = capital_of(plan.coordinator, [one.name for one in sleeves]).tolist()
+    return [
+        replace(one, decision=replace(one.decision, share=share)) for one, share in zip(sleeves, shares, strict=True)
+    ]
 
 
 def _distance_from_a_session(sleeve: Sleeve) -> tuple[bool, float]:
