@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tradewind.evaluation.account import Clock
 from tradewind.evaluation.attribution import attribution
 from tradewind.evaluation.book_risk import along
+from tradewind.evaluation.compliance import compliance
 from tradewind.evaluation.corridor import World
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.sleeves import Sleeve, Walked
@@ -36,6 +37,7 @@ def book_result(
         "ledger_hash": trading.simulation.ledger_hash,
         "timeframes": {**_timeframes(plan, walked, clock, trading), **_left_out(walked.unavailable)},
         "limits": limits_result(plan, trading),
+        "compliance": compliance(plan, trading, clock),
         "regimes": None if walked.regimes is None else walked.regimes.to_dict(),
         "gross": _spread(simulation.gross_exposure[start:]),
         "net": _spread(simulation.net_exposure[start:]),

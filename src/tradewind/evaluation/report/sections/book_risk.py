@@ -25,7 +25,8 @@ def book_risk(record: TrackRecord) -> Markup | None:
     if not simulation.shares.any() and not bound:
         return None
     lists = node("div", limits(result["limits"]), alerts(result["alerts"]), class_="grid")
-    return parts.risk(_losses(record), exposures(result), *_names(record), lists)
+    checked = checklist(result["compliance"])
+    return parts.risk(_losses(record), exposures(result), *_names(record), lists, checked)
 
 
 def exposures(result: Mapping[str, Any]) -> Markup:
@@ -60,6 +61,32 @@ def limits(found: Mapping[str, Mapping[str, Any]]) -> Markup:
         table.add([words(name), value, reaction, count(row["times_bound"])], [name, *row.values()])
     caption = "Checked before every order and at each session's end; how often each took something from a wish."
     return figure("Limits in force", table.render() if table.rows else empty("no limit is in force"), caption=caption)
+
+
+def checklist(found: Mapping[str, Any]) -> Markup:
+    """Return every limit as it was kept at each session's end, and whether fills and breaches left a trail."""
+    columns = [Column("Check", text=True), Column("Passed", text=True), Column("Worst"), Column("Whose", text=True)]
+    columns += [Column(title) for title in ("Limit", "When", "Sessions beyond", "Unanswered", "Unknown")]
+    table = Table("compliance", "Compliance checklist", columns)
+    for name, row in found["checks"].items():
+        how, when = _format_of(name), row["first_breach"] or row["worst_at"] or ""
+        worst = shown(row["worst"], how, "nothing was known")
+        limit = shown(row["limit"], how, "no limit: told, not judged")
+        counts = [row[key] for key in ("sessions_in_breach", "unanswered", "unknown")]
+        cells = [words(name), _passed(row["passed"]), worst, row["who"] or "", limit, when[:10], *map(count, counts)]
+        table.add(cells, [name, row["passed"], row["worst"], row["who"], row["limit"], when, *counts])
+    trail = found["audit_trail"]
+    caption = (
+        f"Measured anew from shares and prices at each of {count(found['sessions'])} sessions' ends. Beyond: by more "
+        f"than the {percent(0)(found['tolerance'])} that prices may carry it; unanswered: without an alert of it or an "
+        f"order that it bound. When: the first time beyond, else the worst. Audit trail {_passed(trail['passed'])}: "
+        f"{count(trail['fills_without_decision'])} of {count(trail['fills'])} fills without a decision before them."
+    )
+    return figure("Compliance checklist", table.render(), caption=caption, class_="wide")
+
+
+def _passed(passed: bool | None) -> str:
+    return "·" if passed is None else "✓" if passed else "✗"
 
 
 def alerts(found: Mapping[str, Any]) -> Markup:
