@@ -75,6 +75,11 @@ def _show(result: Mapping[str, Any]) -> None:
         f"equity {number(result['equity'])}, cash {number(result['cash'])}, profit {number(result['profit'])}; "
         f"{result['fills']:,} fills"
     )
+    lots = result["lots"]
+    console.print(
+        f"lots, first in, first out: realised {number(lots['realised'])}, unrealised {number(lots['unrealised'])}, "
+        f"financing {number(lots['financing'])}; {lots['open']:,} open"
+    )
     table = Table(title="Positions", title_justify="left", box=None, pad_edge=False)
     for name in ("symbol", "timeframe"):
         table.add_column(name)

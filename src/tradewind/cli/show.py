@@ -31,6 +31,7 @@ def show_result(result: Mapping[str, Any]) -> None:
         console.print(_positions(result["positions"]))
     console.print(_attribution(result["attribution"]))
     console.print(_limits(result["limits"]))
+    console.print(_compliance(result["compliance"]))
     console.print(_coverage(result))
     if "ensemble" in result:
         console.print(_ensemble(result["ensemble"]))
@@ -173,6 +174,14 @@ def _limits(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Say which limits are in force and how often each bound."""
     said = ", ".join(f"{name} {row['times_bound']:,}×" for name, row in found.items())
     return f"[dim]Limits, and how often each bound: {said}[/]"
+
+
+def _compliance(found: Mapping[str, Any]) -> str:
+    """Say whether every limit was kept at each session's end."""
+    from tradewind.evaluation.compliance import failed
+
+    said = "every limit was kept" if found["passed"] else f"not kept: {', '.join(failed(found))}"
+    return f"[dim]Compliance at the end of {found['sessions']:,} sessions: {said}[/]"
 
 
 def _table(title: str, first: str, heads: Sequence[str], *, min_width: int | None = None) -> Any:
