@@ -177,11 +177,13 @@ def _limits(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _compliance(found: Mapping[str, Any]) -> str:
-    """Say whether every limit was kept at each session's end."""
-    from tradewind.evaluation.compliance import failed
-
-    said = "every limit was kept" if found["passed"] else f"not kept: {', '.join(failed(found))}"
-    return f"[dim]Compliance at the end of {found['sessions']:,} sessions: {said}[/]"
+    """Say whether every limit was kept at each session's end, and how often one was not."""
+    broken = [(name, check) for name, check in found["checks"].items() if check["sessions_in_breach"]]
+    said = ", ".join(
+        f"{name} beyond its tolerance at {check['sessions_in_breach']:,} ({check['unanswered']:,} without an answer)"
+        for name, check in broken
+    )
+    return f"[dim]Compliance at {found['sessions']:,} sessions' ends: {said or 'every limit was kept'}[/]"
 
 
 def _table(title: str, first: str, heads: Sequence[str], *, min_width: int | None = None) -> Any:
