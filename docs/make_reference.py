@@ -25,8 +25,8 @@ one; `tradewind config show my.toml` prints every resolved value with its origin
 the nearest known name.
 
 `[source.NAME]` says how a source narrows the playbook: its `options` table is the source's own, any other table
-overrides the section of that name. It is in force when `data.source` (or `--source`) is NAME. `[timeframes.NAME.SECTION]` makes
-several systems of one playbook, which share an account: [timeframes](timeframes.md).
+overrides the section of that name. It is in force when `data.source` (or `--source`) is NAME.
+`[timeframes.NAME.SECTION]` makes several systems of one playbook, which share an account: [timeframes](timeframes.md).
 
 This page is made from the code by `python docs/make_reference.py`.
 """
