@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from tradewind.cli.common import (
     emit,
     failures,
     instant,
+    note,
     one_system,
     progress_bar,
 )
@@ -41,6 +43,9 @@ def add_to(app: typer.Typer) -> None:
         timeframe: TimeframeOption = None,
         set_: SetOption = None,
         as_of: AsOfOption = None,
+        html: Annotated[
+            Path | None, typer.Option("--html", help="Draw the weights and the efficient frontier into this file.")
+        ] = None,
         json: JsonOption = False,
     ) -> None:
         """Choose weights together: from forecasts as views and the newest covariance, inside all limits."""
@@ -50,6 +55,11 @@ def add_to(app: typer.Typer) -> None:
             with progress_bar() as progress:
                 workspace = one_system(playbook, source, set_, timeframe)
                 result = optimised(workspace, progress, objective=objective, as_of=instant(as_of))
+            if html is not None:
+                from tradewind.evaluation.report import write_page
+                from tradewind.evaluation.report.page import optimiser_page
+
+                note(f"drawn in {write_page(optimiser_page(result), html)}")
             if json:
                 emit(result)
             else:

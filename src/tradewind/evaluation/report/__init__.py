@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tradewind.evaluation.backtest import TrackRecord
 
-__all__ = ["write_report"]
+__all__ = ["write_page", "write_report"]
 
 
 def write_report(record: TrackRecord, path: Path) -> Path:
@@ -26,8 +26,13 @@ def write_report(record: TrackRecord, path: Path) -> Path:
     """
     from tradewind.evaluation.report.page import page
 
+    return write_page(page(record), path)
+
+
+def write_page(text: str, path: Path) -> Path:
+    """Write a page under a temporary name first, then under its own; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(page(record), "utf-8")
+    temporary.write_text(text, "utf-8")
     temporary.replace(path)
     return path

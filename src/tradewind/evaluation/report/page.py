@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tradewind.evaluation.report.markup import Markup, node, together
 from tradewind.evaluation.report.sections.account import account
@@ -11,6 +12,7 @@ from tradewind.evaluation.report.sections.benchmarks import benchmarks
 from tradewind.evaluation.report.sections.book_risk import book_risk
 from tradewind.evaluation.report.sections.fans import fans
 from tradewind.evaluation.report.sections.forecasts import forecasts
+from tradewind.evaluation.report.sections.frontier import optimiser
 from tradewind.evaluation.report.sections.provenance import provenance, warnings
 from tradewind.evaluation.report.sections.recommendations import recommendations
 from tradewind.evaluation.report.sections.regimes import regimes
@@ -46,15 +48,34 @@ LOGO = node(
 
 def page(record: TrackRecord) -> str:
     """Return the whole report as HTML."""
-    chapters = _chapters(record)
-    body = [
+    chapters, result = _chapters(record), record.result
+    return _document(
+        f"{result['playbook']} · {result['as_of'][:10]} · Tradewind",
         _header(record),
         _navigation([name for name in CHAPTERS if chapters[name] is not None]),
-        node("main", chapters["verdict"], warnings(record.result["warnings"]), *list(chapters.values())[1:]),
-        node("footer", "Made by Tradewind. Not financial advice. Past performance proves nothing."),
-        node("script", Markup(_asset("hover.js"))),
-    ]
-    return f"<!doctype html>\n{node('html', _head(record), node('body', *body), lang='en')}\n"
+        node("main", chapters["verdict"], warnings(result["warnings"]), *list(chapters.values())[1:]),
+    )
+
+
+def optimiser_page(result: Mapping[str, Any]) -> str:
+    """Return what ``tradewind optimise`` found as HTML: weights, what binds, and the efficient frontier."""
+    facts = (
+        node("span", f"■ {result['objective'].upper().replace('_', ' ')}", class_="badge mode"),
+        node("span", "as of ", node("b", result["as_of"][:10])),
+        node("span", f"over {result['horizon_bars']} bars"),
+    )
+    return _document(
+        f"{result['playbook']} · optimiser · Tradewind",
+        _bar(result["playbook"], together(facts)),
+        node("main", optimiser(result)),
+    )
+
+
+def _document(title: str, *parts: Markup | None) -> str:
+    """Return a whole page: head, the parts, the footer and the script that shows numbers on hover."""
+    footer = node("footer", "Made by Tradewind. Not financial advice. Past performance proves nothing.")
+    body = node("body", *parts, footer, node("script", Markup(_asset("hover.js"))))
+    return f"<!doctype html>\n{node('html', _head(title), body, lang='en')}\n"
 
 
 def _chapters(record: TrackRecord) -> dict[str, Markup | None]:
@@ -76,8 +97,7 @@ def _chapters(record: TrackRecord) -> dict[str, Markup | None]:
     }
 
 
-def _head(record: TrackRecord) -> Markup:
-    title = f"{record.result['playbook']} · {record.result['as_of'][:10]} · Tradewind"
+def _head(title: str) -> Markup:
     return node(
         "head",
         Markup('<meta charset="utf-8">'),
@@ -97,8 +117,12 @@ def _header(record: TrackRecord) -> Markup:
         node("span", f"{result['universe']['symbols']:,} symbols, {result['universe']['timeframe']} bars"),
         node("span", "source ", node("b", result["source"])),
     )
+    return _bar(result["playbook"], together(facts))
+
+
+def _bar(playbook: str, facts: Markup) -> Markup:
     brand = node("span", LOGO, "Tradewind", class_="brand")
-    return node("header", brand, node("span", result["playbook"], class_="playbook"), together(facts))
+    return node("header", brand, node("span", playbook, class_="playbook"), facts)
 
 
 def _navigation(names: list[str]) -> Markup:
