@@ -252,6 +252,17 @@ def test_init_into_a_folder_that_does_not_exist_is_refused_in_words(call: Call, 
     assert "no" in one_object(refused, code=2)["error"]["what"]
 
 
+def test_config_show_gives_what_a_timeframe_says_otherwise(call: Call) -> None:
+    flag = "timeframes.scalper.evaluation.min_train_bars=2000"
+    found = one_object(call("config", "show", "ai-semis", "--source", "synthetic", "--set", flag, "--json"))
+    rows = {row["key"]: row for row in found["values"]}
+    assert rows["timeframes.swing.decision.rule"]["value"] == "swing"
+    assert rows["timeframes.swing.decision.rule"]["origin"].startswith("ai-semis.toml:")
+    own = "timeframes.scalper.evaluation.min_train_bars"
+    assert (rows[own]["value"], rows[own]["origin"]) == (2000, f"--set {own}")
+    assert "timeframes.swing.decision.threshold" not in rows, "what is the playbook's is told once"
+
+
 def test_config_show_gives_every_value_with_its_origin_and_hides_secrets(
     call: Call, quick: QuickRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

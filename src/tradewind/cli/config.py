@@ -51,10 +51,25 @@ def resolved(plan: Any) -> list[dict[str, Any]]:
         for key, value in section.model_dump(mode="json").items():
             dotted = f"{name}.{key}"
             rows.append({"key": dotted, "value": hide(key, value), "origin": origins.get(dotted, "default")})
+    rows += _of_timeframes(plan)
     for key, value in plan.playbook.source_options.items():
         place = plan.playbook.place(f"source.{plan.playbook.source}.options.{key}")
         rows.append({"key": f"source.{plan.data.source}.options.{key}", "value": hide(key, value), "origin": place})
     return rows
+
+
+def _of_timeframes(plan: Any) -> list[dict[str, Any]]:
+    """Return what the timeframes of a plan say otherwise than the playbook, each value with its origin."""
+    return [
+        {
+            "key": (dotted := f"timeframes.{name}.{section}.{key}"),
+            "value": hide(key, part.sections()[section].model_dump(mode="json")[key]),
+            "origin": plan.playbook.origins.get(dotted, "default"),
+        }
+        for name, part in plan.timeframes.items()
+        for section, narrowed in plan.playbook.values["timeframes"][name].items()
+        for key in narrowed
+    ]
 
 
 def hide(key: str, value: Any) -> Any:
