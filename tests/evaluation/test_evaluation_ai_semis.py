@@ -254,6 +254,15 @@ def test_a_rule_that_never_fires_leaves_its_timeframe_out_with_the_reason(run: R
     assert all(f"{name}: the rule '{name}' never fired" in refused.value.what for name in run.plan.timeframes)
 
 
+def test_an_empty_home_says_what_brings_the_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADEWIND_HOME", str(tmp_path))
+    result = CliRunner().invoke(app, ["backtest", "ai-semis", "--json"], catch_exceptions=False)
+    assert result.exit_code == 3
+    refused = json.loads(result.stdout)["error"]
+    assert all(f"{name}: none of 10 symbols" in refused["what"] for name in ("position", "swing", "scalper"))
+    assert "tradewind sync" in refused["hint"]
+
+
 def test_a_recommended_weight_is_of_the_account_and_any_timeframe_can_be_looked_at(run: Run) -> None:
     shares = {"position": 0.2, "swing": 0.5, "scalper": 0.3}
     for name, share in shares.items():

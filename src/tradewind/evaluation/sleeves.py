@@ -155,16 +155,17 @@ def _loaded(
     """Return the bars of every system, all of one state of the store, and why some have none."""
     found: dict[str, Loaded] = {}
     unavailable: dict[str, str] = {}
+    hint = "change [timeframes] or data.source"
     for name, place in places.items():
         try:
             found[name] = load_or_sync(smaller_bars(place), progress, as_of=as_of, pin=pin)
         except TradewindError as error:
             if len(places) == 1:
                 raise
-            unavailable[name] = error.what
+            unavailable[name], hint = error.what, error.hint or hint
     if not found:
         said = "; ".join(f"{name}: {why}" for name, why in unavailable.items())
-        raise DataError(f"no timeframe of the playbook has any bars: {said}", hint="change [timeframes] or data.source")
+        raise DataError(f"no timeframe of the playbook has any bars: {said}", hint=hint)
     last = list(found.values())[-1].pin
     if len(found) > 1:
         found = {name: load(smaller_bars(places[name]), as_of=as_of, pin=last) for name in found}
