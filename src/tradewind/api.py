@@ -53,10 +53,13 @@ def _opened(playbook: Workspace | str | Path) -> Workspace:
 
 
 def sync(workspace: Workspace | str | Path) -> SyncReport:
-    """Bring the lake up to date with the playbook's source; idempotent and resumable."""
-    from tradewind.evaluation.data import synchronise
+    """Bring the lake up to date with the playbook's source; idempotent and resumable.
 
-    return synchronise(_opened(workspace))
+    All timeframes of a playbook are; what is told is of the first.
+    """
+    from tradewind.evaluation.data import synchronise_all
+
+    return next(iter(synchronise_all(_opened(workspace))[0].values()))
 
 
 def backtest(workspace: Workspace | str | Path, *, as_of: datetime | None = None) -> TrackRecord:

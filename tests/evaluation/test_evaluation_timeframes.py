@@ -26,6 +26,7 @@ from tradewind.evaluation.account import (
     session_start,
     trade,
 )
+from tradewind.evaluation.data import check_data, load_or_sync, synchronise_all
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.sleeves import walk
 from tradewind.evaluation.validate import validated
@@ -430,6 +431,26 @@ def test_a_timeframe_that_its_data_cannot_serve_is_said_and_the_others_trade(tmp
     assert walked.primary.name == "days"
     trading = trade(used.plan, [one.wanted for one in walked.sleeves])
     assert trading.desk.coordinator.base.tolist() == [0.3, 0.5], "its share stays in cash"
+    used.records.close()
+
+
+def test_a_sync_brings_what_all_timeframes_need_once_and_says_what_there_is_none_of(tmp_path: Path) -> None:
+    used = workspace(quick_frames(tmp_path), tmp_path / "home")
+    reports, unavailable = synchronise_all(used)
+    assert set(reports) == {"days", "weeks"} and reports["days"] is reports["weeks"], "weeks are made of days"
+    assert reports["days"].bars.added == 8 * 420
+    assert list(unavailable) == ["minutes"] and "5m" in unavailable["minutes"]
+    used.records.close()
+
+
+def test_verbs_that_look_at_one_timeframe_make_its_bars_of_smaller_ones(tmp_path: Path) -> None:
+    used = workspace(quick_frames(tmp_path), tmp_path / "home")
+    weeks = used.system("weeks")[1]
+    loaded = load_or_sync(weeks)
+    assert loaded.panel.timeframe == "1w" and "1w bars are made of the source's 1d bars" in loaded.notes
+    assert check_data(weeks).bars == 8 * 420, "what is stored is checked"
+    with pytest.raises(InputError, match="5m"):
+        load_or_sync(used.system("minutes")[1])
     used.records.close()
 
 

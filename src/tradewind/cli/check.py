@@ -6,7 +6,16 @@ from typing import Any
 
 import typer
 
-from tradewind.cli.common import JsonOption, PlaybookArgument, SetOption, SourceOption, emit, failures, one_system
+from tradewind.cli.common import (
+    JsonOption,
+    PlaybookArgument,
+    SetOption,
+    SourceOption,
+    TimeframeOption,
+    emit,
+    failures,
+    one_system,
+)
 
 app = typer.Typer(help="The stored data.", no_args_is_help=True)
 
@@ -18,13 +27,17 @@ def _group() -> None:
 
 @app.command(epilog="Example: tradewind data check sample")
 def check(
-    playbook: PlaybookArgument = "sample", source: SourceOption = None, set_: SetOption = None, json: JsonOption = False
+    playbook: PlaybookArgument = "sample",
+    source: SourceOption = None,
+    set_: SetOption = None,
+    timeframe: TimeframeOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Check the stored bars of a playbook: schema, duplicates, consistency, outliers, stale feeds, gaps, traps."""
     with failures(json):
         from tradewind.evaluation.data import check_data
 
-        report = check_data(one_system(playbook, source, set_))
+        report = check_data(one_system(playbook, source, set_, timeframe))
         emit(report.to_dict()) if json else typer.echo(_text(report.to_dict()))
         if report.excluded:
             raise typer.Exit(3)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,19 +35,26 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Fetch what the playbook needs into the lake; run it again to go on after an interruption."""
         with failures(json):
-            from tradewind.evaluation.data import smaller_bars, synchronise
+            from tradewind.evaluation.data import synchronise_all
 
             workspace = open_workspace(playbook, source, set_)
-            names = tuple(workspace.plan.timeframes)
             with progress_bar() as progress:
-                places = [smaller_bars(workspace.system(name)[1]) for name in names] or [workspace]
-                reports = [synchronise(place, progress, dry_run=dry_run) for place in places]
+                reports, unavailable = synchronise_all(workspace, progress, dry_run=dry_run)
             if json:
-                parts = {name: report.to_dict() for name, report in zip(names, reports, strict=False)}
-                emit({"playbook": playbook, **({"timeframes": parts} if parts else reports[0].to_dict())})
+                emit({"playbook": playbook, **_parts(reports, unavailable)})
                 return
-            for number, report in enumerate(reports):
-                _show(report, names[number] if names else "", "would store" if dry_run else "stored")
+            for report in dict.fromkeys(map(id, reports.values())):
+                names = [name for name, own in reports.items() if id(own) == report]
+                _show(reports[names[0]], ", ".join(names), "would store" if dry_run else "stored")
+            for name, why in unavailable.items():
+                typer.echo(f"nothing for {name}: {why}")
+
+
+def _parts(reports: Mapping[str, SyncReport], unavailable: Mapping[str, str]) -> dict[str, Any]:
+    """Return what was stored, by timeframe where the playbook has any."""
+    if "" in reports:
+        return dict(reports[""].to_dict())
+    return {"timeframes": {name: report.to_dict() for name, report in reports.items()}, "unavailable": unavailable}
 
 
 def _show(report: SyncReport, timeframe: str, word: str) -> None:
@@ -62,5 +70,7 @@ def _show(report: SyncReport, timeframe: str, word: str) -> None:
         typer.echo(f"  {report.members.to_text()}")
     for reason, count in report.excluded.items():
         typer.echo(f"  {count:,} bars excluded: {reason}")
-    for text in (*(f"no data for {s}" for s in report.without_data), *report.notes):
+    if report.without_data:
+        typer.echo(f"  no data for {', '.join(report.without_data)}")
+    for text in report.notes:
         typer.echo(f"  {text}")

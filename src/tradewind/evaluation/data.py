@@ -109,6 +109,35 @@ def synchronise(workspace: Workspace, progress: Progress = silent, *, dry_run: b
     return report if read is None else replace(report, members=read)
 
 
+def synchronise_all(
+    workspace: Workspace, progress: Progress = silent, *, dry_run: bool = False
+) -> tuple[dict[str, SyncReport], dict[str, str]]:
+    """Synchronise every timeframe of a playbook, once for those with the same bars, and say why some have none.
+
+    One without a name where the playbook has no timeframes. Raises ``DataError`` where the source serves none of them.
+    """
+    places = {name: replace(workspace, plan=plan) for name, plan in workspace.plan.timeframes.items()}
+    made: dict[str, SyncReport] = {}
+    reports: dict[str, SyncReport] = {}
+    unavailable: dict[str, str] = {}
+    for name, place in (places or {"": workspace}).items():
+        try:
+            small = smaller_bars(place)
+        except InputError as error:
+            if not places:
+                raise
+            unavailable[name] = error.what
+            continue
+        bars = small.plan.data.model_dump_json()
+        if bars not in made:
+            made[bars] = synchronise(small, progress, dry_run=dry_run)
+        reports[name] = made[bars]
+    if not reports:
+        said = "; ".join(f"{name}: {why}" for name, why in unavailable.items())
+        raise DataError(f"the source serves no timeframe of the playbook: {said}", hint="change [timeframes]")
+    return reports, unavailable
+
+
 def _served_context(workspace: Workspace) -> tuple[str, ...]:
     data, served = workspace.plan.data, set(workspace.source.symbols(workspace.plan.data.timeframe))
     return tuple(s for s in data.context.values() if not served or s in served)
@@ -197,8 +226,24 @@ def load_or_sync(
 ) -> Loaded:
     """Load the panel; a source that needs no network is synced first where it was not yet asked for all of it.
 
-    Raises ``DataError`` where a source that needs the network was asked for less than the plan's period.
+    Bars that the source does not have are made of its smaller ones. Raises ``DataError`` where a source that needs the
+    network was asked for less than the plan's period.
     """
+    return in_its_bars(workspace, _load_or_sync(smaller_bars(workspace), progress, as_of, pin))
+
+
+def in_its_bars(workspace: Workspace, loaded: Loaded) -> Loaded:
+    """Return bars of the size that a plan asks for, made of smaller ones where these are not."""
+    wanted = workspace.plan.data.timeframe
+    if loaded.panel.timeframe == wanted:
+        return loaded
+    from tradewind.market.aggregate import aggregate
+
+    said = f"{wanted} bars are made of the source's {loaded.panel.timeframe} bars"
+    return replace(loaded, panel=aggregate(loaded.panel, wanted), notes=(*loaded.notes, said))
+
+
+def _load_or_sync(workspace: Workspace, progress: Progress, as_of: datetime | None, pin: Pin | None) -> Loaded:
     if pin is None and workspace.source.offline:
         if lacking(workspace):
             synchronise(workspace, progress)
@@ -278,9 +323,10 @@ def _syncs(workspace: Workspace) -> list[_Asked]:
 
 
 def check_data(workspace: Workspace) -> QualityReport:
-    """Check the stored bars of the plan's universe and context; nothing is changed."""
+    """Check the stored bars of the plan's universe and context, or those that they are made of; nothing is changed."""
     from tradewind.market.quality import report
 
+    workspace = smaller_bars(workspace)
     plan, lake = workspace.plan, workspace.lake
     symbols = [*wanted_symbols(workspace), *plan.data.context.values()]
     bars = lake.read_bars(symbols, plan.data.timeframe, plan.data.start, plan.data.end)

@@ -12,7 +12,7 @@ from tradewind.errors import DataError, TradewindError, did_you_mean
 from tradewind.evaluation import corridor
 from tradewind.evaluation.account import Wanted
 from tradewind.evaluation.corridor import Progress, World, silent
-from tradewind.evaluation.data import Loaded, load, load_or_sync, require_symbol, smaller_bars
+from tradewind.evaluation.data import Loaded, in_its_bars, load, load_or_sync, require_symbol, smaller_bars
 from tradewind.evaluation.ensemble import shown_beside
 from tradewind.evaluation.fold_cache import FoldCache
 from tradewind.evaluation.plan import Plan
@@ -158,7 +158,7 @@ def _loaded(
     hint = "change [timeframes] or data.source"
     for name, place in places.items():
         try:
-            found[name] = load_or_sync(smaller_bars(place), progress, as_of=as_of, pin=pin)
+            found[name] = load_or_sync(place, progress, as_of=as_of, pin=pin)
         except TradewindError as error:
             if len(places) == 1:
                 raise
@@ -169,18 +169,7 @@ def _loaded(
     last = list(found.values())[-1].pin
     if len(found) > 1:
         found = {name: load(smaller_bars(places[name]), as_of=as_of, pin=last) for name in found}
-    return {name: _in_its_bars(places[name], one) for name, one in found.items()}, unavailable, last
-
-
-def _in_its_bars(place: Workspace, loaded: Loaded) -> Loaded:
-    """Return bars of the size that a system asked for, made of smaller ones where the source has no others."""
-    wanted = place.plan.data.timeframe
-    if loaded.panel.timeframe == wanted:
-        return loaded
-    from tradewind.market.aggregate import aggregate
-
-    said = f"{wanted} bars are made of the source's {loaded.panel.timeframe} bars"
-    return replace(loaded, panel=aggregate(loaded.panel, wanted), notes=(*loaded.notes, said))
+    return {name: in_its_bars(places[name], one) for name, one in found.items()}, unavailable, last
 
 
 def _regimes(plan: Plan, loaded: Mapping[str, Loaded]) -> Regimes | None:
