@@ -62,18 +62,19 @@ class Coordinator:
 
         What a higher one holds, or wishes now, decides; the lower one's position on the other side is closed too.
         """
-        if self.settings.conflicts == "none" or len(self.names) < 2:
+        meant = np.where(np.isfinite(wish), wish, held)
+        one_sided = meant.min(initial=0.0) >= 0.0 or meant.max(initial=0.0) <= 0.0
+        if self.settings.conflicts == "none" or len(self.names) < 2 or one_sided:
             return wish, np.zeros(len(wish), np.bool_)
         resolved, opposed = wish.copy(), np.zeros(len(wish), np.bool_)
         side = np.zeros(int(self.symbol_of.max(initial=0)) + 1)
         for sleeve in range(len(self.names)):
             columns = np.flatnonzero(self.sleeve_of == sleeve)
-            symbols = self.symbol_of[columns]
-            meant = np.where(np.isfinite(wish[columns]), wish[columns], held[columns])
-            against = (np.sign(meant) * side[symbols] < 0) & (meant != 0)
+            symbols, own = self.symbol_of[columns], np.sign(meant[columns])
+            against = own * side[symbols] < 0
             resolved[columns[against]] = 0.0
             opposed[columns[against]] = True
-            kept = np.where(against, 0.0, np.sign(meant))
+            kept = np.where(against, 0.0, own)
             side[symbols] = np.where(side[symbols] != 0, side[symbols], kept)
         return resolved, opposed
 
