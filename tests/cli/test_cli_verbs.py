@@ -336,6 +336,7 @@ def test_without_json_a_verb_speaks_to_people(call: Call, quick: QuickRun, words
         (("config", "show", "PLAYBOOK", "--set", "decision.rule=probabilty"), 2, "did you mean 'probability'"),
         (("config", "show", "PLAYBOOK", "--set", "decision.horizon_bars=3"), 2, "[1, 5]"),
         (("backtest", "PLAYBOOK", "--forecasts", "f.xlsx"), 2, ".parquet or .csv"),
+        (("backtest", "PLAYBOOK", "--to", "2014-06-30", "--as-of", "2014-03-01"), 2, "one of them"),
         (("backtest", "PLAYBOOK", "--as-of", "yesterday"), 2, "2012-06-29"),
         (("backtest", "PLAYBOOK", "--as-of", "2013-01-01"), 3, "tradewind sync"),
         (("backtest", "PLAYBOOK", "--as-of", "2014-03-01"), 3, "min_train_bars"),

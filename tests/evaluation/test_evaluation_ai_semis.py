@@ -17,13 +17,17 @@ from typer.testing import CliRunner
 from tradewind.api import open_playbook
 from tradewind.cli.main import app
 from tradewind.errors import DataError, InputError
+from tradewind.evaluation import corridor
 from tradewind.evaluation.account import Clock, opening_row, trade
 from tradewind.evaluation.backtest import TrackRecord, backtest, clean
 from tradewind.evaluation.book_result import limits_result
+from tradewind.evaluation.corridor import silent
 from tradewind.evaluation.paper import paper
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.positions import last_decisions
 from tradewind.evaluation.sleeves import walk
+from tradewind.evaluation.stress import _targets
+from tradewind.evaluation.surroundings import of_panel
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.trading import Trading
 from tradewind.portfolio.settings import USUAL_REACTION, LimitsSection
@@ -115,6 +119,18 @@ def test_all_three_timeframes_trade_in_one_account_under_the_coordinator(run: Ru
     fills = run.record.tradings["base"].simulation.fills["symbol"].to_list()
     assert {name.partition("@")[2] for name in fills} == set(frames)
     assert run.record.walked.primary.name == "swing", "judged by its daily bars"
+
+
+def test_what_is_put_to_the_test_of_stress_is_what_the_back_test_wants_with_its_guards(run: Run) -> None:
+    swing = run.record.walked.primary
+    panel, wanted = swing.world.panel, np.nan_to_num(swing.wanted.targets.weight)
+    place = replace(run.workspace, plan=run.plan.timeframes["swing"])
+    row = int(np.flatnonzero(wanted.any(axis=1))[-1])
+    np.testing.assert_array_equal(_targets(place, panel.head(row + 1), (), silent), wanted[row])
+    unguarded = corridor.act(
+        replace(swing.world, surroundings=of_panel(place.plan, panel)), swing.decision.belief.forecast
+    )
+    assert not np.array_equal(np.nan_to_num(unguarded[2].weight), wanted), "its calendars matter"
 
 
 def test_the_result_has_the_keys_of_the_issue_as_json_says_them(run: Run) -> None:

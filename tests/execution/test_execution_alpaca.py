@@ -210,8 +210,9 @@ def test_paper_is_the_default_and_live_cannot_come_in_by_an_address() -> None:
     broker = AlpacaBroker(environ=ENVIRON)
     assert str(broker._client._base_url.value) == "https://paper-api.alpaca.markets"
     assert (repr(broker), broker.live) == ("AlpacaBroker(paper)", False)
-    with pytest.raises(SafetyStop, match="real money"):
-        AlpacaBroker(BrokerSection(name="alpaca", url=REAL), environ=ENVIRON)
+    for address in (REAL, f"{REAL}./", f"{REAL.upper()}:443"):
+        with pytest.raises(SafetyStop, match="real money"):
+            AlpacaBroker(BrokerSection(name="alpaca", url=address), environ=ENVIRON)
     with pytest.raises(InputError, match="http://host:port"):
         AlpacaBroker(BrokerSection(name="alpaca", url="api.alpaca.markets"), environ=ENVIRON)
     assert str(AlpacaBroker(environ=ENVIRON, live=True)._client._base_url.value) == REAL

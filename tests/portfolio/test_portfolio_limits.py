@@ -587,6 +587,16 @@ def test_a_book_flattened_for_its_drawdown_is_measured_anew() -> None:
     assert [bool(alerts) for *_, alerts in told] == [True, False, False, True, False]
 
 
+@pytest.mark.parametrize("path", [[85, 85, 85], [89.5, 85, 85]], ids=["at once", "one after the other"])
+def test_a_limit_that_only_blocks_does_not_undo_a_flatten(path: list[float]) -> None:
+    told = watched(
+        path, bars=4, drawdown_max=0.1, daily_loss_max=0.12,
+        reactions={"drawdown_max": "flatten", "daily_loss_max": "block"},
+    )  # fmt: skip
+    assert [flatten for _, _, flatten, _ in told] == [True, True, True]
+    assert [[alert.kind for alert in alerts] for *_, alerts in told] == [["drawdown_max"], [], []]
+
+
 def test_a_blocked_drawdown_blocks_until_it_is_made_good() -> None:
     told = watched([89, 89, 91, 89], drawdown_max=0.1, reactions={"drawdown_max": "block"})
     assert [blocked for blocked, *_ in told] == ["drawdown_max", "drawdown_max", "", "drawdown_max"]

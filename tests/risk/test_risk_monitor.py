@@ -110,14 +110,14 @@ def test_a_copy_is_not_changed_by_what_comes_after_it() -> None:
         np.testing.assert_array_equal(part, before[name], err_msg=name)
 
 
-def test_the_volume_is_the_mean_of_the_last_sessions_that_had_any() -> None:
+def test_the_volume_is_the_mean_of_the_last_sessions_with_bars_and_counts_those_without_trades() -> None:
     one = monitor(symbols=2, volume_sessions=3)
     state = one.open()
     told = []
     for value in ([100.0, NAN], [200.0, 0.0], [300.0, 50.0], [NAN, 70.0], [800.0, NAN]):
         state = one.traded(state, np.array(value), ended=True)
         told.append(one.exposure(state, np.ones(2, bool), wanted=False).daily_value.tolist())
-    np.testing.assert_array_equal(told, [[100, NAN], [150, NAN], [200, 50], [250, 60], [550, 60]])
+    np.testing.assert_array_equal(told, [[100, NAN], [150, 0], [200, 25], [250, 40], [550, 60]])
 
 
 def test_what_is_traded_within_a_session_counts_only_when_it_is_over() -> None:

@@ -22,6 +22,7 @@ from tradewind.cli.common import (
     open_workspace,
     progress_bar,
 )
+from tradewind.errors import InputError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,6 +49,8 @@ def add_to(app: typer.Typer) -> None:
         with failures(json):
             from tradewind.evaluation.backtest import require_table, write_forecasts, write_weights
 
+            if to is not None and as_of is not None:
+                raise InputError("--to and --as-of both say what is known", hint="give one of them")
             for path in filter(None, (forecasts, weights)):
                 require_table(path)
             record, folder = run_backtest(

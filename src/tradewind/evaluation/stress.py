@@ -16,9 +16,11 @@ from tradewind.evaluation import corridor
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.data import load_or_sync, require_symbol
 from tradewind.evaluation.fold_cache import FoldCache
+from tradewind.evaluation.surroundings import laid_on, market_regimes
 from tradewind.evaluation.workspace import Workspace
 from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.panel import Panel
+from tradewind.models.assembly import last_known
 from tradewind.risk import value_at_risk, var_tests
 from tradewind.risk.contributions import Contributions, cvar_contributions, volatility_contributions
 from tradewind.risk.copulas import fit_copula, simulate
@@ -295,13 +297,18 @@ def _book(workspace: Workspace, panel: Panel, notes: tuple[str, ...], progress: 
 
 
 def _targets(workspace: Workspace, panel: Panel, notes: tuple[str, ...], progress: Progress) -> FloatArray:
-    """Return the weights decided at the newest bar, ``(N,)``; 0 where a name is not wanted."""
+    """Return the weights wanted at the newest bar, ``(N,)``; 0 where a name is not wanted.
+
+    Those of a book are what was last said of each name: it is chosen anew only where that is due.
+    """
     cache, plan = FoldCache(workspace.home / "folds"), workspace.plan
-    world = corridor.build_world(plan, panel, notes, cache, progress)
+    regimes = market_regimes(panel, plan.regimes) if plan.regimes.use else None
+    world = corridor.build_world(plan, panel, notes, cache, progress, laid_on(workspace, panel, regimes))
     forecast = corridor.forecast_out_of_sample(world, plan.models.use, cache, progress)
     calibrated, _ = corridor.calibrated(world, forecast, cache, progress)
     _, _, targets = corridor.act(world, calibrated)
-    return np.asarray(np.nan_to_num(targets.weight[-1]), dtype=np.float64)
+    wanted = last_known(targets.weight)[-1] if plan.holds_a_book else targets.weight[-1]
+    return np.asarray(np.nan_to_num(wanted), dtype=np.float64)
 
 
 def _by_method(

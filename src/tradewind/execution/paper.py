@@ -153,7 +153,8 @@ class PaperAccount:
         held, halted = state.book.shares.copy(), state.gate.halted
         waiting = self._waiting()
         self._restate(bars, row, waiting, held)
-        step = self.desk.step(state, bars, row, wish_at(plan, row) if row >= opened else None)
+        decided = row - plan.delay_bars
+        step = self.desk.step(state, bars, row, wish_at(plan, decided) if decided >= opened else None)
         if len(step.log):
             self.log.append(step.log)
             self._book(bars, row, step.log, held, waiting)

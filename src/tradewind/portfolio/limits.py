@@ -124,7 +124,7 @@ class Gate:
         }
         for name in WATCHED:
             limit, value = getattr(self.limits, name), lost[name]
-            if limit is None or value < limit or state.halted or state.blocked == name:
+            if limit is None or value < limit or state.halted or state.blocked == name or self._outranked(state, name):
                 continue
             said = f"{name}: lost {value:.2%}, the limit is {limit:.2%}: {self.limits.reaction(name)}"
             alerts.append(Alert(row, "critical", name, said))
@@ -145,10 +145,16 @@ class Gate:
             state = replace(state, high_water=equity)
         return replace(state, blocked=name)
 
+    def _outranked(self, state: GateState, name: str) -> bool:
+        """Return whether the book is being closed already, which a limit that only blocks must not undo."""
+        return self._flattens(state.blocked) and self.limits.reaction(name) == "block"
+
+    def _flattens(self, name: str) -> bool:
+        return name != "" and self.limits.reaction(name) == "flatten"
+
     def _closes(self, state: GateState) -> bool:
         """Return whether nothing may be held: as long as it lasts, since one order need not close a position."""
-        by_limit = state.halted in USUAL_REACTION
-        return by_limit or (state.blocked != "" and self.limits.reaction(state.blocked) == "flatten")
+        return state.halted in USUAL_REACTION or self._flattens(state.blocked)
 
     def _end_session(self, state: GateState, equity: float, row: int) -> tuple[GateState, list[Alert]]:
         """End a session; with it a halt by a limit, where the playbook says that somebody would release it by then."""

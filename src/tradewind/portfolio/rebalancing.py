@@ -106,9 +106,8 @@ def carried(weight: FloatArray, growth: FloatArray) -> FloatArray:
 def walk(wishes: Wishes, choose: Callable[[Question], Chosen | str], settings: OptimiserSection) -> Path:
     """Return the targets of every bar; row ``t`` from rows up to it.
 
-    On due bars names leave that must. A book is chosen where
-    one is due by :func:`rebalance_due`; as long as there was none, or none could be chosen, the next due bar on which
-    somebody takes part.
+    On due bars names leave that must. A book is chosen where one is due by :func:`rebalance_due`: the first on the
+    first due bar on which somebody takes part.
 
     Parameters
     ----------

@@ -113,20 +113,19 @@ class Monitor:
         return MonitorState(
             last=np.full(self.symbols, np.nan),
             last_market=np.nan,
-            traded=np.zeros(self.symbols),
+            traded=np.full(self.symbols, np.nan),
             volumes=np.empty((0, self.symbols)),
             covariance=ewma.initial_state(count, self.settings.half_life_sessions),
             beta=slopes.initial_state(count, self.settings.half_life_sessions),
         )
 
     def traded(self, state: MonitorState, value: FloatArray, *, ended: bool) -> MonitorState:
-        """Take in the value traded in a bar ``(N,)``, NaN where there is none."""
-        total = state.traded + np.where(np.isnan(value), 0.0, value)
+        """Take in the value traded in a bar ``(N,)``, NaN where there is none; a session without trades is 0."""
+        total = np.where(np.isnan(value), state.traded, np.nan_to_num(state.traded) + np.nan_to_num(value))
         if not ended:
             return replace(state, traded=total)
-        seen = np.where(total > 0, total, np.nan)
-        volumes = np.concatenate([state.volumes, seen[None, :]])[-self.volume_sessions :]
-        return replace(state, traded=np.zeros(self.symbols), volumes=volumes)
+        volumes = np.concatenate([state.volumes, total[None, :]])[-self.volume_sessions :]
+        return replace(state, traded=np.full(self.symbols, np.nan), volumes=volumes)
 
     def session(self, state: MonitorState, adjusted: FloatArray, market: float) -> MonitorState:
         """Take in total-return closes ``(N,)`` and the index's at a session's end, NaN for none; uses ``state`` up."""

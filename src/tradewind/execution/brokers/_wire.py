@@ -207,7 +207,7 @@ def require_stand_in(broker: str, url: str, real: str) -> None:
     place = urlsplit(url)
     if place.scheme not in ("http", "https") or not place.hostname:
         raise InputError(f"broker.url is {url!r}", hint="write it as http://host:port")
-    if place.hostname == urlsplit(real).hostname:
+    if place.hostname.rstrip(".") == urlsplit(real).hostname:
         raise SafetyStop(
             f"broker.url {url} is where {broker} trades with real money, and live trading was not asked for",
             hint="take the url out of the settings; live trading needs its flag and its phrase",

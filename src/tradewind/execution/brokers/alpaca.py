@@ -153,9 +153,7 @@ class AlpacaBroker:
                 equity=float(account.equity),
                 buying_power=float(account.buying_power),
                 time=now,
-                positions={
-                    self._symbols.ours(p.symbol): Position(float(p.qty), float(p.avg_entry_price)) for p in held
-                },
+                positions={self._symbols.ours(p.symbol): _position(p) for p in held},
                 blocked=_blocked(account),
                 currency=account.currency or "USD",
             )

@@ -243,13 +243,17 @@ def _frozen(problem: Problem, excluded: Mapping[str, str]) -> tuple[Frozen, tupl
     sectors = problem.sectors or ("unknown",) * len(held)
     inside = {s: out & np.array([one == s for one in sectors]) for s in sorted(set(sectors))}
     names = ", ".join(f"{problem.names[i]} ({held[i]:.1%})" for i in np.flatnonzero(out))
+    notes = [f"held, not optimised and left as they are, counted against gross, net and sector limits: {names}"]
+    if problem.beta is not None and (unknown := out & ~np.isfinite(problem.beta)).any():
+        without = ", ".join(problem.names[i] for i in np.flatnonzero(unknown))
+        notes.append(f"held with an unknown beta, which the book's beta leaves out: {without}")
     return Frozen(
         gross=float(np.abs(held[out]).sum()),
         net=float(held[out].sum()),
         beta=float(held[out] @ beta[out]),
         sector_gross={s: float(np.abs(held[where]).sum()) for s, where in inside.items()},
         sector_net={s: float(held[where].sum()) for s, where in inside.items()},
-    ), (f"held, not optimised and left as they are, counted against gross, net and sector limits: {names}",)
+    ), tuple(notes)
 
 
 def _too_few(names: int, bars: int) -> str:
