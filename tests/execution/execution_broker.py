@@ -36,6 +36,7 @@ class FileBroker:
     """Accepts every order; ``loses`` names submissions whose answer is lost, ``drops`` those that never arrive."""
 
     name: ClassVar[str] = "file"
+    may_arrive_for: ClassVar[timedelta] = timedelta(0)
     live = False
 
     def __init__(self, path: Path, *, loses: Iterable[str] = (), drops: Iterable[str] = ()) -> None:

@@ -4,7 +4,8 @@ What we wrote down and what the broker says are laid side by side (:func:`differ
 while we were away is booked: reports, executions, movements; each once, because their ids are unique. Orders of which
 nobody knew whether they arrived are resolved by their client ids and never sent again. What remains (a position that
 our books do not explain, an order that is not ours, an order that vanished, clocks that disagree) stops trading until
-a person has looked, unless it is adopted.
+a person has looked, unless it is adopted. An order that is not there may still arrive for a while: until then nothing
+may be ordered in its place.
 """
 
 from __future__ import annotations
@@ -24,17 +25,19 @@ from tradewind.execution.brokers.base import (
     Execution,
     Movement,
     OrderReport,
+    OutcomeUnknown,
 )
 from tradewind.execution.controls import Controls
 from tradewind.execution.journal import SHARE_DECIMALS, Holdings, Journal, execution_cents
 from tradewind.execution.order_state import OrderEvent, OrderState, apply_all, event_of_execution, events_of_report
 
-Reaction = Literal["book", "alert", "stop"]
+Reaction = Literal["book", "alert", "wait", "stop"]
 Kind = Literal[
     "opening",
     "report",
     "never_sent",
     "never_arrived",
+    "on_its_way",
     "execution",
     "movement",
     "blocked",
@@ -81,7 +84,9 @@ class BrokerState:
     Attributes
     ----------
     absent
-        Client ids of orders of which the broker says that it never got them.
+        Client ids of orders that the broker does not have.
+    on_its_way
+        Those of them that were sent so short a while ago that they may still arrive, and until when.
     skew_seconds
         Its clock less ours; 0 where it lies within the time that the question took.
     """
@@ -91,6 +96,7 @@ class BrokerState:
     executions: tuple[Execution, ...] = ()
     movements: tuple[Movement, ...] = ()
     absent: frozenset[str] = frozenset()
+    on_its_way: Mapping[str, datetime] = field(default_factory=dict)
     skew_seconds: float = 0.0
 
 
@@ -159,6 +165,8 @@ def reconcile(
     SafetyStop
         Something is left that our books do not explain. All that they do explain is booked; trading is halted, and
         the message lists the rest.
+    OutcomeUnknown
+        An order that was sent may still arrive; everything else is booked. Nothing is to be ordered before.
     RetryError
         The broker is away, or the account does not stand still.
     """
@@ -178,6 +186,8 @@ def reconcile(
     _tell(controls, journal.account, found, adopted)
     if stops:
         _halt(controls, journal.account, stops)
+    if waits := tuple(d for d in found if d.reaction == "wait"):
+        _wait(journal.account, waits, max(seen.on_its_way.values()))
     return Reconciliation(found, journal.replay(), seen.skew_seconds, adopted)
 
 
@@ -189,10 +199,10 @@ def observe(journal: Journal, broker: Broker, clock: Clock) -> BrokerState:
     executions = broker.executions(since=since)
     for _ in range(LOOKS):
         orders, account, movements = broker.orders(since=since), broker.account(), broker.movements(since=since)
-        reports, absent = _asked_for(journal, broker, orders)
+        reports, absent, on_its_way = _asked_for(journal, broker, orders, clock)
         later = broker.executions(since=since)
         if {e.execution_id for e in later} == {e.execution_id for e in executions}:
-            return BrokerState(account, (*orders, *reports), tuple(later), tuple(movements), absent, skew)
+            return BrokerState(account, (*orders, *reports), tuple(later), tuple(movements), absent, on_its_way, skew)
         executions = later
     raise RetryError(
         f"{journal.account} was filling all the while it was looked at ({LOOKS} times)", hint="try again in a minute"
@@ -247,7 +257,7 @@ def _of_orders(ours: JournalState, seen: BrokerState, fresh: Iterable[Execution]
         if report is not None or fills[name]:
             yield from _of_answered(order, report, fills[name], seen.account.time)
         elif name in seen.absent or order.status == "new":
-            yield from _of_absent(order)
+            yield from _of_absent(order, seen.on_its_way.get(name))
     for report in seen.orders:
         if report.client_order_id not in ours.orders and report.is_open:
             yield _foreign_order(report)
@@ -300,13 +310,16 @@ def _told_something(before: OrderState, after: OrderState) -> bool:
     return any(getattr(before, fact) != getattr(after, fact) for fact in told)
 
 
-def _of_absent(order: OrderState) -> Iterator[Difference]:
+def _of_absent(order: OrderState, may_arrive_until: datetime | None) -> Iterator[Difference]:
     """Return what follows from the broker not having an order of ours."""
     name = order.request.client_order_id
     if order.status == "new":
         yield Difference("never_sent", "book", f"{order.request} was never sent; its moment has passed", name)
     elif order.is_open:
         yield Difference("vanished", "stop", f"{order.request} was {order.status} and the broker has it no more", name)
+    elif not order.is_finished and may_arrive_until is not None:
+        until = f"{may_arrive_until:%Y-%m-%d %H:%M:%S} UTC"
+        yield Difference("on_its_way", "wait", f"{order.request} was sent and may still arrive until {until}", name)
     elif not order.is_finished:
         yield Difference("never_arrived", "book", f"{order.request} never arrived; its moment has passed", name)
 
@@ -407,20 +420,26 @@ def _skew(broker: Broker, clock: Clock) -> float:
 
 
 def _asked_for(
-    journal: Journal, broker: Broker, orders: Iterable[OrderReport]
-) -> tuple[list[OrderReport], frozenset[str]]:
-    """Ask for each unfinished order by name that the list does not have; those never sent cannot be there."""
+    journal: Journal, broker: Broker, orders: Iterable[OrderReport], clock: Clock
+) -> tuple[list[OrderReport], frozenset[str], dict[str, datetime]]:
+    """Ask for each unfinished order by name that the list does not have; those never sent cannot be there.
+
+    Returns the reports, the names of those absent, and which of these may still arrive until when.
+    """
     listed, reports, absent = {report.client_order_id for report in orders}, [], set()
+    on_its_way = dict[str, datetime]()
     for order in journal.unfinished():
         name = order.request.client_order_id
         if name in listed or order.status == "new":
             continue
         report = broker.order(name)
-        if report is None:
-            absent.add(name)
-        else:
+        if report is not None:
             reports.append(report)
-    return reports, frozenset(absent)
+            continue
+        absent.add(name)
+        if order.sent_at is not None and clock.now() < order.sent_at + broker.may_arrive_for:
+            on_its_way[name] = order.sent_at + broker.may_arrive_for
+    return reports, frozenset(absent), on_its_way
 
 
 def _book(journal: Journal, found: Difference) -> None:
@@ -454,6 +473,12 @@ def _tell(controls: Controls, account: str, found: Iterable[Difference], adopted
         if difference.reaction == "alert" or difference in adopted:
             word = "adopted: " if difference in adopted else ""
             controls.append_alert("warning", f"reconcile_{difference.kind}", f"{account}: {word}{difference.what}")
+
+
+def _wait(account: str, waits: tuple[Difference, ...], until: datetime) -> None:
+    listed = "; ".join(wait.what for wait in waits)
+    hint = f"reconcile again from {until:%H:%M:%S} UTC on; order nothing before"
+    raise OutcomeUnknown(f"{account}: {listed}", hint=hint)
 
 
 def _halt(controls: Controls, account: str, stops: tuple[Difference, ...]) -> None:

@@ -120,6 +120,7 @@ class AlpacaBroker:
     """
 
     name: ClassVar[str] = "alpaca"
+    may_arrive_for: ClassVar[timedelta] = timedelta(minutes=2)
 
     def __init__(
         self,

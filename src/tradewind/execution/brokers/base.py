@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Final, Literal, Protocol, get_args
 
 from tradewind.errors import DataError, InputError, RetryError, did_you_mean
@@ -284,9 +284,12 @@ class Broker(Protocol):
     ----------
     live
         Whether real money moves. False for paper accounts, a broker's own included.
+    may_arrive_for
+        How long after an order was sent it may still arrive, although no answer came and it is not there yet.
     """
 
     name: ClassVar[str]
+    may_arrive_for: ClassVar[timedelta]
     live: bool
 
     def account(self) -> AccountReport:
@@ -309,7 +312,7 @@ class Broker(Protocol):
         ...
 
     def order(self, client_order_id: str) -> OrderReport | None:
-        """Return the report of one order, None where the broker surely never got it."""
+        """Return the report of one order, None where the broker does not have it: not yet, or not at all."""
         ...
 
     def orders(self, *, open_only: bool = False, since: datetime | None = None) -> list[OrderReport]:

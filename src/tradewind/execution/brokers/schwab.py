@@ -72,8 +72,6 @@ LATE: Final = timedelta(days=7)
 LOGIN_LASTS: Final = timedelta(days=7)
 EARLY: Final = timedelta(seconds=60)
 """How long before we sent an order Schwab's clock may say that it was entered."""
-ON_ITS_WAY: Final = timedelta(minutes=15)
-"""How long after we sent an order it may have been entered."""
 
 MOVED: Final = (
     "DIVIDEND_OR_INTEREST", "RECEIVE_AND_DELIVER", "JOURNAL", "CASH_RECEIPT", "CASH_DISBURSEMENT", "ACH_RECEIPT",
@@ -112,6 +110,7 @@ class SchwabBroker:
     """
 
     name: ClassVar[str] = "schwab"
+    may_arrive_for: ClassVar[timedelta] = timedelta(minutes=15)
 
     def __init__(
         self,
@@ -219,7 +218,7 @@ class SchwabBroker:
         return after or report
 
     def order(self, client_order_id: str) -> OrderReport | None:
-        """Return the report of one order; None where Schwab has none that could be it."""
+        """Return the report of one order; None where Schwab has none (yet) that could be it."""
         ours = self._ours.get(client_order_id)
         if ours is None:
             return None
@@ -402,7 +401,7 @@ class SchwabBroker:
     def _could_be(self, ours: _Ours, row: Mapping[str, Any]) -> bool:
         """Return whether one of Schwab's orders says the same as one of ours, entered when it was sent."""
         with reading(BROKER, row):
-            if ours.sent_at is None or not -EARLY <= moment(row["enteredTime"]) - ours.sent_at <= ON_ITS_WAY:
+            if ours.sent_at is None or not -EARLY <= moment(row["enteredTime"]) - ours.sent_at <= self.may_arrive_for:
                 return False
             return content_of(row) == content_of(order_of(ours.request, self._symbols.theirs(ours.request.symbol)))
 
