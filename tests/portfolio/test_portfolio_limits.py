@@ -597,6 +597,32 @@ def test_a_limit_that_only_blocks_does_not_undo_a_flatten(path: list[float]) -> 
     assert [[alert.kind for alert in alerts] for *_, alerts in told] == [["drawdown_max"], [], []]
 
 
+@pytest.mark.parametrize(
+    ("path", "kinds"),
+    [
+        ([85, 85, 84], [["drawdown_max", "daily_loss_max"], [], []]),
+        ([89, 85, 84], [["drawdown_max"], ["daily_loss_max"], []]),
+        ([85, 95, 85], [["drawdown_max", "daily_loss_max"], [], []]),
+    ],
+    ids=["at once", "one after the other", "made good between"],
+)
+def test_two_limits_that_only_block_are_each_told_of_once_a_session(path: list[float], kinds: list[list[str]]) -> None:
+    told = watched(
+        [*path, 83], bars=3, drawdown_max=0.1, daily_loss_max=0.12, reactions={"drawdown_max": "block"}
+    )  # fmt: skip
+    assert [[alert.kind for alert in alerts] for *_, alerts in told[:3]] == kinds
+    assert all(blocked for blocked, *_ in told)
+    assert [alert.kind for alert in told[3][3]] == ["drawdown_max"], "a new session is told anew"
+
+
+def test_a_flattened_drawdown_that_begins_anew_is_told_anew_beside_a_flattened_day() -> None:
+    flatten = {"drawdown_max": "flatten", "daily_loss_max": "flatten"}
+    told = watched([89, 85, 75, 75], bars=4, drawdown_max=0.1, daily_loss_max=0.12, reactions=flatten)
+    assert [[alert.kind for alert in alerts] for *_, alerts in told] == [
+        ["drawdown_max"], ["daily_loss_max"], ["drawdown_max"], [],
+    ]  # fmt: skip
+
+
 def test_a_blocked_drawdown_blocks_until_it_is_made_good() -> None:
     told = watched([89, 89, 91, 89], drawdown_max=0.1, reactions={"drawdown_max": "block"})
     assert [blocked for blocked, *_ in told] == ["drawdown_max", "drawdown_max", "", "drawdown_max"]

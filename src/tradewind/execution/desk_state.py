@@ -104,7 +104,7 @@ def _restored(stored: Mapping[str, NDArray[Any]]) -> DeskState:
     time = np.datetime64(stored["time"].astype("datetime64[us]").item(), "us")
     return DeskState(
         book=Book(tuple(head["symbols"]), stored["state"], stored["scalars"], time, stored["orders"]),
-        gate=GateState(**head["gate"]),
+        gate=GateState(**head["gate"] | {"told": tuple(head["gate"].get("told", ()))}),
         coordinator=CoordinatorState(stored["share"], stored["profit"], head["sessions"]),
         monitor=MonitorState.of(stored),
         values=stored["values"],

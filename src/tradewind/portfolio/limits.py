@@ -50,6 +50,8 @@ class GateState:
         Equity at the last session's close.
     blocked
         The limit for which nothing may be opened before the next session's first close; "" for none.
+    told
+        Limits that tripped since then, of each of which a person was told once.
     halted
         Why nothing may be opened until a release; "" for no halt.
     halted_sessions
@@ -61,6 +63,7 @@ class GateState:
     high_water: float
     session_equity: float
     blocked: str = ""
+    told: tuple[str, ...] = ()
     halted: str = ""
     halted_sessions: int = 0
     session_over: bool = False
@@ -116,7 +119,7 @@ class Gate:
         A block holds for what is decided up to its session's close: what is found there concerns the next one.
         """
         if state.session_over:
-            state = replace(state, blocked="", session_over=False)
+            state = replace(state, blocked="", told=(), session_over=False)
         alerts: list[Alert] = []
         lost = {
             "drawdown_max": 1.0 - equity / state.high_water if state.high_water > 0 else 0.0,
@@ -126,8 +129,9 @@ class Gate:
             limit, value = getattr(self.limits, name), lost[name]
             if limit is None or value < limit or state.halted or state.blocked == name or self._outranked(state, name):
                 continue
-            said = f"{name}: lost {value:.2%}, the limit is {limit:.2%}: {self.limits.reaction(name)}"
-            alerts.append(Alert(row, "critical", name, said))
+            if name not in state.told:
+                said = f"{name}: lost {value:.2%}, the limit is {limit:.2%}: {self.limits.reaction(name)}"
+                alerts.append(Alert(row, "critical", name, said))
             state = self._react(state, name, equity)
         if equity > state.high_water:
             state = replace(state, high_water=equity)
@@ -142,8 +146,8 @@ class Gate:
         if self.limits.reaction(name) == "halt":
             return replace(state, halted=name, halted_sessions=0)
         if name == "drawdown_max" and self.limits.reaction(name) == "flatten":
-            state = replace(state, high_water=equity)
-        return replace(state, blocked=name)
+            return replace(state, high_water=equity, blocked=name)
+        return replace(state, blocked=name, told=tuple(dict.fromkeys((*state.told, name))))
 
     def _outranked(self, state: GateState, name: str) -> bool:
         """Return whether the book is being closed already, which a limit that only blocks must not undo."""
