@@ -394,6 +394,12 @@ def calibrated(
     return adjusted.rounded(), report
 
 
+def calibrated_out_of_sample(world: World, cache: FoldCache, progress: Progress = silent) -> Forecast:
+    """Return the traded model's out-of-sample forecast as decisions are made on it."""
+    forecast = forecast_out_of_sample(world, world.plan.models.use, cache, progress)
+    return calibrated(world, forecast, cache, progress)[0]
+
+
 def _conformal_out_of_sample(
     world: World, forecast: Forecast, method: Method, cache: FoldCache, progress: Progress
 ) -> Forecast:

@@ -34,8 +34,7 @@ def rank_probabilities(
             f"horizon {horizon} is not forecast by this playbook",
             hint=f"choose one of {list(world.labels.horizons)}, or add it to labels.horizons_bars",
         )
-    forecast = corridor.forecast_out_of_sample(world, workspace.plan.models.use, cache, progress)
-    calibrated, _ = corridor.calibrated(world, forecast, cache, progress)
+    calibrated = corridor.calibrated_out_of_sample(world, cache, progress)
     return {
         "as_of": str(np.datetime_as_string(world.panel.times[-1], unit="s")) + "Z",
         "horizon": horizon,
