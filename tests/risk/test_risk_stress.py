@@ -78,6 +78,23 @@ def test_a_close_of_up_to_five_sessions_ago_stands_for_the_end_of_a_stretch() ->
         assert bool(play("dip", stretch, past, HALF).via) == bool(kind)
 
 
+def test_a_gap_on_the_way_is_no_flat_price_and_the_closes_left_out_are_said() -> None:
+    """A name that has halved is suspended while the other one dips: nobody knows what the book was worth then."""
+    past = a_past()
+    past.close[31:61, :2] = 50.0
+    past.close[35:60, 0], past.close[46:51, 1] = 25.0, 40.0
+    stretch = ScenarioSection(start=date(2008, 2, 1), end=date(2008, 3, 1))
+    long, hedged = HALF, HALF * [-1.0, 1.0, 0.0]
+    assert play("dip", stretch, past, long).worst_loss == pytest.approx(0.35)
+    assert play("dip", stretch, past, hedged).worst_loss == 0.0
+    past.close[40:53, 0] = np.nan  # five of these closes are the last one before
+    found = play("dip", stretch, past, long)
+    assert (found.worst_loss, found.covered) == (pytest.approx(0.25), 1.0)
+    assert found.notes == ("the worst loss leaves out 8 of 29 closes on the way: no price then of AAA",)
+    assert play("dip", stretch, past, hedged).worst_loss == 0.0, "a loss that was never there is not made up"
+    assert play("dip", stretch, past, np.array([0.0, 1.0, 0.0])).notes == ()
+
+
 @pytest.mark.parametrize(
     ("start", "end", "said"),
     [(date(2020, 2, 19), date(2020, 3, 23), "the data end on"), (date(2007, 1, 1), date(2008, 3, 1), "the data begin")],

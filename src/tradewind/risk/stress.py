@@ -88,7 +88,8 @@ class Outcome:
         As a fraction of equity, positive for a loss, of what could be priced; NaN where nothing could, and ``reason``
         says why.
     worst_loss
-        The largest loss at any close on the way (history), else ``loss``.
+        The largest loss at any close on the way (history) at which all that could be priced has a price, else ``loss``;
+        ``notes`` say how many closes were left out, and for which names.
     moves
         ``(N,)`` return of each name, NaN where it could not be priced.
     losses
@@ -167,7 +168,8 @@ def replay(name: str, scenario: ScenarioSection, past: Past, weights: FloatArray
     missing = [c for c in np.flatnonzero(weights).tolist() if not np.isfinite(paths[-1, c])]
     if missing:
         _by_beta(past, start, stop, missing, paths, via, unpriced)
-    return _outcome(name, "history", scenario.description, paths, weights, via, unpriced)
+    notes = _gaps(past.symbols, paths, weights)
+    return _outcome(name, "history", scenario.description, paths, weights, via, unpriced, notes)
 
 
 def shock(name: str, scenario: ScenarioSection, past: Past, weights: FloatArray) -> Outcome:
@@ -316,6 +318,15 @@ def _by_beta(
             via[symbol] = f"{why}: beta {betas[c]:.2f} x index {moved[-1]:+.1%}"
 
 
+def _gaps(symbols: Sequence[str], paths: FloatArray, weights: FloatArray) -> tuple[str, ...]:
+    """Say at how many closes on the way the book cannot be valued, and whose price is missing there."""
+    lacking = ~np.isfinite(paths) & (weights != 0) & np.isfinite(paths[-1])
+    if not lacking.any():
+        return ()
+    closes, names = int(lacking.any(axis=1).sum()), ", ".join(symbols[c] for c in np.flatnonzero(lacking.any(axis=0)))
+    return (f"the worst loss leaves out {closes} of {len(paths)} closes on the way: no price then of {names}",)
+
+
 def _not_held(scenario: ScenarioSection, past: Past, weights: FloatArray) -> tuple[str, ...]:
     """Say which shocks hit nothing that is held."""
     held = {past.symbols[c] for c in np.flatnonzero(weights)}
@@ -345,7 +356,8 @@ def _outcome(
         return Outcome(
             name, kind, description, math.nan, math.nan, paths[-1], losses, 0.0, reason, via, unpriced, notes
         )
-    on_the_way = -np.nan_to_num(paths[:, priced]) @ weights[priced]
+    known = np.isfinite(paths[:, priced]).all(axis=1)
+    on_the_way = -paths[np.ix_(known, priced)] @ weights[priced]
     loss = float(losses[priced].sum())
     worst = max(loss, float(on_the_way.max(initial=-np.inf)))
     return Outcome(name, kind, description, loss, worst, paths[-1], losses, covered, "", via, unpriced, notes)

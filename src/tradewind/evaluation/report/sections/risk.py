@@ -156,7 +156,7 @@ def _about(row: Mapping[str, Any]) -> str:
         return str(row.get("reason") or "")
     said = ", ".join(f"{one['symbol']} {percent(1)(one['loss'])}" for one in row["worst"][:3])
     lost = ", ".join(row["unpriced"])
-    return f"{said}; not priced: {lost}" if lost else said
+    return "; ".join(filter(None, (said, lost and f"not priced: {lost}", *row["notes"])))
 
 
 def _deviations(values: Array) -> Array:
