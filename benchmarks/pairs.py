@@ -21,10 +21,11 @@ from benchmarks._open_task import open_panel, year_of
 from tradewind.decisions.pairs.screen import Screen, all_pairs, screen
 from tradewind.decisions.pairs.settings import PairsSection
 from tradewind.decisions.pairs.walk import walk
-from tradewind.evaluation.pairs import PairsResult, log_prices, survival_total
+from tradewind.evaluation.pairs import PairsResult, survival_total
 from tradewind.evaluation.settings import EvaluationSection
 from tradewind.execution.settings import AccountSection, ExecutionSection
 from tradewind.market.panel import Panel
+from tradewind.models.assembly import log_prices
 from tradewind.models.networks.training import threads
 from tradewind.portfolio.borrow import BorrowSection, terms
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +113,7 @@ def test_an_earlier_moment_sees_a_prefix_of_the_windows(planted: Path, found: di
 
 
 def asked(planted: Path, **settings: object) -> dict[str, Any]:
-    used = workspace(planted, planted.parent / "home")
-    values = {key.replace("__", "."): value for key, value in settings.items()}
-    plan = replace(used.plan, playbook=used.plan.playbook.changed(values, "test"))
-    return find_pairs(replace(used, plan=plan))
+    return find_pairs(workspace(planted, planted.parent / "home", **settings))
 
 
 def test_stock_that_nobody_lends_is_not_traded(planted: Path) -> None:

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tradewind.decisions.pairs.formation import SURVIVES, Formation
 from tradewind.decisions.pairs.rule import EVENTS
@@ -23,9 +22,8 @@ from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.plan import TradePlan
 from tradewind.execution.settings import AccountSection, ExecutionSection
 from tradewind.market.panel import Panel
+from tradewind.models.assembly import log_prices
 from tradewind.portfolio.borrow import BorrowSection, BorrowTerms, extra_cost, terms
-
-FloatArray = NDArray[np.float64]
 
 NEAREST = 3
 """Pairs shown that come nearest to being found."""
@@ -39,22 +37,20 @@ def find_pairs(workspace: Workspace, progress: Progress = silent, *, as_of: date
     Raises ``DataError`` where the universe has fewer than two names or the history is shorter than one window.
     """
     loaded = load_or_sync(workspace, progress, as_of=as_of)
-    panel, playbook = loaded.panel, workspace.plan.playbook
+    panel, plan = loaded.panel, workspace.plan
     if panel.shape[1] < 2:
         raise DataError("a pair takes two names, the universe has one", hint="widen universe.symbols")
-    settings, borrow = playbook.section("pairs", PairsSection), playbook.section("borrow", BorrowSection)
-    lent = terms(borrow, panel.times, panel.symbols)
+    lent = terms(plan.borrow, panel.times, panel.symbols)
     walked = walk(
         log_prices(panel),
-        settings,
+        plan.pairs,
         member=panel.member,
         borrowable=lent.available,
         progress=lambda done, total: progress("windows", done, total),
     )
-    plan = workspace.plan
-    found = PairsResult(panel, settings, borrow, lent, walked, plan.execution, plan.account, plan.evaluation)
+    found = PairsResult(panel, plan.pairs, plan.borrow, lent, walked, plan.execution, plan.account, plan.evaluation)
     return {
-        "playbook": playbook.name,
+        "playbook": plan.playbook.name,
         "source": plan.data.source,
         **found.newest(),
         "windows": [found.window(one) for one in walked.windows],
@@ -64,13 +60,6 @@ def find_pairs(workspace: Workspace, progress: Progress = silent, *, as_of: date
         "flags": list(panel.flags),
         "warnings": list(plan.head.warnings),
     }
-
-
-def log_prices(panel: Panel) -> FloatArray:
-    """Return log total-return closes, ``(T, N)``; NaN where a bar is missing or unfit for use."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.log(panel.adjusted("close"))
-    return np.where(panel.mask & np.isfinite(found), found, np.nan)
 
 
 def survival_total(walked: PairsWalk) -> dict[str, Any]:
