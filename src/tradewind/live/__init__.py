@@ -1,0 +1,1 @@
+"""The same corridor on a clock: ingest, loop, schedule, drift, champion and challenger, alerts."""

@@ -1,0 +1,1 @@
+"""REST, WebSocket and metrics over a running corridor; serves the page."""
