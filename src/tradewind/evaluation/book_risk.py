@@ -12,6 +12,7 @@ from tradewind.evaluation.corridor import World
 from tradewind.evaluation.stress import sessions_of
 from tradewind.evaluation.track_record import position_weights
 from tradewind.execution.simulator import Simulation
+from tradewind.market.bars import SESSIONS_PER_YEAR
 from tradewind.market.panel import Panel
 from tradewind.risk import beta as slopes
 from tradewind.risk.contributions import cvar_contributions, volatility_contributions
@@ -24,8 +25,6 @@ FloatArray = NDArray[np.float64]
 
 COVERAGE = 0.5
 """Share of the book that must have a return for a session to count, where it is carried back over history."""
-
-SESSIONS_PER_YEAR = 252
 
 
 @dataclass(frozen=True, eq=False)

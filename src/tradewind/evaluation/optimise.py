@@ -19,6 +19,7 @@ from tradewind.evaluation.fold_cache import FoldCache
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.track_record import periods_per_year
 from tradewind.evaluation.workspace import Workspace
+from tradewind.market.bars import SESSIONS_PER_YEAR
 from tradewind.models.assembly import log_prices
 from tradewind.models.forecast import Forecast
 from tradewind.portfolio.optimiser import OptimiserSection, Point, Problem, Solution, frontier, optimise, prepare
@@ -37,8 +38,6 @@ FloatArray = NDArray[np.float64]
 
 LEAST_SCENARIOS = 60
 """Past horizons that all names must share before their joint losses are taken from them."""
-
-SESSIONS_PER_YEAR = 252.0
 
 FORGOTTEN = 40
 """Half-lives after which a bar weighs 1e-12 of the newest one: one close need not wait for what is older."""

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from tradewind.errors import DataError, InputError
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.data import load_or_sync, require_symbol
-from tradewind.evaluation.stress import SESSIONS_PER_YEAR, Sessions, sessions_of
+from tradewind.evaluation.stress import Sessions, sessions_of
 from tradewind.evaluation.workspace import Workspace
-from tradewind.market.bars import TIMEFRAMES
+from tradewind.market.bars import SESSIONS_PER_YEAR, TIMEFRAMES
 from tradewind.risk import covariance, garch
 from tradewind.risk.copulas import fit_copula, simulate
 from tradewind.risk.diversification import DRAWS, diversification_benefit, scenarios

@@ -18,7 +18,7 @@ from tradewind.evaluation.data import load_or_sync, require_symbol
 from tradewind.evaluation.fold_cache import FoldCache
 from tradewind.evaluation.surroundings import laid_on, market_regimes
 from tradewind.evaluation.workspace import Workspace
-from tradewind.market.bars import TIMEFRAMES
+from tradewind.market.bars import SESSIONS_PER_YEAR, TIMEFRAMES
 from tradewind.market.panel import Panel
 from tradewind.models.assembly import last_known
 from tradewind.risk import value_at_risk, var_tests
@@ -38,8 +38,6 @@ OWN_SHOCK = "shock"
 
 JUDGED_COVERAGE = 0.5
 """Where today's book is carried back over history, a session needs returns of this share of it."""
-
-SESSIONS_PER_YEAR = 252
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from tradewind.evaluation.corridor import World
 from tradewind.evaluation.settings import EvaluationSection
 from tradewind.execution.simulator import Simulation
-from tradewind.market.bars import TIMEFRAMES
+from tradewind.market.bars import SESSIONS_PER_YEAR, TIMEFRAMES
 from tradewind.models.assembly import last_known
 from tradewind.stats import overfitting, significance
 from tradewind.stats.metrics import performance, registry, trades, weights
 
 Array = NDArray[np.float64]
-SESSIONS_PER_YEAR = 252
 WEEKS_PER_YEAR = 365.25 / 7
 
 

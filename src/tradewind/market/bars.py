@@ -67,3 +67,6 @@ SOURCE_ACTION_COLUMNS: Final = ("symbol", "time", "kind", "value", "detail")
 
 TIMEFRAMES: Final = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "1d": 390, "1w": 1950}
 """Bar sizes and their length in minutes of trading (a New York session has 390)."""
+
+SESSIONS_PER_YEAR: Final = 252
+"""By which a figure per session becomes one per year."""

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tradewind.market.bars import SESSIONS_PER_YEAR
 from tradewind.portfolio import limits_kernel as k
 from tradewind.portfolio.settings import USUAL_REACTION, WATCHED, LimitsSection
 from tradewind.risk.monitor import Exposure
@@ -24,8 +25,6 @@ from tradewind.risk.settings import RiskSection
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-
-SESSIONS_PER_YEAR = 252
 
 
 @dataclass(frozen=True)

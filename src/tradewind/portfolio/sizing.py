@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tradewind.decisions.signals import Belief, Signals
 from tradewind.errors import InputError
 from tradewind.market import tiers
-from tradewind.market.bars import TIMEFRAMES
+from tradewind.market.bars import SESSIONS_PER_YEAR, TIMEFRAMES
 from tradewind.models.assembly import bar_returns, log_prices
 from tradewind.portfolio.settings import LimitsSection, SizingSection
 from tradewind.stats.correlation_matrix import ewma_correlation
@@ -23,7 +23,6 @@ CONVICTION_SPAN = 0.05
 """Confidence above ``confidence_min`` at which a signal gets all of its weight."""
 
 CORRELATION_BARS, CORRELATION_DECAY = 120, 0.97
-SESSIONS_PER_YEAR = 252
 
 
 @dataclass(frozen=True, eq=False)

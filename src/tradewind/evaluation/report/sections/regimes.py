@@ -13,6 +13,7 @@ from tradewind.evaluation.report.markup import Markup, empty, figure, node, sect
 from tradewind.evaluation.report.plot import Plot, legend
 from tradewind.evaluation.report.scales import Array, Scale, around, milliseconds
 from tradewind.evaluation.report.tables import Column, Table, definitions
+from tradewind.market.bars import SESSIONS_PER_YEAR
 
 if TYPE_CHECKING:
     from tradewind.risk.regimes import Regimes
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 SHOWN_ALERTS = 20
 COLUMNS = 500
 """So many probabilities side by side; where there are more sessions, neighbours are averaged."""
-SESSIONS_PER_YEAR = 252
 
 STACKED = ("bull", "range", "bear", "volatile")
 """From the bottom up: the calmest first, so that trouble hangs from the top."""
