@@ -20,7 +20,7 @@ from limits_kit import closings, require_held
 from tradewind.errors import DataError, InputError
 from tradewind.execution import kernel as k
 from tradewind.execution.desk import REASONS, Desk, Step
-from tradewind.execution.desk_bars import Bars, newest_of_session
+from tradewind.execution.desk_bars import Bars, ended, newest_of_session
 from tradewind.execution.desk_state import DeskState, column_values, from_bytes, to_bytes
 from tradewind.execution.plan import TradePlan
 from tradewind.execution.settings import AccountSection, ExecutionSection
@@ -517,6 +517,13 @@ def test_a_name_without_a_bar_in_the_last_minutes_has_a_close_all_the_same() -> 
     daily = newest_of_session(values, np.ones(6, bool))
     np.testing.assert_array_equal(daily, values)
     assert newest_of_session(values[:0], ends[:0]).shape == (0, 2)
+
+
+def test_a_name_is_gone_in_the_first_row_of_the_nth_session_without_it() -> None:
+    mask = np.array([[1, 0, 1], [0, 0, 1], [0, 1, 1], [0, 0, 1], [0, 0, 1], [1, 0, 1]], dtype=bool)
+    ends = np.array([False, True, True, False, True, True])
+    np.testing.assert_array_equal(ended(mask, ends, 2), [3, 5, -1])
+    np.testing.assert_array_equal(ended(mask[:0], ends[:0], 2), [-1, -1, -1])
 
 
 def test_shorts_wait_for_a_lender() -> None:

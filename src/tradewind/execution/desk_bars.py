@@ -93,7 +93,7 @@ class Bars:
 
 def newest_of_session(values: FloatArray, session_end: BoolArray) -> FloatArray:
     """Return the newest value ``(T, N)`` since the session of each row began; NaN where there is none."""
-    session = np.concatenate([[0], np.cumsum(session_end)[:-1]]) if len(session_end) else np.zeros(0)
+    session = _session_numbers(session_end)
     first = np.searchsorted(session, session, side="left")[:, None]
     seen = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values))[:, None], -1), axis=0)
     newest = np.take_along_axis(values, np.maximum(seen, 0), axis=0)
@@ -105,10 +105,16 @@ def ended(mask: BoolArray, session_end: BoolArray, sessions: int) -> IntArray:
 
     Only after a symbol has had a bar, and only the first time.
     """
-    session = np.concatenate([[0], np.cumsum(session_end)[:-1]])
+    session = _session_numbers(session_end)
     seen = np.maximum.accumulate(np.where(mask, session[:, None], -1), axis=0)
     gone = (seen >= 0) & (session[:, None] - seen >= sessions)
-    return np.where(gone.any(axis=0), gone.argmax(axis=0), -1).astype(np.int64)
+    first = np.where(gone, np.arange(len(gone))[:, None], len(gone)).min(axis=0, initial=len(gone))
+    return np.where(first < len(gone), first, -1).astype(np.int64)
+
+
+def _session_numbers(session_end: BoolArray) -> IntArray:
+    """Return how many sessions ended before each row, ``(T,)``."""
+    return np.cumsum(session_end) - session_end
 
 
 def session_ends(panel: Panel) -> BoolArray:
