@@ -67,6 +67,21 @@ def test_a_playbook_that_holds_nothing_is_put_to_the_test_with_equal_weights_and
     assert "never fired" in text and "filtered historical" in text and "of volatility" in text
 
 
+def test_a_book_that_is_not_due_is_put_to_the_test_as_it_was_last_chosen(
+    home: Path, quick: QuickRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two rebalances a book says nothing new of its names; that is not to want none of them."""
+    rows = len(quick.record.world.panel)
+    assert (rows - 1) % 4 == 3, "the newest close lies between two on which positions may change"
+    book = ("--set", "optimiser.use=true", "--set", "optimiser.among=universe", "--set", "decision.every_bars=4")
+    found = json.loads(call(home, monkeypatch, quick.playbook, "--json", *book))
+    assert (found["book"], found["book_reason"]) == ("targets", None)
+    due = str(quick.record.world.panel.times[rows - 4])[:10]
+    chosen = json.loads(call(home, monkeypatch, quick.playbook, "--json", *book, "--as-of", f"{due}T23:00:00Z"))
+    assert chosen["as_of"][:10] == due < found["as_of"][:10]
+    assert chosen["weights"] == pytest.approx(found["weights"]) and len(found["weights"]) > 1
+
+
 def test_a_history_too_short_for_forecasts_still_has_a_risk(
     home: Path, quick: QuickRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
