@@ -16,10 +16,13 @@ Reply = tuple[int, Any, dict[str, str]]
 
 
 class AlpacaStandin(Standin):
-    """``doubled`` lists every fill twice, ``shuffled`` out of order; ``account_words`` change the account's answer."""
+    """Alpaca's answers; ``doubled`` lists every fill twice, ``shuffled`` out of order.
+
+    ``account_words`` change the account's answer; ``unsigned`` says that a position is short by its side alone.
+    """
 
     def __init__(self, exchange: Exchange | None = None) -> None:
-        self.doubled = self.shuffled = False
+        self.doubled = self.shuffled = self.unsigned = False
         self.account_words: dict[str, Any] = {}
         self.unshortable: set[str] = set()
         super().__init__(exchange or Exchange())
@@ -61,11 +64,12 @@ class AlpacaStandin(Standin):
         return 200, self.position_words(symbol, shares), {}
 
     def position_words(self, symbol: str, shares: float) -> dict[str, Any]:
-        price = self.exchange.price.get(symbol, 1.0)
+        price, side = self.exchange.price.get(symbol, 1.0), "long" if shares > 0 else "short"
+        shares = abs(shares) if self.unsigned else shares
         return {
             "asset_id": _uuid(symbol), "symbol": symbol, "exchange": "NASDAQ", "asset_class": "us_equity",
             "asset_marginable": True, "qty": f"{shares:g}", "qty_available": f"{shares:g}",
-            "avg_entry_price": f"{price}", "side": "long" if shares > 0 else "short", "cost_basis": f"{shares * price}",
+            "avg_entry_price": f"{price}", "side": side, "cost_basis": f"{shares * price}",
             "market_value": f"{shares * price}", "current_price": f"{price}", "change_today": "0",
         }  # fmt: skip
 

@@ -293,6 +293,22 @@ def test_dividends_fees_splits_and_interest_are_movements(broker: Any, market: A
     assert late == made, "what is dated to a day may be booked a week later"
 
 
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_a_short_position_is_negative_whatever_sign_alpaca_gives_its_quantity(
+    broker: Any, standin: AlpacaStandin, unsigned: bool
+) -> None:
+    standin.unsigned = unsigned
+    standin.exchange.shares, standin.exchange.price = {"AAA": -10.0, "BBB": 4.0}, {"AAA": 33.33, "BBB": 20.0}
+    held = broker.account().positions
+    assert {symbol: (one.quantity, one.average_price) for symbol, one in held.items()} == {
+        "AAA": (-10.0, 33.33),
+        "BBB": (4.0, 20.0),
+    }
+    cover = OrderRequest("tw-1", "AAA", "buy", 10.0, reduce_only=True)
+    assert broker.submit(cover).status == "accepted"
+    assert "holds -10 AAA" in broker.submit(replace(cover, client_order_id="tw-2", side="sell")).reason
+
+
 def test_what_the_account_may_not_do_is_named(broker: Any, standin: AlpacaStandin) -> None:
     standin.account_words = {"trading_blocked": True, "shorting_enabled": False, "status": "ACCOUNT_CLOSED"}
     assert broker.account().blocked == ("trading_blocked", "status ACCOUNT_CLOSED", "short_not_allowed")
