@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,30 @@ def test_paper_has_the_ledger_of_the_back_test(tmp_path_factory, seed, execution
     assert digest(own, bars) == tested.ledger_hash
     if not execution.cash_interest_rate:
         assert tested.ledger_hash == simulate(panel, plan, execution, ACCOUNT, start=3).ledger_hash
+
+
+@pytest.mark.parametrize("every", ["bar", "session"])
+@pytest.mark.parametrize("delay", [1, 3])
+def test_a_plan_whose_decisions_are_sent_late_has_the_ledger_of_the_back_test_too(tmp_path, delay, every):
+    r = np.random.default_rng(8)
+    panel = random_panel(r, bars=40, symbols=4)
+    prompt = random_plan(r, panel.shape, shorts=False)
+    desk, bars = desk_of(panel, ExecutionSection.free(), ACCOUNT)
+    own = PaperAccount(desk, Journal(records(tmp_path), "paper:x"), "hash", every=every)
+    own.live_through(bars, prompt.delayed(delay), own.open(bars, 3), 3, silent)
+    assert digest(own, bars) == trade(desk, panel, bars, prompt.delayed(delay), 3).simulation.ledger_hash
+    assert digest(own, bars) != trade(desk, panel, bars, prompt, 3).simulation.ledger_hash
+    assert len(own.journal.executions()) > 10
+
+
+def test_nothing_decided_before_the_account_was_opened_is_sent_late(tmp_path):
+    panel = panel_of([(10, 10, 10, 10)] * 5)
+    desk, bars = desk_of(panel, ExecutionSection.free(), AccountSection(start_capital=1000))
+    own = PaperAccount(desk, Journal(records(tmp_path), "paper:x"), "hash")
+    own.live_through(bars, plan_of(panel, {1: 0.5, 2: 0.2}, delay_bars=1), own.open(bars, 2), 2, silent)
+    (order,) = own.journal.orders()
+    assert (order.status, order.request.quantity) == ("filled", 20.0)
+    assert own.journal.executions()[0].time == bars.times[4].astype("datetime64[us]").item().replace(tzinfo=UTC)
 
 
 @given(st.integers(0, 10_000), settings())
