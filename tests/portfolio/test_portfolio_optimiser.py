@@ -10,7 +10,7 @@ from optimiser_kit import in_cvxpy, limited, market, section
 from scipy.special import ndtri
 
 from tradewind.errors import DataError, InputError
-from tradewind.portfolio.optimiser import OptimiserSection, Problem, frontier, optimise, rebalance_due
+from tradewind.portfolio.optimiser import OptimiserSection, Problem, frontier, optimise, prepare, rebalance_due
 from tradewind.portfolio.optimiser.solve import OBJECTIVES, Task, tail_mean
 from tradewind.portfolio.settings import LimitsSection
 
@@ -226,6 +226,20 @@ def test_a_name_of_unknown_risk_takes_no_part_and_is_left_as_it_is() -> None:
     assert np.isnan(found.weights[2]) and found.excluded == {"S2": "risk unknown: it has no finite positive variance"}
     assert np.nansum(found.weights) <= 0.8 - problem.previous[2] + 1e-6
     assert any("left as they are" in note and "S2" in note for note in found.notes)
+
+
+def test_what_is_held_with_an_unknown_beta_is_said_to_be_missing_from_the_books() -> None:
+    problem = market(5, held=True)
+    covariance, beta = problem.covariance.copy(), problem.beta.copy()
+    covariance[[1, 2], :] = covariance[:, [1, 2]] = beta[1] = np.nan
+    settings = OptimiserSection(position_max=0.5, gross_max=1.0)
+    prepared = prepare(replace(problem, covariance=covariance, beta=beta))
+    assert prepared.frozen.beta == pytest.approx(problem.previous[2] * problem.beta[2])
+    told = "held with an unknown beta, which the book's beta leaves out: S1"
+    assert told in optimise(replace(problem, covariance=covariance, beta=beta), settings).notes
+    for known in (problem.beta, None):
+        quiet = optimise(replace(problem, covariance=covariance, beta=known), settings)
+        assert not any("unknown beta" in note for note in quiet.notes)
 
 
 def test_one_missing_covariance_costs_one_name() -> None:
