@@ -32,7 +32,6 @@ from tradewind.risk.monitor import Exposure, Monitor
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-TimeArray = NDArray[np.datetime64]
 
 WISHES = ("weight", "stop", "take_profit", "trail", "max_bars", "priority")
 """A plan's fields in the order in which the compiled step reads them."""

@@ -20,9 +20,6 @@ from tradewind.portfolio.limits import GateState
 from tradewind.risk.monitor import Exposure, MonitorState
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
-TimeArray = NDArray[np.datetime64]
 
 
 @dataclass(eq=False)
