@@ -13,7 +13,6 @@ from tradewind.audit import effect
 from tradewind.audit.effect import Moments, Past
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 #: Chance of one false alarm in a whole table of independent noise that the guard on small samples allows.
 ALARM_PROBABILITY = 1e-3

@@ -15,7 +15,6 @@ from tradewind.risk.regimes.naming import LABELS, named
 from tradewind.risk.regimes.settings import RegimesSection
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 ByteArray = NDArray[np.int8]
 
 UNSURE = -1

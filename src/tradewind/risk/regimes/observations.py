@@ -16,7 +16,6 @@ from tradewind.stats.volatility import ewma_volatility
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
 TimeArray = NDArray[np.datetime64]
 
 _VOLATILITY_HALF_LIFE = 10.0
