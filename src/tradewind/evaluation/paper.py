@@ -25,6 +25,7 @@ from tradewind.execution.desk_bars import Bars
 from tradewind.execution.desk_state import column_values
 from tradewind.execution.journal import Journal
 from tradewind.execution.lots import SHARE, Flow, fifo
+from tradewind.execution.order_state import SHARE_TOLERANCE
 from tradewind.execution.paper import PaperAccount
 from tradewind.execution.records import Records as Booked
 from tradewind.execution.records import ledger_digest
@@ -178,7 +179,7 @@ def lots_result(booked: Booked, times: TimeArray, book: Book, start_capital: flo
     held = np.bincount(lots.open_lots[:, lk.L_KEY], lots.open_lots[:, lk.L_SHARES] / SHARE, len(book.symbols))
     value, profit = int(column_values(book).sum()), round((book.equity - start_capital) * 100)
     unrealised = value + lots.cash_cents - lots.realised_cents - lots.account_cents
-    same = np.allclose(held, book.shares, rtol=0, atol=5e-7)
+    same = np.allclose(held, book.shares, rtol=0, atol=SHARE_TOLERANCE)
     if not same or lots.realised_cents + unrealised + lots.account_cents != profit:
         told = {book.symbols[m]: float(held[m] - book.shares[m]) for m in np.flatnonzero(held != book.shares)}
         raise BugError(

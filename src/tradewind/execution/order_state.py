@@ -37,6 +37,9 @@ EventKind = Literal[
 SHARE_TOLERANCE: Final = 5e-7
 """Half a millionth: shares nearer to each other than this are the same number of shares."""
 
+CLOSING, OPENING = range(2)
+"""Sequence numbers of what one decision orders of a symbol: what closes, and what opens."""
+
 _AFTER_SENDING: Final[frozenset[Status]] = frozenset(("accepted", "partially_filled", "cancelling", *FINISHED))
 TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
     "new": _AFTER_SENDING | {"sending", "unknown"},

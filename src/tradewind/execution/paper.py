@@ -27,7 +27,7 @@ from tradewind.execution.desk import Desk, Step
 from tradewind.execution.desk_bars import Bars
 from tradewind.execution.desk_state import DeskState
 from tradewind.execution.journal import Journal
-from tradewind.execution.order_state import OrderEvent, client_order_id
+from tradewind.execution.order_state import CLOSING, OPENING, SHARE_TOLERANCE, OrderEvent, client_order_id
 from tradewind.execution.plan import TradePlan
 from tradewind.execution.records import COST_KINDS
 from tradewind.execution.trading import wish_at
@@ -37,8 +37,8 @@ FloatArray = NDArray[np.float64]
 KILL_SWITCH = "kill switch"
 """What the gate is halted by while trading is halted for the whole home."""
 
-CLOSING, OPENING, BRACKET = range(3)
-"""Sequence numbers of a column's orders at one close: what closes, what opens, and what its bracket does by itself."""
+BRACKET = OPENING + 1
+"""First sequence number of what a column's bracket does by itself."""
 
 RESTATED = 10
 """Times a bar's number it is added to them where an order that waited over its split was replaced."""
@@ -220,7 +220,7 @@ class PaperAccount:
         opening = target - held - closing
         made = []
         for sequence, quantity in ((CLOSING, closing), (OPENING, opening)):
-            if abs(quantity) > 5e-7:
+            if abs(quantity) > SHARE_TOLERANCE:
                 made.append(self._request(column, sequence + shift, quantity, at, reduce_only=sequence == CLOSING))
         return made
 

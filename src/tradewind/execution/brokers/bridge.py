@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from tradewind.errors import InputError
 from tradewind.execution.brokers.base import OrderRequest, Side, TimeInForce
-from tradewind.execution.order_state import SHARE_TOLERANCE, OrderState, client_order_id
+from tradewind.execution.order_state import CLOSING, OPENING, SHARE_TOLERANCE, OrderState, client_order_id
 
 if TYPE_CHECKING:
     from tradewind.execution.desk import Desk
     from tradewind.execution.desk_state import DeskState
 
-CLOSING, OPENING = range(2)
-"""Sequence numbers of a symbol's orders at one moment, as on paper."""
 STOP: Final = 20
+"""Sequence number of a column's stop."""
 
 MILLION: Final = 1e6
+"""The kernel's grid of shares; asking the kernel for it would load numba with every broker."""
 
 Ids = Callable[[str, str, int], str]
 """Symbol, sleeve and sequence number to the client order id."""
