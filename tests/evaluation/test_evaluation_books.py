@@ -21,6 +21,7 @@ from tradewind.evaluation.optimise import along, pose, risk_of, section_of
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.validate import validated
 from tradewind.execution.desk import REASONS
+from tradewind.market.tiers import by_tier
 from tradewind.playbook import load
 from tradewind.portfolio.sizing import Targets
 
@@ -124,12 +125,20 @@ def test_the_regimes_multiplier_scales_the_whole_book(quick: QuickRun, overrides
     assert not np.nan_to_num(scaled[0.0]).any() and np.isfinite(scaled[0.0]).any()
 
 
-def test_a_price_tiers_limit_holds_in_a_book(quick: QuickRun) -> None:
-    for overrides in (UNIVERSE, {**SHORT, "long_short__book": "market_neutral"}):
-        _, targets = acted(quick, seen(quick, **{**overrides, "limits__tier_limits": True}))
-        held = np.nan_to_num(targets.weight)
-        assert 0 < np.abs(held).max() <= 0.12 + 1e-9
-        assert "tier_limit" in targets.steps or "position_max" in targets.times_bound()
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [(UNIVERSE, "tier_limit"), ({**SHORT, "long_short__book": "market_neutral"}, "position_max")],
+    ids=["optimised", "long and short"],
+)
+def test_a_price_tiers_limit_holds_in_a_book_and_is_named_wherever_it_binds(
+    quick: QuickRun, overrides: dict[str, Any], named: str
+) -> None:
+    """In a long/short book it is the most that a position may have; the optimiser's book is cut to it."""
+    world = seen(quick, **overrides, limits__tier_limits=True)
+    _, targets = acted(quick, world)
+    most, held = by_tier(world.panel.close, "position_limit_pct") / 100, np.abs(np.nan_to_num(targets.weight))
+    assert (held <= most + 1e-9).all()
+    assert targets.times_bound()[named] == (held >= most * (1 - 1e-6)).sum() > 0
 
 
 # -- the optimiser -------------------------------------------------------------------------------------------
