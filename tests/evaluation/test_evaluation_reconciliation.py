@@ -154,13 +154,6 @@ def test_financing_deposits_and_last_prices_stand_by_themselves() -> None:
     assert causes(book(bought), book(bought, AAA=12.5)) == {"valuation": 50.0}
 
 
-def test_a_broker_knows_no_timeframes() -> None:
-    tested = book(
-        fill(1, "AAA@days", 60, 10.0), fill(1, "AAA@weeks", 40, 10.0), **{"AAA@days": 12.0, "AAA@weeks": 12.0}
-    )
-    assert causes(tested.without_timeframes(), book(fill(1, "AAA", 100, 10.0))) == {}
-
-
 def test_what_is_held_without_a_price_is_refused() -> None:
     with pytest.raises(DataError, match="CCC"):
         reconcile_books(book(), book(fill(1, "CCC", 1, 1.0)))

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradewind.errors import InputError, SafetyStop
-from tradewind.execution import kernel as k
 from tradewind.execution.brokers.base import FINISHED, OPEN, Execution, OrderReport, OrderRequest
 from tradewind.execution.order_state import (
     TRANSITIONS,
@@ -22,7 +21,6 @@ from tradewind.execution.order_state import (
     client_order_id,
     event_of_execution,
     events_of_report,
-    status_in_simulator,
 )
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -198,14 +196,6 @@ def test_ids_are_one_for_one_decision_and_fit_every_broker() -> None:
     assert all(len(OrderRequest(name, "A", "buy", 1.0).client_order_id) <= 32 for name in others)
     with pytest.raises(InputError, match="no zone"):
         client_order_id("a", "b", "c", "D", datetime(2026, 1, 1), 0)
-
-
-def test_the_simulators_words_are_understood() -> None:
-    known = {status: status_in_simulator(status, 0.0) for status in k.STATUSES}
-    assert set(known.values()) == {"accepted", "filled", "cancelled", "expired", "rejected"}
-    assert status_in_simulator("working", 2.0) == "partially_filled"
-    with pytest.raises(InputError, match="workin"):
-        status_in_simulator("workin", 0.0)
 
 
 @pytest.mark.parametrize(

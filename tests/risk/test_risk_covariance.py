@@ -78,7 +78,6 @@ def test_every_pair_is_measured_over_the_bars_that_both_have(half_life):
         own = np.isfinite(returns[:, i])
         assert found[i, i] == pytest.approx(np.average(returns[own, i] ** 2, weights=weight[own]))
         assert state.observations[i] == own.sum()
-        assert state.effective_observations[i] == pytest.approx(weight[own].sum() ** 2 / (weight[own] ** 2).sum())
     decay = 1.0 if half_life is None else 0.5 ** (1 / half_life)
     correlation = found / np.sqrt(np.outer(np.diag(found), np.diag(found)))
     np.testing.assert_allclose(correlation, ewma_correlation(returns, decay=decay, least=5), rtol=1e-9, atol=1e-12)

@@ -29,7 +29,6 @@ from tradewind.risk.value_at_risk import (
     tail_path,
     unit_tail,
     var_now,
-    var_path,
 )
 
 
@@ -47,12 +46,12 @@ def books(sessions: int = 400, names: int = 6, seed: int = 1) -> np.ndarray:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_prefix_of_the_data_gives_a_prefix_of_the_path(method: str) -> None:
     returns, weights = market(), books()
-    whole = var_path(returns, weights, 0.95, method, 200)
+    whole = tail_path(returns, weights, 0.95, method, 200).var
     changed = returns.copy()
     changed[301:] = 9.9
     for stop in (150, 301):
-        np.testing.assert_array_equal(var_path(returns[:stop], weights[:stop], 0.95, method, 200), whole[:stop])
-    np.testing.assert_array_equal(var_path(changed, weights, 0.95, method, 200)[:301], whole[:301])
+        np.testing.assert_array_equal(tail_path(returns[:stop], weights[:stop], 0.95, method, 200).var, whole[:stop])
+    np.testing.assert_array_equal(tail_path(changed, weights, 0.95, method, 200).var[:301], whole[:301])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -82,10 +81,10 @@ def test_shortfall_is_never_less_than_value_at_risk_and_both_grow_with_the_level
 @pytest.mark.parametrize("method", METHODS)
 def test_twice_the_book_has_twice_the_risk_and_names_may_change_places(method: str) -> None:
     returns, weights = market(), books()
-    once = var_path(returns, weights, 0.95, method, 200)
-    np.testing.assert_allclose(var_path(returns, 2 * weights, 0.95, method, 200), 2 * once, rtol=1e-12)
+    once = tail_path(returns, weights, 0.95, method, 200).var
+    np.testing.assert_allclose(tail_path(returns, 2 * weights, 0.95, method, 200).var, 2 * once, rtol=1e-12)
     order = np.random.default_rng(3).permutation(6)
-    np.testing.assert_allclose(var_path(returns[:, order], weights[:, order], 0.95, method, 200), once, rtol=1e-9)
+    np.testing.assert_allclose(tail_path(returns[:, order], weights[:, order], 0.95, method, 200).var, once, rtol=1e-9)
 
 
 @given(st.integers(60, 400), st.sampled_from([0.9, 0.95, 0.975]), st.integers(0, 50))
@@ -157,7 +156,7 @@ def test_the_walk_follows_volatility_where_plain_history_does_not() -> None:
     calm = np.random.default_rng(8).normal(0, 0.01, (600, 1))
     calm[500:] *= 4
     plain, filtered, normal = (
-        var_path(calm, np.ones(1), 0.95, m, 400, 25.0)[[480, 599]]
+        tail_path(calm, np.ones(1), 0.95, m, 400, 25.0).var[[480, 599]]
         for m in ("historical", "filtered_historical", "parametric")
     )
     assert plain[1] / plain[0] < 2.7 < 3 < filtered[1] / filtered[0] < 6
@@ -223,7 +222,7 @@ def test_what_is_not_held_may_be_unknown() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_flat_book_loses_nothing(method: str) -> None:
-    assert (var_path(market(), np.zeros(6), 0.95, method, 200) == 0).all()
+    assert (tail_path(market(), np.zeros(6), 0.95, method, 200).var == 0).all()
     assert var_now(np.full((100, 6), np.nan), np.zeros(6), method=method).var == 0
     assert (parametric(np.full((6, 6), np.nan), np.zeros(6)).var, historical(market(), np.zeros(6)).var) == (0, 0)
 

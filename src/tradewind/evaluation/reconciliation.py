@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -101,12 +101,6 @@ class Books:
             }
         )
         return cls(ledger, fills, marks)
-
-    def without_timeframes(self) -> Books:
-        """Return the books with a symbol's timeframes taken together: a broker knows none."""
-        bare = pl.col("symbol").str.replace(r"@.*$", "")
-        marks = {name.partition("@")[0]: price for name, price in self.marks.items()}
-        return replace(self, ledger=self.ledger.with_columns(bare), fills=self.fills.with_columns(bare), marks=marks)
 
     @property
     def shares(self) -> dict[str, float]:

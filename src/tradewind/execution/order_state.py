@@ -1,4 +1,4 @@
-"""Where an order stands: one fold over what became known of it, shared by simulator, paper account and brokers.
+"""Where an order stands: one fold over what became known of it, shared by paper account and brokers.
 
 Messages about an order arrive late, twice, and in any sequence: a fill before the acceptance, an answer after the
 time-out. So the state is not moved from message to message: it is a set of facts that only grows, and the status is
@@ -244,15 +244,6 @@ def client_order_id(
     digest = hashlib.sha256("\x1f".join(parts).encode()).digest()[:10]
     name = re.sub("[^A-Za-z0-9]", "", symbol)[:6]
     return f"tw{moment:%y%m%d}-{name}-{base64.b32encode(digest).decode().lower()}"
-
-
-def status_in_simulator(status: str, filled: float) -> Status:
-    """Return the status of an explicit order of the simulator (the kernel's name for it) in the words used here."""
-    if status in ("new", "held", "working"):
-        return "partially_filled" if filled > SHARE_TOLERANCE else "accepted"
-    if status not in FINISHED:
-        raise did_you_mean("status of an order in the simulator", status, ("new", "held", "working", *FINISHED))
-    return status
 
 
 def _with_fact(order: OrderState, event: OrderEvent) -> OrderState:

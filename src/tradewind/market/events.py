@@ -102,10 +102,6 @@ class Agenda:
         """
         return self.sessions_until("earnings", symbols, times)
 
-    def next_dividend(self, symbols: Sequence[str], times: TimeArray) -> FloatArray:
-        """Return the sessions from each bar to the next known ex-date, ``(T, N)``; NaN where none is known."""
-        return self.sessions_until("dividend", symbols, times)
-
     def sessions_until(self, kind: str, symbols: Sequence[str], times: TimeArray) -> FloatArray:
         """Return the sessions from each bar to the open that the next known occasion of a kind can move, ``(T, N)``."""
         market = calendar(self.exchange)

@@ -133,23 +133,6 @@ def tail_dependence(correlation: ArrayLike, freedom: ArrayLike) -> FloatArray:
     return np.where(np.isinf(v), np.where(r >= 1.0, 1.0, 0.0), np.where(r >= 1.0, 1.0, found))
 
 
-def empirical_tail_dependence(uniforms: FloatArray, level: float = 0.05) -> tuple[FloatArray, FloatArray]:
-    """Return how often two are both below ``level`` (both above ``1 - level``), over ``level``: two ``(N, N)``.
-
-    A check of the closed form, not an estimate of the limit: it also counts what a Gaussian copula has at that level.
-    """
-    if not 0.0 < level < 0.5:
-        raise InputError(f"a tail of {level} is none, it must lie in (0, 0.5)")
-    there = np.isfinite(uniforms).astype(np.float64)
-    rows = there.T @ there
-
-    def share(tail: NDArray[np.bool_]) -> FloatArray:
-        both = tail.astype(np.float64).T @ tail.astype(np.float64)
-        return np.divide(both, level * rows, out=np.full_like(rows, np.nan), where=rows > 0)
-
-    return share(uniforms <= level), share(uniforms >= 1.0 - level)
-
-
 def fit_copula(
     residuals: FloatArray,
     kind: Kind = "student",

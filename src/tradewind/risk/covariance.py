@@ -62,12 +62,6 @@ class CovarianceState:
         """Bars with a return, ``(N,)``."""
         return np.ascontiguousarray(np.diag(self.common))
 
-    @property
-    def effective_observations(self) -> FloatArray:
-        """Number of equally weighted bars that would be as good, ``(N,)``, 0 without any (Kish 1965)."""
-        squared = np.where(self.weights_squared > 0, self.weights_squared, 1.0)
-        return np.asarray(np.diag(self.weights) ** 2 / squared)
-
 
 _ARRAYS = ("products", "weights", "common", "squares", "weights_squared")
 

@@ -82,11 +82,6 @@ class VolatilityFit:
     bars_per_year: float
 
     @property
-    def aic(self) -> float:
-        """Akaike's criterion; smaller is better."""
-        return 2.0 * len(self.parameters) - 2.0 * self.log_likelihood
-
-    @property
     def bic(self) -> float:
         """Schwarz's criterion; smaller is better."""
         return math.log(max(self.observations, 1)) * len(self.parameters) - 2.0 * self.log_likelihood

@@ -299,20 +299,6 @@ def tail_path(
     return TailPath(tails[:, 0], tails[:, 1], said[:, 0], said[:, 1], said[:, 2])
 
 
-def var_path(
-    returns: FloatArray,
-    weights: FloatArray,
-    level: float = 0.95,
-    method: Method = "filtered_historical",
-    window: int = 504,
-    half_life: float = HALF_LIFE_SESSIONS,
-    *,
-    coverage: float = 1.0,
-) -> FloatArray:
-    """Return value at risk ``(T,)`` of the session after each row; see :func:`tail_path`."""
-    return tail_path(returns, weights, level, method, window, half_life, coverage=coverage).var
-
-
 def var_now(
     returns: FloatArray,
     weights: FloatArray,
