@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from spine_kit import PLAYBOOK, prices, sessions, system
 from tradewind.cli.main import app
+from tradewind.execution.paper import PaperAccount
 
 BARS = 420
 DAYS = sessions(BARS)
@@ -85,6 +86,15 @@ def test_a_replay_of_other_days_is_another_ledger(market: Market, call: Home) ->
         for day in (SINCE, PAUSE, LATER)
     }
     assert len(hashes) == 3
+
+
+def test_a_result_of_an_account_that_nobody_opened_is_a_bug_of_ours(
+    market: Market, call: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PaperAccount, "open", lambda self, bars, start: start)
+    monkeypatch.setattr(PaperAccount, "live_through", lambda self, *rest: None)
+    error = one(call("paper", market.playbook, "--from", SINCE, "--json"), code=1)["error"]
+    assert "paper:quick was never opened" in error["what"] and error["hint"] == "please report this"
 
 
 def test_nobody_halts_a_replay(market: Market, call: Home) -> None:

@@ -99,14 +99,15 @@ def test_a_history_too_short_for_forecasts_still_has_a_risk(
         ("symbl.AAA=-0.1", "did you mean 'symbol'"),
         ("sector.Enrgy=-0.1", "Energy"),
         ("factor.vix=0.5", "no context series"),
-        ("symbol.AAA=-3", "must lie in"),
+        ("symbol.AAA=-3", "symbol.AAA=-3: AAA = -3.0: a return must lie in"),
+        ("market=-3", "-0.1 is a fall of 10 %"),
     ],
 )
 def test_a_shock_that_cannot_be_is_refused(
     home: Path, quick: QuickRun, monkeypatch: pytest.MonkeyPatch, shock: str, said: str
 ) -> None:
     error = json.loads(call(home, monkeypatch, quick.playbook, "--json", "--shock", shock, code=2))["error"]
-    assert said in f"{error['what']} {error['hint']}"
+    assert said in f"{error['what']} {error['hint']}" and error["hint"]
 
 
 def test_shocks_of_names_with_dots_are_read() -> None:

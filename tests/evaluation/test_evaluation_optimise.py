@@ -77,8 +77,9 @@ def test_a_horizon_that_is_not_forecast_and_views_without_scenarios_are_refused(
     world, forecast = quick.record.world, quick.record.decision.belief.forecast
     early = OptimiserSection(views="entropy_pooling")
     first = corridor.first_forecast_row(forecast)
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="share fewer than 60 past horizons") as refused:
         pose(world.head(40), forecast.part(np.arange(40)), 39, early)
+    assert "black_litterman" in refused.value.hint
     assert first > 40
     short = workspace(quick.playbook, quick.home, decision__horizon_bars=7).plan
     with pytest.raises(InputError, match="horizon_bars = 7"):

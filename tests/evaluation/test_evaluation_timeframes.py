@@ -429,6 +429,9 @@ def test_a_timeframe_that_its_data_cannot_serve_is_said_and_the_others_trade(tmp
     assert list(walked.unavailable) == ["minutes"]
     assert "5m" in walked.unavailable["minutes"]
     assert walked.primary.name == "days"
+    with pytest.raises(DataError, match=r"minutes is not available.*5m") as refused:
+        walked.led_by("minutes")
+    assert "look at days or weeks" in refused.value.hint
     trading = trade(used.plan, [one.wanted for one in walked.sleeves])
     assert trading.desk.coordinator.base.tolist() == [0.3, 0.5], "its share stays in cash"
     used.records.close()

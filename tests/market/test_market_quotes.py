@@ -67,14 +67,16 @@ def test_extremes_and_opens_are_read_where_there_are_some(tmp_path: Path) -> Non
 
 
 def test_a_table_that_is_none_says_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no file"):
+    with pytest.raises(InputError, match=r"there is no file .*nothing\.csv\n  → give the path"):
         read_quotes(tmp_path / "nothing.csv")
     (tmp_path / "quotes.xlsx").write_text("")
     with pytest.raises(InputError, match="neither CSV nor Parquet"):
         read_quotes(tmp_path / "quotes.xlsx")
     with pytest.raises(DataError, match="has no column bid_size, ask_size"):
         read_quotes(write(tmp_path, "time,symbol,bid,ask\n2020-01-02 14:31:00,A,1,2\n"))
-    with pytest.raises(DataError, match="2 rows that share time and symbol"):
+    with pytest.raises(
+        DataError, match=r"2 rows that share time and symbol, the first of A at 2020.*\n  → keep one quote"
+    ):
         read_quotes(write(tmp_path, ROWS + "2020-01-02 14:31:00,A,1,2,3,4\n"))
 
 

@@ -275,7 +275,10 @@ def _viewed(problem: Problem, moments: Moments, settings: OptimiserSection) -> t
         mean[usable], sure[usable] = found.mean, np.sqrt(np.maximum(np.diag(found.uncertainty), 0.0))
     if settings.views == "entropy_pooling":
         if problem.scenarios is None:
-            raise DataError("entropy pooling needs scenarios: too few past horizons are shared by all names")
+            raise DataError(
+                f"entropy pooling needs scenarios: the names share fewer than {LEAST_SCENARIOS} past horizons",
+                hint="sync more history, leave out the youngest names, or set optimiser.views to black_litterman",
+            )
         moves = problem.scenarios[:, usable] + prior[usable]
         pooled = entropy_pooling(moves, view, spread)
         chance, mean[usable] = pooled.probabilities, pooled_moments(moves, pooled.probabilities)[0]

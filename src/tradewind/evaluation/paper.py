@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tradewind.errors import BugError, InputError
+from tradewind.errors import BugError
 from tradewind.evaluation.account import Clock, desk_bars, desk_of, opening_row, trade
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.reconciliation import Books, reconcile_books
@@ -124,7 +124,7 @@ def _result(
 ) -> dict[str, Any]:
     state, times, plan = own.state, bars.times, workspace.plan
     if state is None:
-        raise InputError("the paper account was never opened")
+        raise BugError(f"the paper account {own.journal.account} was never opened", hint="please report this")
     booked = _booked(own)
     orders = own.journal.orders()
     for name in ("drawdown_max", "daily_loss_max"):

@@ -92,9 +92,13 @@ class Walked:
 
     def led_by(self, name: str) -> Walked:
         """Return it with another system first; raises ``DataError`` for one that could not be walked."""
+        names = [one.name for one in self.sleeves]
         if name in self.unavailable:
-            raise DataError(f"the timeframe {name} is not available: {self.unavailable[name]}")
-        if name not in (names := [one.name for one in self.sleeves]):
+            raise DataError(
+                f"the timeframe {name} is not available: {self.unavailable[name]}",
+                hint=f"look at {' or '.join(names)}, sync more history, or change [timeframes]",
+            )
+        if name not in names:
             raise did_you_mean("timeframe", name, names)
         return replace(self, sleeves=tuple(sorted(self.sleeves, key=lambda one: one.name != name)))
 

@@ -147,7 +147,10 @@ def scenario_of(shocks: Sequence[str]) -> ScenarioSection:
         return ScenarioSection.model_validate({**values, "description": "given with --shock"})
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"--shock: {first['msg'].removeprefix('Value error, ')}") from None
+        raise InputError(
+            f"--shock {' --shock '.join(shocks)}: {first['msg'].removeprefix('Value error, ')}",
+            hint="a move is a return: -0.1 is a fall of 10 %; a sector is given once, by its GICS name",
+        ) from None
 
 
 def sessions_of(panel: Panel, beta_sessions: int) -> Sessions:

@@ -135,7 +135,7 @@ def read_quotes(path: Path | str, *, timezone: str = "UTC", stamp: Stamp = "clos
 
 def _table(file: Path) -> pl.DataFrame:
     if not file.exists():
-        raise InputError(f"there is no file {file}")
+        raise InputError(f"there is no file {file}", hint="give the path of a table of quotes")
     if file.suffix not in _READERS:
         raise InputError(f"{file.name} is neither CSV nor Parquet", hint=f"known: {', '.join(_READERS)}")
     table = _READERS[file.suffix](file)
@@ -152,7 +152,11 @@ def quotes_of(table: pl.DataFrame, where: str = "quotes") -> Quotes:
     """Return the quotes of a long table, one row a symbol and bar; ``time`` is the bar's close in UTC."""
     twice = table.filter(table.select("time", "symbol").is_duplicated())
     if twice.height:
-        raise DataError(f"{where} has {twice.height} rows that share time and symbol, the first of {twice.row(0)[:2]}")
+        time, symbol = twice.select("time", "symbol").row(0)
+        raise DataError(
+            f"{where} has {twice.height} rows that share time and symbol, the first of {symbol} at {time}",
+            hint="keep one quote of a symbol for each bar, the one that stood at its close",
+        )
     named = table.sort("time", "symbol").rename({old: new for old, new in _PLAIN.items() if old in table.columns})
     whole = _with_extremes(
         named.with_columns(pl.col("bid_close", "ask_close", "bid_size", "ask_size").cast(pl.Float64))
