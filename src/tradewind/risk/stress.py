@@ -323,7 +323,8 @@ def _gaps(symbols: Sequence[str], paths: FloatArray, weights: FloatArray) -> tup
     lacking = ~np.isfinite(paths) & (weights != 0) & np.isfinite(paths[-1])
     if not lacking.any():
         return ()
-    closes, names = int(lacking.any(axis=1).sum()), ", ".join(symbols[c] for c in np.flatnonzero(lacking.any(axis=0)))
+    closes, columns = int(lacking.any(axis=1).sum()), np.flatnonzero(lacking.any(axis=0)).tolist()
+    names = ", ".join(symbols[c] for c in columns)
     return (f"the worst loss leaves out {closes} of {len(paths)} closes on the way: no price then of {names}",)
 
 
