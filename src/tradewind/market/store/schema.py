@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 #: Every schema version this code can read, oldest first; one file each in `migrations/versions/`.
-VERSIONS: Final = ("0001", "0002", "0003", "0004")
+VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005")
 
 
 class Instant(TypeDecorator[datetime]):
@@ -307,4 +307,15 @@ alerts: Final = Table(
     Column("kind", String(60), nullable=False),
     Column("what", Text, nullable=False),
     _json("detail"),
+)
+
+alert_deliveries: Final = Table(
+    "alert_deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("destination", String(64), nullable=False),
+    Column("alert", Integer, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("at", Instant, nullable=False),
+    UniqueConstraint("destination", "alert"),
 )
