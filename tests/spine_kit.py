@@ -11,7 +11,7 @@ import polars as pl
 from scipy.special import ndtri
 
 from tradewind.decisions.settings import DecisionSection
-from tradewind.decisions.signals import Belief
+from tradewind.decisions.signals import Belief, asks_members
 from tradewind.evaluation.backtest import TrackRecord
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.workspace import Workspace
@@ -144,7 +144,8 @@ def belief(
 ) -> Belief:
     """Return a belief made by hand: normal forecasts by horizon, ``(T, N)`` or anything that broadcasts to it.
 
-    The normal-equivalent sigma of the forecast is ``sigmas`` exactly; a NaN median is a missing forecast.
+    The normal-equivalent sigma of the forecast is ``sigmas`` exactly; a NaN median is a missing forecast. A rule that
+    asks an ensemble's members is given two that both think so.
     """
     chosen = {"horizon_bars": max(medians), **settings}
     middle = {h: np.atleast_2d(np.asarray(m, dtype=float)) for h, m in medians.items()}
@@ -163,7 +164,9 @@ def belief(
     values = [np.broadcast_to(np.asarray(v, dtype=np.float32), shape) for v in (columns or {}).values()]
     table = np.stack(values, axis=-1) if values else np.zeros((*shape, 0), dtype=np.float32)
     features = Features(market.times, market.symbols, tuple(columns or {}), table)
-    return Belief(market, features, forecast, cost, DecisionSection.model_validate(chosen))
+    section = DecisionSection.model_validate(chosen)
+    members = {"first": forecast, "second": forecast} if asks_members(section.rule) else {}
+    return Belief(market, features, forecast, cost, section, members=members)
 
 
 def panel(close: np.ndarray, sectors: tuple[str, ...] = ()) -> Panel:

@@ -82,14 +82,13 @@ def test_nothing_is_said_where_there_is_no_forecast_no_bar_or_no_membership(name
 @given(seed=st.integers(0, 10_000), keep=st.integers(2, 5))
 def test_what_was_said_does_not_change_when_time_goes_on(name: str, event: str, seed: int, keep: int) -> None:
     believed = random_belief(name, seed, event=event)
-    forecast = believed.forecast
+    rows = np.arange(keep)
     earlier = replace(
         believed,
         panel=believed.panel.head(keep),
         features=believed.features.head(keep),
-        forecast=replace(
-            forecast, times=forecast.times[:keep], quantiles=forecast.quantiles[:keep], score=forecast.score[:keep]
-        ),
+        forecast=believed.forecast.part(rows),
+        members={name: one.part(rows) for name, one in believed.members.items()},
     )
     whole, part = RULES.create(name).decide(believed), RULES.create(name).decide(earlier)
     for field in ("action", "close", "horizon_bars", "confidence", "stop", "target", "clause"):

@@ -26,6 +26,7 @@ from tradewind.features.table import Features
 from tradewind.labels.splits import Fold
 from tradewind.market.panel import Panel
 from tradewind.models.base import Model
+from tradewind.models.ensembles.combine import Combined
 from tradewind.models.forecast import GRID, Forecast
 from tradewind.models.settings import ENSEMBLE
 from tradewind.portfolio.sizing import size
@@ -137,10 +138,11 @@ class _Walk:
         plan, fold = self.workspace.plan, self.fold
         world = corridor.build_world(plan, panel)
         clipped = Fold(fold.train, fold.test[fold.test < len(panel)], fold.purge_cut, fold.number)
-        forecast = self._forecast(world, clipped, self.shared)
-        calibrated, _ = corridor.calibrated(world, forecast)
-        cost = corridor.round_trip_cost(plan.execution)
-        belief = Belief(panel, world.features, calibrated, cost, plan.decision, world.surroundings)
+        forecast, combined = self._forecast(world, clipped, self.shared)
+        believed = corridor.believed(world, forecast, combined)
+        calibrated, cost = believed.forecast, corridor.round_trip_cost(plan.execution)
+        around = world.surroundings
+        belief = Belief(panel, world.features, calibrated, cost, plan.decision, around, believed.members)
         signals = RULES.create(plan.decision.rule).decide(belief)
         targets = size(belief, signals, plan.sizing, plan.limits, short_allowed=plan.execution.short_allowed)
         book = trade_alone(world, signals, targets, plan.execution, start=int(fold.test[0]))
@@ -155,7 +157,7 @@ class _Walk:
 
     def require_repeatable(self) -> None:
         """Refuse a model that forecasts otherwise when it is fitted again: nothing could be proved of it."""
-        first, again = (self._forecast(self.world, self.fold, kept).arrays for kept in (self.shared, _Shared()))
+        first, again = (self._forecast(self.world, self.fold, kept)[0].arrays for kept in (self.shared, _Shared()))
         near = partial(np.allclose, rtol=0.0, atol=TOLERANCE["forecasts"], equal_nan=True)
         other = [name for name in first if name not in again or not near(first[name], again[name])]
         if other:
@@ -165,13 +167,14 @@ class _Walk:
                 hint="let everything random in it follow from its parameter `seed`, and audit again",
             )
 
-    def _forecast(self, world: World, fold: Fold, kept: _Shared) -> Forecast:
-        """Return a fold's forecast on the whole time axis; an ensemble learns in the fold before, too."""
+    def _forecast(self, world: World, fold: Fold, kept: _Shared) -> tuple[Forecast, Combined | None]:
+        """Return a fold's forecast on the whole time axis; an ensemble, told too, learns in the fold before as well."""
         name = world.plan.models.use
         if name != ENSEMBLE:
-            return corridor.join(world, [(int(fold.test[0]), corridor.forecast_fold(world, name, fold, kept))])
+            return corridor.join(world, [(int(fold.test[0]), corridor.forecast_fold(world, name, fold, kept))]), None
         before = [earlier for earlier in corridor.folds_of(self.world) if earlier.number < fold.number][-1:]
-        return corridor.combine_out_of_sample(world, kept, folds=[*before, fold]).forecast
+        combined = corridor.combine_out_of_sample(world, kept, folds=[*before, fold])
+        return combined.forecast, combined
 
     def rules(self) -> CorridorAudit:
         """Check the splits for overlapping labels, and the fills for their order and price."""

@@ -56,6 +56,8 @@ class Belief:
         The playbook's decision section.
     surroundings
         Regime, calendars and fundamentals, where the playbook asks for them.
+    members
+        Calibrated forecasts of an ensemble's members, by name; empty where none is traded or the rule does not ask.
     """
 
     panel: Panel
@@ -64,6 +66,7 @@ class Belief:
     round_trip_cost: float
     settings: DecisionSection
     surroundings: Surroundings = field(default_factory=Surroundings)
+    members: Mapping[str, Forecast] = field(default_factory=dict)
 
     def horizon_index(self, bars: int) -> int:
         """Return the position of a horizon; raises ``InputError`` when it is not forecast."""
@@ -142,6 +145,9 @@ class Signals:
         What target and stop are, in words, one for each of ``clauses``; empty where the rule does not say.
     scale
         ``(T, N)`` share of its weight that a signal asks for now, in (0, 1]; None: all of it.
+    agreement
+        What each member of an ensemble thinks of the same trade by itself, where the rule asked: calibrated
+        probabilities of the event on both sides.
     """
 
     rule: str
@@ -160,6 +166,7 @@ class Signals:
     notes: tuple[str, ...] = ()
     exits: tuple[Exits, ...] = ()
     scale: NDArray[np.float64] | None = None
+    agreement: Mapping[str, Sides] = field(default_factory=dict)
 
     def exits_at(self, row: int, column: int) -> Exits | None:
         """Return what target and stop are at one bar, in words; None where the rule does not say."""
@@ -171,7 +178,8 @@ class Rule(Protocol):
     """A decision rule: looks at a :class:`Belief`, says :class:`Signals`.
 
     ``needs`` are features; ``strategies`` are the values of ``decision.strategy`` that mean something to it, each with
-    the shortest trading time that it must have a forecast of ("" for none).
+    the shortest trading time that it must have a forecast of ("" for none). A rule that also looks at the members of an
+    ensemble has ``asks_members = True``.
     """
 
     name: ClassVar[str]
@@ -214,8 +222,16 @@ def check(settings: DecisionSection, timeframe: str) -> None:
         )
 
 
-def decide(belief: Belief) -> Signals:
-    """Apply the playbook's rule; a rule that never opens a position is an error that names the threshold."""
+def asks_members(rule: str) -> bool:
+    """Return whether a rule looks at the forecasts of an ensemble's members."""
+    return bool(getattr(RULES.factory(rule), "asks_members", False))
+
+
+def decide(belief: Belief, *, must_fire: bool = True) -> Signals:
+    """Apply the playbook's rule; one that never opens a position is an error that names the threshold.
+
+    Where it need not fire (``must_fire``), a rule that has had nothing to do so far just holds.
+    """
     from tradewind.decisions.guards import guarded, guards
 
     check(belief.settings, belief.panel.timeframe)
@@ -223,7 +239,7 @@ def decide(belief: Belief) -> Signals:
     wished = chosen.decide(belief)
     applied = guards(belief, wished)
     signals = guarded(wished, applied)
-    if signals.decided.any() and not (signals.action != Action.HOLD).any():
+    if must_fire and signals.decided.any() and not (signals.action != Action.HOLD).any():
         shares = dict(chosen.thresholds(belief))
         shares |= {guard.name: float(guard.fine[signals.decided].mean()) for guard in applied}
         passed = ", ".join(f"{name} on {share:.1%}" for name, share in shares.items())

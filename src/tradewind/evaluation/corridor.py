@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tradewind.calibration.adaptive import calibrate
 from tradewind.calibration.blocked import Method, Training, conformal, is_blocked
-from tradewind.decisions.signals import RULES, Belief, Signals, check, decide
+from tradewind.decisions.signals import RULES, Belief, Signals, asks_members, check, decide
 from tradewind.decisions.surroundings import Surroundings
 from tradewind.errors import DataError, InputError
 from tradewind.evaluation.fold_cache import FoldCache
@@ -394,10 +394,41 @@ def calibrated(
     return adjusted.rounded(), report
 
 
-def calibrated_out_of_sample(world: World, cache: FoldCache, progress: Progress = silent) -> Forecast:
-    """Return the traded model's out-of-sample forecast as decisions are made on it."""
-    forecast = forecast_out_of_sample(world, world.plan.models.use, cache, progress)
-    return calibrated(world, forecast, cache, progress)[0]
+@dataclass(frozen=True, eq=False)
+class Believed:
+    """What decisions are made on: the traded model's calibrated forecast and, for an ensemble, what it is made of.
+
+    ``members`` are calibrated each by itself, and there only where the plan's rule looks at them.
+    """
+
+    forecast: Forecast
+    coverage: CoverageReport
+    members: Mapping[str, Forecast] = field(default_factory=dict)
+    combined: Combined | None = None
+
+
+def believed(
+    world: World,
+    made: Forecast,
+    combined: Combined | None = None,
+    cache: FoldCache | None = None,
+    progress: Progress = silent,
+) -> Believed:
+    """Return the traded model's forecast as decisions are made on it; ``combined`` where an ensemble is traded."""
+    forecast, coverage = calibrated(world, made, cache, progress)
+    members = {} if combined is None else calibrated_members(world, combined.members)
+    return Believed(forecast, coverage, members, combined)
+
+
+def believed_out_of_sample(
+    world: World, cache: FoldCache, progress: Progress = silent, folds: Sequence[Fold] | None = None
+) -> Believed:
+    """Walk forward with the traded model and return its forecasts as decisions are made on them."""
+    if world.plan.models.use != ENSEMBLE:
+        made = forecast_out_of_sample(world, world.plan.models.use, cache, progress, folds)
+        return believed(world, made, None, cache, progress)
+    combined = combine_out_of_sample(world, cache, progress, folds)
+    return believed(world, combined.forecast, combined, cache, progress)
 
 
 def _conformal_out_of_sample(
@@ -429,14 +460,37 @@ def _conformal_fold(world: World, name: str, fold: Fold, method: Method, forecas
     return conformal(method, training, forecast, fold.test, folds=settings.folds, coverage=settings.coverage)
 
 
-def act(world: World, forecast: Forecast) -> tuple[Belief, Signals, Targets]:
-    """Decide and size on a calibrated forecast; a book takes the place of the sizes where the plan asks for one."""
+def calibrated_members(world: World, members: Mapping[str, Forecast]) -> dict[str, Forecast]:
+    """Return an ensemble's members, each calibrated by itself, where the plan's rule looks at them; else nothing."""
+    if world.plan.models.use != ENSEMBLE or not asks_members(world.plan.decision.rule):
+        return {}
+    if is_blocked(world.plan.calibration.method):
+        raise InputError(
+            f"the rule {world.plan.decision.rule!r} looks at the members of the ensemble, and calibration by blocks "
+            f"({world.plan.calibration.method!r}) is of the traded forecast alone",
+            hint='set calibration.method = "adaptive"',
+        )
+    return {name: calibrated(world, one)[0] for name, one in members.items()}
+
+
+def act(
+    world: World, forecast: Forecast, members: Mapping[str, Forecast] | None = None, *, must_fire: bool = True
+) -> tuple[Belief, Signals, Targets]:
+    """Decide and size on a calibrated forecast; a book takes the place of the sizes where the plan asks for one.
+
+    Parameters
+    ----------
+    members
+        What :func:`calibrated_members` returns, for rules that look at them.
+    must_fire
+        Whether a rule that never opens anything is an error; see :func:`tradewind.decisions.signals.decide`.
+    """
     from tradewind.evaluation import books  # it asks the optimiser's questions, which are asked of worlds
 
     plan = world.plan
     cost = round_trip_cost(plan.execution)
-    belief = Belief(world.panel, world.features, forecast, cost, plan.decision, world.surroundings)
-    signals = decide(belief)
+    belief = Belief(world.panel, world.features, forecast, cost, plan.decision, world.surroundings, members or {})
+    signals = decide(belief, must_fire=must_fire)
     short = plan.execution.short_allowed
     targets = size(belief, signals, plan.sizing, plan.limits, short_allowed=short)
     return belief, *books.chosen(world, belief, signals, targets)

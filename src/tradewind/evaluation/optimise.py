@@ -61,7 +61,7 @@ def optimised(
     loaded = load_or_sync(workspace, progress, as_of=as_of)
     cache = FoldCache(workspace.home / "folds")
     world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes, cache, progress)
-    calibrated = corridor.calibrated_out_of_sample(world, cache, progress)
+    calibrated = corridor.believed_out_of_sample(world, cache, progress).forecast
     progress("optimise", 0, 1)
     posed = pose(world, calibrated, len(world.panel) - 1, settings)
     solution = optimise(posed.problem, settings)

@@ -34,7 +34,7 @@ def rank_probabilities(
             f"horizon {horizon} is not forecast by this playbook",
             hint=f"choose one of {list(world.labels.horizons)}, or add it to labels.horizons_bars",
         )
-    calibrated = corridor.calibrated_out_of_sample(world, cache, progress)
+    calibrated = corridor.believed_out_of_sample(world, cache, progress).forecast
     return {
         "as_of": str(np.datetime_as_string(world.panel.times[-1], unit="s")) + "Z",
         "horizon": horizon,

@@ -85,6 +85,7 @@ def recommendation(decision: Decision, row: int, column: int) -> dict[str, Any]:
         "tier": tier_of(close) if math.isfinite(close) else None,
         "intervals": intervals(decision.belief.forecast, row, column, close),
         **({} if together is None else {"disagreement": together.disagreement_at(row, column)}),
+        **({"agreement": agreement(signals, row, column)} if signals.agreement else {}),
         "reasons": reasons(decision, row, column, known),
     }
 
@@ -103,6 +104,14 @@ def intervals(forecast: Forecast, row: int, column: int, close: float) -> dict[s
     return result
 
 
+def agreement(signals: Signals, row: int, column: int) -> dict[str, dict[str, float | None]]:
+    """Return what each member of the ensemble thinks of a long and of a short: calibrated probabilities."""
+    return {
+        name: {"long": _finite(sides.long[row, column]), "short": _finite(sides.short[row, column])}
+        for name, sides in signals.agreement.items()
+    }
+
+
 def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]:
     """Return the reasons in words: the rule's clause with the numbers it saw, the spread and the binding limit."""
     belief, signals = decision.belief, decision.signals
@@ -117,6 +126,7 @@ def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]
         f"P({words} in {bars} bars) = {signals.confidence[row, column]:.1%} (costs {belief.round_trip_cost:.2%}); "
         f"median {math.expm1(median):+.2%}, one sigma {sigma:.2%}"
     )
+    said += _agreement_words(signals, row, column)
     said += _exit_words(decision, row, column)
     said.append(_volatility_words(decision, row, column))
     said += _disagreement_words(decision, row, column, bars)
@@ -127,6 +137,15 @@ def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]
     if np.nan_to_num(decision.targets.weight[row, column]):
         said.append(f"size set by {bound.replace('_', ' ')}")
     return said
+
+
+def _agreement_words(signals: Signals, row: int, column: int) -> list[str]:
+    """Say how sure each member of the ensemble is of either side, where the rule asks each of them."""
+    told = [
+        f"{name} {sides.long[row, column]:.1%} for a long, {sides.short[row, column]:.1%} for a short"
+        for name, sides in signals.agreement.items()
+    ]
+    return [f"each by itself: {'; '.join(told)}"] if told else []
 
 
 def _exit_words(decision: Decision, row: int, column: int) -> list[str]:

@@ -195,12 +195,12 @@ def _walk_one(
     progress("features", 1, 1)
     combined = corridor.combine_out_of_sample(world, cache, progress) if ENSEMBLE in plan.models.all else None
     forecasts, left_out = _forecasts(world, cache, progress, combined)
-    calibrated, coverage = corridor.calibrated(world, forecasts[plan.models.use], cache, progress)
-    belief, signals, targets = corridor.act(world, calibrated)
     traded = combined if plan.models.use == ENSEMBLE else None
+    believed = corridor.believed(world, forecasts[plan.models.use], traded, cache, progress)
+    belief, signals, targets = corridor.act(world, believed.forecast, believed.members)
     decision = Decision(world, belief, signals, targets, traded)
-    start = corridor.first_forecast_row(calibrated)
-    return Sleeve(name, loaded, decision, forecasts, left_out, coverage, start, combined)
+    start = corridor.first_forecast_row(believed.forecast)
+    return Sleeve(name, loaded, decision, forecasts, left_out, believed.coverage, start, combined)
 
 
 def _forecasts(

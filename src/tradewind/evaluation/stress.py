@@ -305,7 +305,8 @@ def _targets(workspace: Workspace, panel: Panel, notes: tuple[str, ...], progres
     cache, plan = FoldCache(workspace.home / "folds"), workspace.plan
     regimes = market_regimes(panel, plan.regimes) if plan.regimes.use else None
     world = corridor.build_world(plan, panel, notes, cache, progress, laid_on(workspace, panel, regimes))
-    _, _, targets = corridor.act(world, corridor.calibrated_out_of_sample(world, cache, progress))
+    believed = corridor.believed_out_of_sample(world, cache, progress)
+    _, _, targets = corridor.act(world, believed.forecast, believed.members)
     wanted = last_known(targets.weight)[-1] if plan.holds_a_book else targets.weight[-1]
     return np.asarray(np.nan_to_num(wanted), dtype=np.float64)
 

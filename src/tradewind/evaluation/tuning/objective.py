@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ class Seen:
     world: World
     forecast: Forecast
     naive: Forecast
+    members: Mapping[str, Forecast] = field(default_factory=dict)
 
 
 def relative_pinball(seen: Seen) -> float:
@@ -75,7 +76,7 @@ def rank_correlation(seen: Seen) -> float:
 
 def sharpe(seen: Seen) -> float:
     """Return the Sharpe ratio per year, net, of the book traded on the forecasts; NaN where nothing was traded."""
-    _, signals, targets = corridor.act(seen.world, seen.forecast)
+    _, signals, targets = corridor.act(seen.world, seen.forecast, seen.members)
     start = corridor.first_forecast_row(seen.forecast)
     stop = int(np.flatnonzero(seen.forecast.available.any(axis=(1, 2)))[-1]) + 1
     simulation = trade_alone(seen.world, signals, targets, seen.world.plan.execution, start=start)

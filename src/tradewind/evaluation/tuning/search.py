@@ -224,9 +224,9 @@ class Search:
     def _seen(self, world: World, count: int) -> Seen:
         """Return the calibrated and the naive forecasts of the first inner blocks."""
         folds = self.period.folds[:count]
-        made = corridor.forecast_out_of_sample(world, world.plan.models.use, self.cache, self.progress, folds)
+        believed = corridor.believed_out_of_sample(world, self.cache, self.progress, folds)
         naive = corridor.forecast_out_of_sample(world, NAIVE, self.cache, silent, folds)
-        return Seen(world, corridor.calibrated(world, made, self.cache)[0], naive)
+        return Seen(world, believed.forecast, naive, believed.members)
 
     def _world(self, settings: Mapping[str, Any]) -> World:
         """Return the search's bars as a trial sees them; what trials share is computed once."""
