@@ -18,6 +18,7 @@ from tradewind.market.store.records import ModelRecord, Records
 TABLES = {
     "orders", "order_events", "executions", "movements", "account_marks", "paper_books", "controls", "alerts",
 }  # fmt: skip
+LATER = {"alert_deliveries", "live_sessions", "model_decisions"}
 MODEL = ModelRecord("m1", "sample", "ridge", "1", RECORDED, RECORDED, "d", {"ic": 0.1})
 
 
@@ -38,7 +39,7 @@ def test_down_and_up_again_touches_nothing_else(records: Records) -> None:
     records.record_model(MODEL)
     before = tables(records.database)
     migrate(records.database, "0003")
-    assert tables(records.database) == before - TABLES
+    assert tables(records.database) == before - TABLES - LATER
     migrate(records.database, "head")
     assert tables(records.database) == before
     assert records.models() == [MODEL]

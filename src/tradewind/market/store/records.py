@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -71,8 +71,11 @@ class Job:
 class Prediction:
     """One forecast, to be judged when its outcome is known.
 
-    ``time`` is the deciding close; ``quantiles`` map levels ("0.05") to log returns; ``outcome`` is the
-    realised value of ``target``, None until resolved.
+    ``time`` is the deciding close; ``quantiles`` map levels ("0.05") to log returns, ``probabilities`` classes
+    ("down", "neutral", "up") to theirs; ``outcome`` is the realised value of ``target``, None until resolved.
+    ``seat`` and ``model`` say whose it is (a seat of the model registry, and the artefact that sat there); ``regime``
+    is the market's at that close and ``scale`` the naive forecast's standard deviation over the horizon: what live
+    skill is measured by. None where nobody said.
     """
 
     run: str
@@ -84,6 +87,10 @@ class Prediction:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     outcome: float | None = None
     resolved_at: datetime | None = None
+    seat: str | None = None
+    model: str | None = None
+    regime: str | None = None
+    scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +157,53 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class AliasChange:
-    """That from ``at`` on an alias of a lineage meant this model (None: nobody); ``why`` is the verb that did it."""
+    """That from ``at`` on an alias of a seat meant this model (None: nobody); ``why`` is the verb that did it.
+
+    ``lineage`` is the seat's name: the playbook's lineage, or ``LINEAGE/MEMBER`` for a member of its ensemble.
+    """
 
     lineage: str
     alias: str
     model: str | None
     at: datetime
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDecision:
+    """What was decided about a seat, by whom and why. Never changed, never deleted.
+
+    ``decision`` is ``first``, ``promoted``, ``kept`` or ``rolled_back``; ``champion`` and ``challenger`` are who sat
+    there and who asked for it when it was decided; ``key`` is the same where the same was asked of the same bars, and
+    stands once a seat.
+    """
+
+    seat: str
+    at: datetime
+    decision: str
+    champion: str | None
+    challenger: str | None
+    reasons: Sequence[str]
+    evidence: Mapping[str, Any]
+    by: str
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """A corridor that runs, or ran, on a clock. Its id is the ``run`` of its forecasts and signals.
+
+    ``mode`` is ``REPLAY``, ``PAPER`` or ``LIVE``; ``stopped`` is None while it runs, and where it died.
+    """
+
+    id: str
+    playbook: str
+    playbook_hash: str
+    mode: str
+    source: str
+    started: datetime
+    stopped: datetime | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 def new_run_id(playbook: str, started: datetime) -> str:
@@ -283,6 +330,13 @@ class Records:
             detail["notes"] = list(dict.fromkeys([*detail.get("notes", []), *notes]))
             connection.execute(sa.update(schema.jobs).where(same).values(detail=detail))
 
+    def update_job(self, job: Job, **detail: Any) -> None:
+        """Put values into a job's detail; the others stay."""
+        same = schema.jobs.c.id == job.id
+        with self.database.writing() as connection:
+            known = dict(connection.execute(sa.select(schema.jobs.c.detail).where(same)).scalar_one())
+            connection.execute(sa.update(schema.jobs).where(same).values(detail={**known, **detail}))
+
     def finish_job(self, job: Job, *, at: datetime, status: str = "done") -> None:
         """Note that a job is over; the next one of its key starts anew."""
         change = sa.update(schema.jobs).where(schema.jobs.c.id == job.id).values(status=status, finished=at)
@@ -303,10 +357,12 @@ class Records:
         """Store forecasts; one already stored for its run, symbol, time, target and horizon stays as it is."""
         self._store(schema.predictions, [asdict(p) for p in predictions])
 
-    def unresolved(self, *, until: datetime) -> list[Prediction]:
-        """Return forecasts made by ``until`` whose outcome is not known yet, oldest first."""
+    def unresolved(self, *, until: datetime, runs: Collection[str] | None = None) -> list[Prediction]:
+        """Return forecasts made by ``until`` whose outcome is not known yet, oldest first; of some runs where given."""
         table = schema.predictions
         query = sa.select(table).where(table.c.outcome.is_(None), table.c.time <= until)
+        if runs is not None:
+            query = query.where(table.c.run.in_(runs))
         with self.database.reading() as connection:
             found = connection.execute(query.order_by(table.c.time, table.c.id)).mappings().all()
         return [_as(Prediction, row) for row in found]
@@ -336,6 +392,23 @@ class Records:
         query = sa.select(table).where(table.c.run == run).order_by(table.c.time, table.c.symbol, table.c.id)
         with self.database.reading() as connection:
             return [_as(Prediction, row) for row in connection.execute(query).mappings()]
+
+    def predictions_of(
+        self, seat: str, *, runs: Collection[str] | None = None, resolved: bool = False, limit: int | None = None
+    ) -> list[Prediction]:
+        """Return the newest forecasts of a seat, oldest first: all of them, or of some runs; only with an outcome."""
+        table = schema.predictions
+        query = sa.select(table).where(*_of_seat(seat, runs), *([table.c.outcome.is_not(None)] if resolved else []))
+        query = query.order_by(table.c.time.desc(), table.c.id.desc()).limit(limit)
+        with self.database.reading() as connection:
+            return [_as(Prediction, row) for row in connection.execute(query).mappings()][::-1]
+
+    def count_predictions(self, seat: str, *, runs: Collection[str] | None = None) -> tuple[int, int]:
+        """Return how many forecasts of a seat are stored, and of how many the outcome is known."""
+        counts = sa.func.count(), sa.func.count(schema.predictions.c.outcome)
+        with self.database.reading() as connection:
+            made, resolved = connection.execute(sa.select(*counts).where(*_of_seat(seat, runs))).one()
+        return int(made), int(resolved)
 
     def record_signals(self, signals: Sequence[SignalRecord]) -> None:
         """Store recommendations; one already stored for its run, symbol, time and horizon stays as it is."""
@@ -390,16 +463,19 @@ class Records:
             return [_as(ModelRecord, row) for row in connection.execute(query).mappings()]
 
     def alias_changes(self, lineage: str | None = None) -> list[AliasChange]:
-        """Return what aliases came to mean, oldest first."""
+        """Return what aliases came to mean, of one seat where given, oldest first."""
         with self.database.reading() as connection:
             return _alias_changes(connection, lineage)
 
     def change_aliases(
-        self, lineage: str, decide: Callable[[list[AliasChange]], Sequence[AliasChange]]
+        self,
+        lineage: str,
+        decide: Callable[[list[AliasChange]], Sequence[AliasChange]],
+        decision: ModelDecision | None = None,
     ) -> list[AliasChange]:
-        """Change aliases of a lineage together or not at all, knowing all changes so far; nobody else can meanwhile.
+        """Change aliases of a seat together or not at all, knowing all changes so far; nobody else can meanwhile.
 
-        Returns the changes that were made.
+        A ``decision`` about it is stored with them, or not at all. Returns the changes that were made.
         """
         with self.database.writing() as connection:
             if not self.database.is_sqlite:  # SQLite's own writers wait for each other
@@ -407,7 +483,49 @@ class Records:
             changes = list(decide(_alias_changes(connection, lineage)))
             if changes:
                 connection.execute(sa.insert(schema.model_aliases), [asdict(change) for change in changes])
+            if decision is not None:
+                connection.execute(self._new_decision(decision))
         return changes
+
+    def seats(self, lineage: str) -> list[str]:
+        """Return the seats of a lineage that anybody ever sat in: its own, and those of its members."""
+        names = sa.select(schema.model_aliases.c.lineage).distinct()
+        with self.database.reading() as connection:
+            known = connection.execute(names).scalars().all()
+        return sorted(seat for seat in known if seat == lineage or seat.startswith(f"{lineage}/"))
+
+    def record_decision(self, decision: ModelDecision) -> None:
+        """Store what was decided about a seat; one with the same key is there already."""
+        with self.database.writing() as connection:
+            connection.execute(self._new_decision(decision))
+
+    def model_decisions(self, seat: str, *, limit: int | None = None) -> list[ModelDecision]:
+        """Return what was decided about a seat, newest first."""
+        table = schema.model_decisions
+        query = sa.select(table).where(table.c.seat == seat).order_by(table.c.id.desc()).limit(limit)
+        with self.database.reading() as connection:
+            return [_as(ModelDecision, row) for row in connection.execute(query).mappings()]
+
+    # -- running corridors -----------------------------------------------------------------------------------
+
+    def record_live_session(self, session: LiveSession) -> None:
+        """Store a running corridor; one with the same id is brought up to date."""
+        self._store_newest(schema.live_sessions, asdict(session))
+
+    def stop_live_session(self, session: str, *, at: datetime) -> None:
+        """Note that a corridor has stopped."""
+        table = schema.live_sessions
+        with self.database.writing() as connection:
+            connection.execute(sa.update(table).where(table.c.id == session).values(stopped=at))
+
+    def live_sessions(self, playbook: str | None = None) -> list[LiveSession]:
+        """Return running corridors and those that ran, the one that started last first."""
+        table = schema.live_sessions
+        query = sa.select(table).order_by(table.c.started.desc(), table.c.id.desc())
+        if playbook is not None:
+            query = query.where(table.c.playbook == playbook)
+        with self.database.reading() as connection:
+            return [_as(LiveSession, row) for row in connection.execute(query).mappings()]
 
     # -- parts -----------------------------------------------------------------------------------------------
 
@@ -415,6 +533,10 @@ class Records:
         if rows:
             with self.database.writing() as connection:
                 connection.execute(self.insert(table).on_conflict_do_nothing(), rows)
+
+    def _new_decision(self, decision: ModelDecision) -> Any:
+        row = {**asdict(decision), "reasons": list(decision.reasons)}
+        return self.insert(schema.model_decisions).values(row).on_conflict_do_nothing()
 
     def _store_newest(self, table: sa.Table, row: dict[str, Any]) -> None:
         statement = self.insert(table).values(row)
@@ -425,6 +547,11 @@ class Records:
     def insert(self, table: sa.Table) -> Any:
         """Return an insertion that knows what to do on a conflict, in this database's dialect."""
         return sqlite.insert(table) if self.database.is_sqlite else postgresql.insert(table)
+
+
+def _of_seat(seat: str, runs: Collection[str] | None) -> list[sa.ColumnElement[bool]]:
+    table = schema.predictions
+    return [table.c.seat == seat, *([] if runs is None else [table.c.run.in_(runs)])]
 
 
 def _alias_changes(connection: Connection, lineage: str | None) -> list[AliasChange]:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Dialect,
     Float,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 )
 
 #: Every schema version this code can read, oldest first; one file each in `migrations/versions/`.
-VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005")
+VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
 
 
 class Instant(TypeDecorator[datetime]):
@@ -128,7 +129,19 @@ predictions: Final = Table(
     _json("probabilities"),
     Column("outcome", Float),
     Column("resolved_at", Instant),
+    Column("seat", String(200)),
+    Column("model", String(120)),
+    Column("regime", String(40)),
+    Column("scale", Float),
     UniqueConstraint("run", "symbol", "time", "target", "horizon_bars"),
+    Index("ix_predictions_symbol_time", "symbol", "time"),
+    Index("ix_predictions_seat_time", "seat", "time"),
+)
+Index(
+    "ix_predictions_unresolved",
+    predictions.c.time,
+    sqlite_where=predictions.c.outcome.is_(None),
+    postgresql_where=predictions.c.outcome.is_(None),
 )
 
 signals: Final = Table(
@@ -318,4 +331,33 @@ alert_deliveries: Final = Table(
     Column("status", String(20), nullable=False),
     Column("at", Instant, nullable=False),
     UniqueConstraint("destination", "alert"),
+)
+
+live_sessions: Final = Table(
+    "live_sessions",
+    metadata,
+    Column("id", String(120), primary_key=True),
+    Column("playbook", String(200), nullable=False, index=True),
+    Column("playbook_hash", String(64), nullable=False),
+    Column("mode", String(20), nullable=False),
+    Column("source", String(200), nullable=False),
+    Column("started", Instant, nullable=False),
+    Column("stopped", Instant),
+    _json("detail"),
+)
+
+model_decisions: Final = Table(
+    "model_decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("seat", String(200), nullable=False),
+    Column("key", String(64)),
+    Column("at", Instant, nullable=False),
+    Column("decision", String(20), nullable=False),
+    Column("champion", String(120)),
+    Column("challenger", String(120)),
+    _json("reasons"),
+    _json("evidence"),
+    Column("by", String(120), nullable=False),
+    UniqueConstraint("seat", "key"),
 )
