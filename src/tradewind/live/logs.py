@@ -207,7 +207,12 @@ def configure_logs(
 def _formatter(form: Form, clock: Clock, stream: TextIO | None) -> logging.Formatter:
     terminal = stream is not None and stream.isatty()
     people = form == "console" or (form == "auto" and terminal)
-    steps = [structlog.processors.format_exc_info, structlog.processors.StackInfoRenderer(), _described(clock), _clean]
+    steps: list[Any] = [
+        structlog.processors.format_exc_info,
+        structlog.processors.StackInfoRenderer(),
+        _described(clock),
+        _clean,
+    ]
     end: list[Any] = [_on_one_line, structlog.dev.ConsoleRenderer(colors=terminal, timestamp_key="time")]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[structlog.contextvars.merge_contextvars, structlog.stdlib.ExtraAdder(), _of_a_request],
