@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, Final
 
 from tradewind.clock import Clock
@@ -66,17 +67,23 @@ class Event:
 class Bus:
     """Numbers what is said and hands it on. Safe to be spoken to from any thread; listeners live in an event loop.
 
+    Saying something costs the same whether one or a thousand are listening: a listener only remembers up to where it
+    has heard, and reads from there when it comes to it.
+
     Parameters
     ----------
     kept
-        How many events a listener may have missed before it has to begin anew.
+        How many events a listener may have missed before it has to begin anew, and of how many topics and keys the
+        newest is kept.
     """
 
     def __init__(self, clock: Clock, *, kept: int = KEPT) -> None:
-        self._clock, self._lock = clock, threading.Lock()
+        self._clock, self._lock, self._kept = clock, threading.Lock(), kept
         self._ring: deque[Event] = deque(maxlen=kept)
-        self._newest: dict[tuple[str, str], Event] = {}
+        self._newest: OrderedDict[tuple[str, str], Event] = OrderedDict()
+        self._said: Counter[str] = Counter()
         self._listeners: list[Subscription] = []
+        self._asleep: dict[asyncio.AbstractEventLoop, set[Subscription]] = {}
         self.seq = 0
         self._gone = 0
 
@@ -86,29 +93,36 @@ class Bus:
             self.seq += 1
             event = Event(self.seq, topic, key, self._clock.now(), data, correlation)
             self._ring.append(event)
-            self._newest[topic, key] = event
-            for listener in self._listeners:
-                listener.offer(event)
+            self._keep(event)
+            self._said[topic] += 1
+            asleep, self._asleep = self._asleep, {}
+        for loop, listeners in asleep.items():
+            _wake(loop, listeners)
         return event
+
+    def _keep(self, event: Event) -> None:
+        """Keep the newest event of each topic and key, in their order."""
+        self._newest.pop((event.topic, event.key), None)
+        self._newest[event.topic, event.key] = event
+        if len(self._newest) > self._kept:
+            self._newest.popitem(last=False)
 
     def snapshot(self, topics: Collection[str] = EVERY) -> tuple[int, list[Event]]:
         """Return the number of the last event, and the newest event of every topic and key, in their order."""
         with self._lock:
-            chosen = [e for e in self._newest.values() if not topics or e.topic in topics]
-            return self.seq, sorted(chosen, key=lambda event: event.seq)
+            return self.seq, self._chosen(topics)
 
     def since(self, seq: int, topics: Collection[str] = EVERY) -> list[Event] | None:
         """Return what was said after event ``seq``; None where that is not kept any more, or was never said."""
         with self._lock:
-            if seq > self.seq or (seq < self.seq and (not self._ring or self._ring[0].seq > seq + 1)):
-                return None
-            return [e for e in self._ring if e.seq > seq and (not topics or e.topic in topics)]
+            return self._missed(seq, topics)
 
     def subscribe(self, topics: Collection[str] = EVERY, *, waiting: int = WAITING) -> Subscription:
         """Listen from now on; call it in a running event loop, and ``close`` it in the end."""
         made = Subscription(self, frozenset(topics), waiting)
         with self._lock:
             self._listeners.append(made)
+            self._up_to_date(made)
         return made
 
     def forget(self, listener: Subscription) -> None:
@@ -117,6 +131,39 @@ class Bus:
             if listener in self._listeners:
                 self._listeners.remove(listener)
                 self._gone += listener.dropped
+            self._asleep.get(listener.loop, set()).discard(listener)
+
+    def collect(self, listener: Subscription) -> list[Event]:
+        """Return what a listener has not heard yet, the newest of each topic and key, and count the rest as dropped."""
+        with self._lock:
+            fresh = takewhile(lambda event: event.seq > listener.heard_until, reversed(self._newest.values()))
+            wanted = [event for event in fresh if not listener.topics or event.topic in listener.topics]
+            events = wanted[: listener.waiting][::-1]
+            listener.dropped += self._count(listener.topics) - listener.counted - len(events)
+            self._up_to_date(listener)
+        return events
+
+    def begin(self, listener: Subscription) -> tuple[int, list[Event]]:
+        """Return the snapshot of a listener's topics; it hears what is said after that."""
+        with self._lock:
+            self._up_to_date(listener)
+            return self.seq, self._chosen(listener.topics)
+
+    def resume(self, listener: Subscription, seq: int) -> list[Event] | None:
+        """Return what a listener missed since event ``seq``, as :meth:`since`; it hears what is said after that."""
+        with self._lock:
+            missed = self._missed(seq, listener.topics)
+            if missed is not None:
+                self._up_to_date(listener)
+            return missed
+
+    def rest(self, listener: Subscription) -> bool:
+        """Note that a listener wants to be woken; False where there is something to hear already."""
+        with self._lock:
+            if self._count(listener.topics) != listener.counted:
+                return False
+            self._asleep.setdefault(listener.loop, set()).add(listener)
+        return True
 
     @property
     def listeners(self) -> int:
@@ -129,6 +176,27 @@ class Bus:
         with self._lock:
             return self._gone + sum(listener.dropped for listener in self._listeners)
 
+    @property
+    def said(self) -> dict[str, int]:
+        """How many events there were of each topic."""
+        with self._lock:
+            return dict(self._said)
+
+    def _chosen(self, topics: Collection[str]) -> list[Event]:
+        return [event for event in self._newest.values() if not topics or event.topic in topics]
+
+    def _missed(self, seq: int, topics: Collection[str]) -> list[Event] | None:
+        if seq > self.seq or (seq < self.seq and (not self._ring or self._ring[0].seq > seq + 1)):
+            return None
+        missed = takewhile(lambda event: event.seq > seq, reversed(self._ring))
+        return [event for event in missed if not topics or event.topic in topics][::-1]
+
+    def _up_to_date(self, listener: Subscription) -> None:
+        listener.heard_until, listener.counted = self.seq, self._count(listener.topics)
+
+    def _count(self, topics: Collection[str]) -> int:
+        return sum(self._said[topic] for topic in topics) if topics else self.seq
+
 
 class Subscription:
     """What one listener has yet to hear: the newest of each topic and key, at most so many.
@@ -137,49 +205,37 @@ class Subscription:
     """
 
     def __init__(self, bus: Bus, topics: frozenset[str], waiting: int) -> None:
-        self._bus, self.topics, self._most = bus, topics, waiting
-        self._loop = asyncio.get_running_loop()
-        self._ready = asyncio.Event()
-        self._lock = threading.Lock()
-        self._waiting: OrderedDict[tuple[str, str], Event] = OrderedDict()
-        self.dropped = 0
+        self._bus, self.topics, self.waiting = bus, topics, waiting
+        self.loop = asyncio.get_running_loop()
+        self.awake = asyncio.Event()
+        self.heard_until, self.counted, self.dropped = 0, 0, 0
         self._closed = False
-
-    def offer(self, event: Event) -> None:
-        """Take note of an event; an older one of the same topic and key is dropped and counted."""
-        if self.topics and event.topic not in self.topics:
-            return
-        with self._lock:
-            if self._closed:
-                return
-            if self._waiting.pop((event.topic, event.key), None) is not None:
-                self.dropped += 1
-            self._waiting[event.topic, event.key] = event
-            if len(self._waiting) > self._most:
-                self._waiting.popitem(last=False)
-                self.dropped += 1
-        self._wake()
-
-    def _wake(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._ready.set)
-        except RuntimeError:  # the listener's event loop has ended before it said so
-            self._closed = True
 
     def take(self) -> list[Event]:
         """Return what has not been heard yet, oldest first, without waiting."""
-        with self._lock:
-            events, self._waiting = list(self._waiting.values()), OrderedDict()
-        return events
+        return [] if self._closed else self._bus.collect(self)
+
+    async def ready(self) -> None:
+        """Wait until there is something to hear, or it is closed."""
+        self.awake.clear()
+        while not self._closed and self._bus.rest(self):
+            await self.awake.wait()
+            self.awake.clear()
+
+    def begin(self) -> tuple[int, list[Event]]:
+        """Return the number of the last event and the newest of each topic and key, and hear what comes after."""
+        return self._bus.begin(self)
+
+    def resume(self, seq: int) -> list[Event] | None:
+        """Return what was said after event ``seq``, and hear what comes after; None as :meth:`Bus.since`."""
+        return self._bus.resume(self, seq)
 
     async def heard(self) -> list[Event]:
         """Wait for something to hear; empty once it is closed."""
         while not self._closed:
-            self._ready.clear()
-            events = self.take()
-            if events:
+            if events := self.take():
                 return events
-            await self._ready.wait()
+            await self.ready()
         return []
 
     async def __aiter__(self) -> AsyncIterator[Event]:
@@ -192,4 +248,16 @@ class Subscription:
         """Listen no more."""
         self._closed = True
         self._bus.forget(self)
-        self._wake()
+        _wake(self.loop, [self])
+
+
+def _wake(loop: asyncio.AbstractEventLoop, listeners: Collection[Subscription]) -> None:
+    try:
+        loop.call_soon_threadsafe(_rouse, listeners)
+    except RuntimeError:  # their event loop has ended before they said so
+        return
+
+
+def _rouse(listeners: Collection[Subscription]) -> None:
+    for listener in listeners:
+        listener.awake.set()
