@@ -27,16 +27,27 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Tick:
+    """A price at an instant, between the closes of bars: shown, never stored, never what a model is asked about."""
+
+    symbol: str
+    time: datetime
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One batch of a source's answer, complete in itself: storing it is one atomic append.
 
     ``bars`` has ``SOURCE_BAR_COLUMNS``, ``actions`` has ``SOURCE_ACTION_COLUMNS`` (may be empty). ``notes``
-    are findings to report (symbols without data, rows excluded and why, reconstruction done).
+    are findings to report (symbols without data, rows excluded and why, reconstruction done). ``ticks`` are the last
+    prices of bars that had not closed yet.
     """
 
     bars: pl.DataFrame
     actions: pl.DataFrame
     notes: tuple[str, ...] = ()
+    ticks: tuple[Tick, ...] = ()
 
 
 class Source(Protocol):

@@ -17,7 +17,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -30,13 +30,14 @@ from pydantic import Field
 
 from tradewind.clock import Clock, SystemClock
 from tradewind.errors import DataError, InputError
-from tradewind.market.calendar import Calendar, calendar
+from tradewind.market.calendar import Calendar, TimeArray, calendar, instant
 from tradewind.market.sources._http import BrowserTransport, Client, Patience, Transport
 from tradewind.market.sources._yahoo_wire import new_crumb, payload_of, readable, reason_in, strange
 from tradewind.market.sources.base import (
     SOURCE_ACTION_SCHEMA,
     Delivery,
     Request,
+    Tick,
     check_request,
     deliver,
     no_bars,
@@ -169,7 +170,7 @@ class YahooSource:
             return deliver(request, no_bars(), notes=(*notes, f"{symbol}: {why}"))
         parsed = _Chart.read(chart, symbol, request.timeframe)
         bars, actions, more = parsed.raw(self._clock.now())
-        return deliver(request, bars, actions, (*notes, *more))
+        return replace(deliver(request, bars, actions, (*notes, *more)), ticks=parsed.forming(self._clock.now()))
 
     def _answer(self, symbol: str, timeframe: str, start: datetime) -> tuple[Any, tuple[str, ...]]:
         """Return the service's answer from the cache while it is fresh, else from the network.
@@ -296,12 +297,8 @@ class _Chart:
 
     def _finished(self, now: datetime) -> tuple[pl.DataFrame, tuple[str, ...]]:
         """Return bars with prices that have closed, stamped with their close."""
-        begins = self.bars["start"].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
-        if self.timeframe == "1d":
-            closes = self.market.close_of(self.bars["date"].to_numpy().astype("datetime64[D]"))
-        else:
-            closes = self.market.close_of_start(begins, self.timeframe)
-        stamped = self.bars.with_columns(time=pl.Series(closes, dtype=UTC_NAIVE).dt.replace_time_zone("UTC"))
+        closes = pl.Series(self._closes(self.bars), dtype=UTC_NAIVE)
+        stamped = self.bars.with_columns(time=closes.dt.replace_time_zone("UTC"))
         steps = (
             ("without prices", pl.all_horizontal(pl.col(name).is_null() for name in _PRICES)),
             ("outside of the exchange's sessions", pl.col("time").is_null()),
@@ -314,6 +311,21 @@ class _Chart:
                 notes.append(f"{self.symbol}: {len(stamped) - len(kept)} bars {why} are left out")
             stamped = kept
         return stamped.unique("time", keep="last", maintain_order=True).sort("time"), tuple(notes)
+
+    def forming(self, now: datetime) -> tuple[Tick, ...]:
+        """Return the last price of the bar that has not closed yet; nothing where there is none."""
+        begun = self.bars.drop_nulls("close").tail(1)
+        closes = self._closes(begun)
+        if begun.is_empty() or np.isnat(closes[0]) or closes[0] <= instant(now):
+            return ()
+        return (Tick(self.symbol, now, float(begun["close"][0])),)
+
+    def _closes(self, bars: pl.DataFrame) -> TimeArray:
+        """Return the close of each bar; NaT outside of the exchange's sessions."""
+        if self.timeframe == "1d":
+            return self.market.close_of(bars["date"].to_numpy().astype("datetime64[D]"))
+        begins = bars["start"].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
+        return self.market.close_of_start(begins, self.timeframe)
 
     def _later(self, day: date) -> float:
         """Return the product of the splits after a day."""
