@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,10 @@ app = typer.Typer(
 )
 
 ModelArgument = Annotated[
-    str, typer.Argument(help="An id, the beginning of one, champion, challenger, or PLAYBOOK:champion.")
+    str,
+    typer.Argument(
+        help="An id, the beginning of one, champion, challenger, PLAYBOOK:champion, or PLAYBOOK/MEMBER:champion."
+    ),
 ]
 FamilyOption = Annotated[str | None, typer.Option("--playbook", help="Only models of this playbook's family.")]
 TrustOption = Annotated[
@@ -48,7 +52,7 @@ def list_(playbook: FamilyOption = None, json: JsonOption = False) -> None:
         for row in rows:
             skill = " / ".join(percent(own["pinball_skill"]) for own in row["metrics"].values())
             marks = ", ".join(
-                [*row["aliases"], *(f"exported {e}" for e in row["exports"]), *["files missing"] * (not row["stored"])]
+                [*_titles(row), *(f"exported {e}" for e in row["exports"]), *["files missing"] * (not row["stored"])]
             )
             typer.echo(
                 f"{row['id']:<44} {row['playbook']:<14} until {row['trained_until'][:10]}  loss saved {skill}  {marks}"
@@ -172,6 +176,12 @@ def rollback(playbook: FamilyOption = None, json: JsonOption = False) -> None:
     """Bring back the champion before the present one, which becomes the challenger."""
     with failures(json):
         _say(_registry().rollback(playbook), json)
+
+
+def _titles(row: Mapping[str, Any]) -> list[str]:
+    """Say of which seats a model is champion or challenger; of its family's own seat that needs no name."""
+    own = row["playbook"]
+    return [alias if seat == own else f"{alias} of {seat}" for alias, seats in row["seats"].items() for seat in seats]
 
 
 def _registry() -> ModelRegistry:

@@ -50,8 +50,9 @@ def add_to(app: typer.Typer) -> None:
                 typer.echo(f"{name:<24} {row['folds']} folds, {row['forecasts']:,} forecasts, version {row['version']}")
                 for member, kept in row.get("members", {name: row}).items():
                     typer.echo(f"  {_kept(member, kept)}")
-            champion, challenger = (report["aliases"][alias] or "none" for alias in ("champion", "challenger"))
-            typer.echo(f"champion {champion}, challenger {challenger}: `tradewind models show champion`")
+            for seat, state in report["seats"].items():
+                champion, challenger = (state[alias] or "none" for alias in ("champion", "challenger"))
+                typer.echo(f"champion {champion}, challenger {challenger}: `tradewind models show {seat}:champion`")
 
 
 def _kept(name: str, told: Mapping[str, Any]) -> str:

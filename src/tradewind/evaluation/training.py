@@ -12,7 +12,7 @@ from tradewind.evaluation import corridor
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import Loaded, load_or_sync
 from tradewind.evaluation.fold_cache import FoldCache
-from tradewind.evaluation.model_registry import ModelRegistry
+from tradewind.evaluation.model_registry import ModelRegistry, seats_of
 from tradewind.evaluation.sleeves import NAIVE
 from tradewind.evaluation.stored_models import artefact_id, store
 from tradewind.evaluation.workspace import Workspace
@@ -27,8 +27,8 @@ def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime 
     """Fit every model on every walk-forward fold; folds that are stored already are not fitted again.
 
     So are the models that the traded one's calibration needs beside it. The last fold's model of each (of each member,
-    for an ensemble) becomes an artefact; the traded one's is the playbook's champion where there is none yet, else its
-    challenger.
+    for an ensemble) becomes an artefact; the traded one's, or each member's, is champion of its seat where there is
+    none yet, else the challenger.
 
     Returns by model: folds, forecasts made, version of the last fold's fit, what it says of itself and the ``artefact``
     (or why it is ``not_stored``; a damaged one is ``put_aside`` and made again); for one that was only to be compared
@@ -59,12 +59,14 @@ def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime 
             "explanation": dict(forecast.explanation),
             **stored.get(name, {"members": stored}),
         }
+    seats, lineage = _seats(registry, world, models), workspace.plan.playbook.lineage
     return {
         "playbook": workspace.plan.playbook.name,
         "source": workspace.plan.data.source,
         "trained_until": str(world.panel.times[int(folds[-1].test[0]) - 1])[:19] + "Z",
         "models": models,
-        "aliases": _aliases(registry, world, models),
+        "aliases": seats.get(lineage) or registry.state_of(lineage),
+        "seats": seats,
     }
 
 
@@ -128,9 +130,13 @@ class _Training:
         return list(corridor.walk(self.world, name, self.cache, self.progress, folds, failures=[]))
 
 
-def _aliases(registry: ModelRegistry, world: World, models: dict[str, Any]) -> dict[str, Any]:
-    """Enter the traded model's artefact, and return what the aliases of the playbook mean now."""
-    lineage, own = world.plan.playbook.lineage, models[world.plan.models.use].get("artefact")
-    if own is not None:
-        registry.entered(lineage, own)
-    return registry.state_of(lineage)
+def _seats(registry: ModelRegistry, world: World, models: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Enter the artefact of every seat's model, and return what the aliases of each seat mean now."""
+    told = models[world.plan.models.use]
+    found = {}
+    for seat, name in seats_of(world.plan).items():
+        own = told.get("members", {name: told})[name].get("artefact")
+        if own is not None:
+            registry.entered(seat, own)
+        found[seat] = registry.state_of(seat)
+    return found
