@@ -193,8 +193,8 @@ def test_a_rules_parts_are_those_of_the_book(quick: QuickRun, monkeypatch: pytes
     _, whole = acted(quick, world)
     shape = world.panel.shape
 
-    def third(belief: Any) -> Signals:
-        return replace(decide(belief), scale=np.full(shape, 1 / 3))
+    def third(belief: Any, **asked: bool) -> Signals:
+        return replace(decide(belief, **asked), scale=np.full(shape, 1 / 3))
 
     decide = corridor.decide
     monkeypatch.setattr(corridor, "decide", third)
