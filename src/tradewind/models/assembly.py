@@ -44,29 +44,50 @@ def bar_returns(log_price: FloatArray) -> FloatArray:
     return log_price - before
 
 
-def exponential_mean(values: FloatArray, decay: float, warm_up: int = WARM_UP_BARS) -> FloatArray:
-    """Exponentially weighted mean of the finite values so far, weights normalised, ``(T, ...)``.
+class ExponentialMean:
+    """The fold from values to their exponentially weighted mean so far, weights normalised.
 
     A missing value leaves the state as it is. NaN until ``warm_up`` values were seen.
+
+    Parameters
+    ----------
+    shape
+        Of the values at one bar.
+    decay
+        Weight that a value loses with each newer one.
     """
-    total = np.zeros(values.shape[1:])
-    weight = np.zeros(values.shape[1:])
-    count = np.zeros(values.shape[1:])
-    out = np.full(values.shape, np.nan)
-    for t, row in enumerate(values):
-        seen = np.isfinite(row)
-        keep = np.where(seen, decay, 1.0)
-        total = keep * total + np.where(seen, row, 0.0)
-        weight = keep * weight + seen
-        count += seen
-        out[t] = np.where(count >= warm_up, total / np.maximum(weight, 1e-12), np.nan)
-    return out
+
+    def __init__(self, shape: tuple[int, ...], decay: float, warm_up: int = WARM_UP_BARS) -> None:
+        self.decay, self.warm_up = decay, warm_up
+        self.total, self.weight, self.count = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+
+    def step(self, values: FloatArray) -> FloatArray:
+        """Go on over the next bars, ``(B, ...)``; return the mean at each."""
+        out = np.full(values.shape, np.nan)
+        for t, row in enumerate(values):
+            seen = np.isfinite(row)
+            keep = np.where(seen, self.decay, 1.0)
+            self.total = keep * self.total + np.where(seen, row, 0.0)
+            self.weight = keep * self.weight + seen
+            self.count = self.count + seen
+            mean = self.total / np.maximum(self.weight, 1e-12)
+            out[t] = np.where(self.count >= self.warm_up, mean, np.nan)
+        return out
+
+
+def exponential_mean(values: FloatArray, decay: float, warm_up: int = WARM_UP_BARS) -> FloatArray:
+    """Exponentially weighted mean of the finite values so far, ``(T, ...)``; see :class:`ExponentialMean`."""
+    return ExponentialMean(values.shape[1:], decay, warm_up).step(values)
 
 
 def ewma_volatility(returns: FloatArray, decay: float = 0.94) -> FloatArray:
     """One-bar zero-mean volatility (RiskMetrics 1996, eq. 5.3), ``(T, N)``; NaN in warm-up, never zero."""
-    variance = exponential_mean(returns**2, decay)
-    return np.sqrt(np.where(variance > 0, variance, np.nan))
+    return volatility_of(exponential_mean(returns**2, decay))
+
+
+def volatility_of(variance: FloatArray) -> FloatArray:
+    """Return the root of a variance, NaN where that is 0 or unknown."""
+    return np.asarray(np.sqrt(np.where(variance > 0, variance, np.nan)))
 
 
 def content_hash(*parts: Any) -> str:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from tradewind.models.artefact import Artefact
     from tradewind.models.networks.export import Exported
     from tradewind.models.networks.forecaster import Fitted, Reading, Targets
-    from tradewind.models.networks.network import Network, Shape
+    from tradewind.models.networks.network import Network, Outputs, Shape
+    from tradewind.models.networks.stepping import SequenceStepper
     from tradewind.models.networks.training import Auxiliary, Progress, Schedule
 
 FloatArray = NDArray[np.float64]
-_DECAY = 0.94
 
 
 @dataclass(eq=False, kw_only=True)
@@ -166,13 +166,29 @@ class SequenceModel:
 
         return self._forecast(windows, answering_with(self, runners, windows.labels.horizons))
 
+    def stepper(self, history: Windows, runners: Sequence[Exported] = ()) -> SequenceStepper | None:
+        """Return what forecasts one bar after the other from the end of a history on, as :meth:`predict` would.
+
+        With exported files in place of the networks where there are any, as :meth:`predict_with` would. None for a
+        network that reads whole dates: it is asked with its history.
+        """
+        from tradewind.models.networks.export import answering_with
+        from tradewind.models.networks.stepping import SequenceStepper
+
+        fitted = answering_with(self, runners, history.labels.horizons) if runners else self.fitted_
+        return None if fitted.reading.whole_dates else SequenceStepper(self, fitted, history)
+
     def _forecast(self, windows: Windows, fitted: Fitted) -> Forecast:
         from tradewind.models.networks.training import threads
 
-        scale = naive_scale(windows, _DECAY)
+        scale = naive_scale(windows, _decay())
         with threads(self.threads):
             answer, _ = fitted.answer(windows, self.batch_windows)
             explanation = self.explain(windows)
+        return self.assembled(windows, answer, scale, explanation)
+
+    def assembled(self, windows: Windows, answer: Outputs, scale: FloatArray, explanation: dict[str, Any]) -> Forecast:
+        """Return the networks' answers, ``(n, H, …)``, as a forecast of the samples; ``scale`` is ``(n, H)``."""
         unit = answer.quantiles.numpy()
         quantiles = unit * scale[:, :, None]
         return assemble(
@@ -226,7 +242,7 @@ class SequenceModel:
         from tradewind.models.networks.forecaster import LARGEST, Targets
 
         rows, columns = windows.rows, windows.columns
-        ratio = np.clip(windows.labels.returns[rows, columns] / naive_scale(windows, _DECAY), -LARGEST, LARGEST)
+        ratio = np.clip(windows.labels.returns[rows, columns] / naive_scale(windows, _decay()), -LARGEST, LARGEST)
         weight = np.where(np.isfinite(ratio), windows.labels.weight[rows, columns], 0.0)
         weight /= np.maximum(weight.sum(axis=0) / np.maximum((weight > 0).sum(axis=0), 1), 1e-12)
         classes = windows.labels.classes
@@ -248,7 +264,7 @@ class SequenceModel:
         from tradewind.labels.path import path_extremes
         from tradewind.models.networks.forecaster import LARGEST
 
-        scale = naive_scale(windows, _DECAY)
+        scale = naive_scale(windows, _decay())
         both = path_extremes(windows.panel, windows.labels.horizons)
         high, low = (part[windows.rows, windows.columns] / scale for part in both)
         return [np.clip(high, 0.0, LARGEST), np.clip(low, -LARGEST, 0.0)]
@@ -267,6 +283,13 @@ class SequenceModel:
 
     def _settings(self) -> dict[str, Any]:
         return {name: value for name, value in settings_of(self).items() if not name.startswith("_")}
+
+
+def _decay() -> float:
+    """Return the decay of the volatility that forecasts are scaled by: that which bars are read in."""
+    from tradewind.models.networks.sequences import DECAY
+
+    return DECAY
 
 
 def _numbered(windows: Windows, classes: NDArray[np.int8]) -> NDArray[np.int64]:

@@ -270,7 +270,7 @@ def answering_with(model: SequenceModel, runners: Sequence[Exported], horizons: 
             hint="train and export a model for these horizons",
         )
     ordered = sorted(runners, key=lambda runner: runner.card.number)
-    return replace(fitted, networks=tuple(ordered))
+    return replace(fitted, networks=tuple(ordered), date_by_date=True)
 
 
 def file_format(name: str) -> ModuleType:

@@ -181,6 +181,9 @@ class Fitted:
         In eval mode on the CPU; their answers are averaged.
     channels
         What they were shown, in order.
+    date_by_date
+        Asked for all samples of one date together and for nothing else: what is said of a bar is then the same to the
+        last bit whether it is asked about alone, when it closes, or later among many.
     """
 
     networks: tuple[Network, ...]
@@ -188,6 +191,7 @@ class Fitted:
     vocabulary: Vocabulary
     channels: tuple[str, ...]
     histories: tuple[History, ...]
+    date_by_date: bool = False
 
     def answer(self, windows: Windows, batch_windows: int) -> tuple[Outputs, NDArray[np.bool_]]:
         """Return the mean answer for every sample ``(n, H, …)`` as numpy-backed tensors, and which can be answered.
@@ -198,9 +202,12 @@ class Fitted:
         sequences = self.read(windows, LONGEST_RUN)
         chosen = np.flatnonzero(can)
         examples = Examples(sequences, windows.rows, windows.columns, chosen, chosen, self.reading.seen(windows))
-        batches = cheapest_runs(examples, chosen, self.reading.window_bars).batches(batch_windows)
+        if self.date_by_date and examples.seen is None:
+            batches = runs_by_date(windows.rows, windows.columns, chosen)
+        else:
+            batches = cheapest_runs(examples, chosen, self.reading.window_bars).batches(batch_windows)
         answers = [_answers(network, sequences, batches, len(can)) for network in self.precise]
-        return _mean_answer(answers), can
+        return mean_answer(answers), can
 
     @cached_property
     def precise(self) -> tuple[Network, ...]:
@@ -242,6 +249,13 @@ def cheapest_runs(examples: Examples, chosen: IntArray, length: int) -> Runs:
     return min(cuts, key=lambda runs: runs.sample.size + len(runs) * (length + runs.sample.shape[1] - 1) * _ROW_COST)
 
 
+def runs_by_date(rows: IntArray, columns: IntArray, chosen: IntArray) -> list[Runs]:
+    """Return single windows, those of one date together and by column."""
+    order = chosen[np.lexsort((columns[chosen], rows[chosen]))]
+    edges = np.flatnonzero(np.diff(rows[order])) + 1
+    return [Runs(columns[part], rows[part], part[:, None]) for part in np.split(order, edges) if len(part)]
+
+
 def _answers(network: Network, sequences: Sequences, batches: Sequence[Runs], count: int) -> Outputs:
     """Return a network's answers laid out by sample; NaN where a sample was not asked for."""
     laid: list[Tensor | None] = [None] * len(Outputs._fields)
@@ -267,7 +281,7 @@ def _precisely(block: Block) -> Block:
     return block._replace(values=block.values.double(), future=block.future.double())
 
 
-def _mean_answer(answers: Sequence[Outputs]) -> Outputs:
+def mean_answer(answers: Sequence[Outputs]) -> Outputs:
     """Average quantiles level by level, and probabilities (not logits)."""
     if len(answers) == 1:
         return answers[0]

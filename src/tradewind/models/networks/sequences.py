@@ -14,7 +14,7 @@ from tradewind.errors import DataError, InputError
 from tradewind.features.scaling import RollingScaler
 from tradewind.market.panel import Panel
 from tradewind.market.tiers import TIERS, tier_index
-from tradewind.models.assembly import bar_returns, ewma_volatility, last_known, log_prices
+from tradewind.models.assembly import ExponentialMean, last_known, volatility_of
 from tradewind.models.base import Windows
 from tradewind.models.calendar_inputs import calendar_inputs
 from tradewind.models.networks.network import Block
@@ -29,8 +29,9 @@ PRESENT = "bar_present"
 PRESENT_CHANNEL, RETURN_CHANNEL = -1, -1 - len(BAR_CHANNELS)
 """Where a network finds whether there was a bar, and the bar's return, among the channels of a block."""
 
-_CLIP = 5.0
-_DECAY = 0.94
+CLIP = 5.0
+DECAY = 0.94
+"""Of the volatility that bars and targets are told in."""
 _VOLUME_DECAY = 0.97
 _LEAST_TOGETHER = 2
 
@@ -167,7 +168,7 @@ def sequences_of(windows: Windows, vocabulary: Vocabulary, *, half_life_bars: fl
         Empty rows to put before the first bar: as many as a run has, less one.
     """
     panel = windows.panel
-    scaled = RollingScaler(half_life_bars, clip=_CLIP).transform(windows.features)
+    scaled = RollingScaler(half_life_bars, clip=CLIP).transform(windows.features)
     parts = [scaled.values, bar_channels(panel), panel.mask[..., None].astype(np.float32)]
     rows = np.concatenate(parts, axis=-1)
     values = np.zeros((rows.shape[1], padding + rows.shape[0], rows.shape[2]), dtype=np.float32)
@@ -181,28 +182,62 @@ def sequences_of(windows: Windows, vocabulary: Vocabulary, *, half_life_bars: fl
     )
 
 
-def bar_channels(panel: Panel) -> NDArray[np.float32]:
-    """Return close, high, low and open against the close before in units of its volatility, and volume, ``(T, N, 5)``.
+class BarChannels:
+    """The fold from bars to what a network reads of a bar itself.
 
-    Volume is the log of its ratio to its own exponentially weighted mean before the bar.
+    Close, high, low and open against the close before in units of its volatility, and volume: the log of its ratio to
+    its own exponentially weighted mean before the bar.
+
+    Attributes
+    ----------
+    volatility
+        ``(N,)`` of one bar, at the last bar that was read; NaN in warm-up.
     """
-    close = log_prices(panel)
-    before = np.full_like(close, np.nan)
-    before[1:] = last_known(close)[:-1]
-    volatility = np.full_like(close, np.nan)
-    volatility[1:] = last_known(ewma_volatility(bar_returns(close), _DECAY))[:-1]
-    prices = [(p - before) / volatility for p in (close, *(log_prices(panel, n) for n in ("high", "low", "open")))]
-    channels = np.stack([*prices, _volume(panel)], axis=-1)
-    return np.clip(channels, -_CLIP, _CLIP).astype(np.float32)
+
+    def __init__(self, symbols: int) -> None:
+        nothing = np.full(symbols, np.nan)
+        self._close, self._known_volatility, self._usual = nothing, nothing, nothing
+        self._split = np.ones(symbols)
+        self._variance = ExponentialMean((symbols,), DECAY)
+        self._volume = ExponentialMean((symbols,), _VOLUME_DECAY)
+        self.volatility = nothing
+
+    def step(self, panel: Panel, start: int = 0) -> NDArray[np.float32]:
+        """Read the bars from row ``start`` on, which follow those read before; return ``(T - start, N, 5)``."""
+        rows = slice(start, None)
+        close, high, low, opened = (_log(panel, name, rows) for name in ("close", "high", "low", "open"))
+        before = _carried(self._close, close)
+        volatility = volatility_of(self._variance.step((close - before[:-1]) ** 2))
+        known = _carried(self._known_volatility, volatility)
+        prices = [(price - before[:-1]) / known[:-1] for price in (close, high, low, opened)]
+        channels = np.stack([*prices, self._volumes(panel, rows)], axis=-1)
+        self._close, self._known_volatility = before[-1], known[-1]
+        self.volatility = volatility[-1] if len(volatility) else self.volatility
+        return np.clip(channels, -CLIP, CLIP).astype(np.float32)
+
+    def _volumes(self, panel: Panel, rows: slice) -> FloatArray:
+        shares = np.cumprod(np.concatenate([self._split[None], 1 / panel.split[rows]]), axis=0)[1:]
+        traded = panel.mask[rows] & (panel.volume[rows] > 0)
+        volume = np.where(traded, panel.volume[rows] * shares, np.nan)
+        usual = np.concatenate([self._usual[None], self._volume.step(volume)])
+        self._usual, self._split = usual[-1], shares[-1] if len(shares) else self._split
+        return np.asarray(np.log(volume / usual[:-1]))
 
 
-def _volume(panel: Panel) -> FloatArray:
-    from tradewind.models.assembly import exponential_mean
+def _log(panel: Panel, name: str, rows: slice) -> FloatArray:
+    """Return the log of an adjusted price at some rows; NaN where there is no usable bar."""
+    price = np.where(panel.mask[rows], panel.fields[name][rows] * panel.factor[rows], np.nan)
+    return np.asarray(np.log(np.where(price > 0, price, np.nan)))
 
-    volume = np.where(panel.mask & (panel.volume > 0), panel.volume * np.cumprod(1 / panel.split, axis=0), np.nan)
-    usual = np.full_like(volume, np.nan)
-    usual[1:] = exponential_mean(volume, _VOLUME_DECAY)[:-1]
-    return np.log(volume / usual)
+
+def _carried(before: FloatArray, values: FloatArray) -> FloatArray:
+    """Return the last known value before the rows, and at each of them, ``(B + 1, N)``."""
+    return last_known(np.concatenate([before[None], values]))
+
+
+def bar_channels(panel: Panel) -> NDArray[np.float32]:
+    """Return what a network reads of every bar itself, ``(T, N, 5)``; see :class:`BarChannels`."""
+    return BarChannels(panel.shape[1]).step(panel)
 
 
 def known_future(panel: Panel, horizons: Sequence[int]) -> NDArray[np.float32]:
@@ -227,10 +262,10 @@ def readable(windows: Windows, length: int, share: float) -> NDArray[np.bool_]:
 
     The others get no forecast: a window that is mostly empty would be an invented one.
     """
-    return _enough_bars(windows.panel, length, share)[windows.rows, windows.columns]
+    return enough_bars(windows.panel, length, share)[windows.rows, windows.columns]
 
 
-def _enough_bars(panel: Panel, length: int, share: float) -> NDArray[np.bool_]:
+def enough_bars(panel: Panel, length: int, share: float) -> NDArray[np.bool_]:
     """Return ``(T, N)`` whether the window that ends at a bar has ``share`` of its bars."""
     count = np.cumsum(np.pad(panel.mask, ((length, 0), (0, 0))), axis=0, dtype=np.int64)
     enough: NDArray[np.bool_] = count[length:] - count[:-length] >= max(1.0, share * length)
@@ -243,7 +278,7 @@ def seen_together(panel: Panel, length: int, share: float) -> NDArray[np.bool_]:
     Members of the universe with a bar and a readable window, whoever is asked about: what is said of a symbol must not
     depend on which others the caller wants to know. Where there are fewer than two, there is none.
     """
-    seen = _enough_bars(panel, length, share) & panel.mask & panel.member
+    seen = enough_bars(panel, length, share) & panel.mask & panel.member
     seen[seen.sum(axis=1) < _LEAST_TOGETHER] = False
     return seen
 
