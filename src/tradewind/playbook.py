@@ -32,6 +32,9 @@ ENVIRONMENT_PREFIX = "TRADEWIND__"
 PARTS = "timeframes"
 """Tables of sections that make several systems of one playbook, each over its own bars."""
 
+WITHOUT_RESULT = frozenset({"playbook", "tune", "broker", "challenge", "schedule"})
+"""Sections that change no result: name and description, what a search may try, and how a system is run."""
+
 S = TypeVar("S", bound=Section)
 
 
@@ -75,8 +78,8 @@ class Playbook:
 
     @property
     def content_hash(self) -> str:
-        """Hash of everything that can change a result (not name, description, what a search may try, or the broker)."""
-        values = {k: v for k, v in self.values.items() if k not in ("playbook", "tune", "broker")}
+        """Hash of everything that can change a result, which :data:`WITHOUT_RESULT` cannot."""
+        values = {k: v for k, v in self.values.items() if k not in WITHOUT_RESULT}
         content = {"values": values, "source": self.source, "options": dict(self.source_options)}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

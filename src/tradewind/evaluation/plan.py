@@ -11,6 +11,8 @@ from pydantic import Field
 from tradewind.calibration.settings import CalibrationSection
 from tradewind.decisions.pairs.settings import PairsSection
 from tradewind.decisions.settings import CoordinatorSection, DecisionSection
+from tradewind.evaluation.challenge_settings import ChallengeSection
+from tradewind.evaluation.schedule_settings import ScheduleSection
 from tradewind.evaluation.settings import EvaluationSection, TargetsSection, TuneSection
 from tradewind.execution.brokers.settings import BrokerSection
 from tradewind.execution.settings import AccountSection, ExecutionSection
@@ -34,7 +36,9 @@ class HeadSection(Section):
 
     format: int = Field(1, ge=1, description="version of the playbook format")
     description: str = Field("", description="one line for people")
-    lineage: str = Field("", description="family whose trials are counted together; default: the file's name")
+    lineage: str = Field(
+        "", pattern="^[^/:]*$", description="family whose trials are counted together; default: the file's name"
+    )
     warnings: tuple[str, ...] = Field((), description="shown beside every recommendation")
 
 
@@ -65,6 +69,8 @@ SECTIONS: dict[str, type[Section]] = {
     "evaluation": EvaluationSection,
     "targets": TargetsSection,
     "tune": TuneSection,
+    "challenge": ChallengeSection,
+    "schedule": ScheduleSection,
 }
 
 #: Sections that a timeframe may narrow; what is left belongs to the account that all share.
@@ -119,6 +125,8 @@ class Plan:
     evaluation: EvaluationSection
     targets: TargetsSection
     tune: TuneSection
+    challenge: ChallengeSection
+    schedule: ScheduleSection
     timeframes: Mapping[str, Plan] = field(default_factory=dict)
 
     @classmethod
