@@ -1,0 +1,165 @@
+"""Everything that Prometheus may want to know, in a registry of its own.
+
+What the corridor counts is read when it is asked for; what the server itself does is counted as it happens.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Count
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    StateSetMetricFamily,
+)
+
+from tradewind.server.shapes import DriftLevel, ServiceState
+
+if TYPE_CHECKING:
+    from tradewind.live.runtime import Runtime
+
+MEDIA = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+COUNTED: Mapping[str, str] = {
+    "bar": "tradewind_bars",
+    "forecast": "tradewind_forecasts",
+    "signal": "tradewind_signals",
+    "fill": "tradewind_fills",
+    "alert": "tradewind_alerts",
+}
+"""Topics that have a counter of their own; each is also in ``tradewind_events``."""
+
+
+class Metrics:
+    """The metrics of one server."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(_Corridor(runtime))
+        own = self.registry
+        self.requests = Counter("tradewind_http_requests", "HTTP requests", ["method", "route", "status"], registry=own)
+        self.seconds = Histogram(
+            "tradewind_http_request_seconds", "Time of HTTP requests", ["route"], buckets=SECONDS, registry=own
+        )
+        self.limited = Counter("tradewind_http_rate_limited", "Requests above the rate limit", registry=own)
+        self.sockets = Gauge("tradewind_websocket_clients", "WebSocket clients", registry=own)
+        self.messages = Counter("tradewind_websocket_messages", "Messages sent to WebSocket clients", registry=own)
+        self.closed = Counter("tradewind_websocket_closed", "WebSocket clients gone", ["code"], registry=own)
+        self.push = Histogram(
+            "tradewind_push_seconds", "From an event to its being sent to a client", buckets=SECONDS, registry=own
+        )
+
+    def text(self) -> bytes:
+        """Return all of them as Prometheus reads them; asks the runtime, so not for the event loop."""
+        return generate_latest(self.registry)
+
+
+class _Corridor:
+    """What the runtime knows of itself, asked for at each reading."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: names are not asked for before the runtime is."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the corridor's metrics as they are now."""
+        yield from _bus(self._runtime)
+        yield from _health(self._runtime.health())
+        yield from _status(self._runtime.status())
+        yield from _account(self._runtime.account())
+        yield _drift(self._runtime)
+        yield _orders(self._runtime)
+
+
+def _bus(runtime: Runtime) -> Iterator[Metric]:
+    said = runtime.bus.said
+    events = CounterMetricFamily("tradewind_events", "Events said, by topic", labels=["topic"])
+    for topic, number in sorted(said.items()):
+        events.add_metric([topic], number)
+    yield events
+    for topic, name in COUNTED.items():
+        yield CounterMetricFamily(name, f"Events of the topic {topic}", value=said.get(topic, 0))
+    yield CounterMetricFamily(
+        "tradewind_dropped", "Events that gave way to newer ones for slow listeners", value=runtime.bus.dropped
+    )
+    yield _gauge("tradewind_listeners", "Who listens to the events", runtime.bus.listeners)
+
+
+def _health(health: Mapping[str, Any]) -> Iterator[Metric]:
+    latency, freshness = health["latency_ms"], health["freshness"]
+    quantiles = GaugeMetricFamily(
+        "tradewind_bar_latency_seconds", "From a bar's arrival to its push", labels=["quantile"]
+    )
+    for name, quantile in (("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99")):
+        if latency[name] is not None:
+            quantiles.add_metric([quantile], latency[name] / 1000)
+    yield quantiles
+    yield _stages(latency.get("stages") or {})
+    yield _gauge("tradewind_fresh_seconds", "Age of the newest bar", freshness["seconds"])
+    yield _gauge("tradewind_stale", "1 where the newest bar is too old", freshness["stale"])
+    yield CounterMetricFamily("tradewind_errors", "Errors of the loop", value=health["errors"])
+    yield _gauge("tradewind_uptime_seconds", "Time since the start", health["uptime_seconds"])
+    yield _services(health["services"])
+    memory = health["machine"]["rss_mb"]
+    yield _gauge("tradewind_resident_bytes", "Memory of the process", None if memory is None else memory * 1e6)
+
+
+def _stages(stages: Mapping[str, Any]) -> Metric:
+    metric = HistogramMetricFamily("tradewind_stage_seconds", "Time of each stage of the loop", labels=["stage"])
+    for name, stage in sorted(stages.items()):
+        buckets = [(str(limit / 1000), count) for limit, count in stage["buckets"]]
+        metric.add_metric([name], [*buckets, ("+Inf", stage["count"])], sum_value=stage["sum_ms"] / 1000)
+    return metric
+
+
+def _services(services: list[Mapping[str, Any]]) -> Metric:
+    metric = StateSetMetricFamily("tradewind_service_state", "State of each service", labels=["service"])
+    for service in services:
+        metric.add_metric([service["name"]], _one_of(ServiceState, service["state"]))
+    return metric
+
+
+def _status(status: Mapping[str, Any]) -> Iterator[Metric]:
+    yield _gauge("tradewind_halted", "1 where trading is halted", status["halted"] is not None)
+    as_of = status["as_of"]
+    time = datetime.fromisoformat(as_of).timestamp() if isinstance(as_of, str) else None
+    yield _gauge("tradewind_newest_bar_timestamp_seconds", "Close of the newest bar", time)
+
+
+def _account(account: Mapping[str, Any]) -> Iterator[Metric]:
+    for name in ("equity", "cash", "profit", "gross", "net", "drawdown"):
+        yield _gauge(f"tradewind_account_{name}", f"The account's {name}", account[name])
+    yield _gauge("tradewind_positions", "Positions held", account["positions"])
+    yield _gauge("tradewind_open_orders", "Orders that are open", account["open_orders"])
+
+
+def _drift(runtime: Runtime) -> Metric:
+    metric = StateSetMetricFamily("tradewind_drift_level", "Drift of each model", labels=["seat"])
+    for reading in runtime.drift():
+        metric.add_metric([reading["seat"]], _one_of(DriftLevel, reading["level"]))
+    return metric
+
+
+def _orders(runtime: Runtime) -> Metric:
+    metric = GaugeMetricFamily("tradewind_orders", "The newest 1,000 orders, by status", labels=["status"])
+    for status, number in sorted(Count(order["status"] for order in runtime.orders(limit=1000)).items()):
+        metric.add_metric([status], number)
+    return metric
+
+
+def _one_of(choices: Any, chosen: str) -> dict[str, bool]:
+    return {name: name == chosen for name in choices.__args__}
+
+
+def _gauge(name: str, text: str, value: float | None) -> Metric:
+    """Return a gauge; one without a value is told as absent, not as zero."""
+    return GaugeMetricFamily(name, text, value=None if value is None else float(value))
