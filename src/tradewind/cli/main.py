@@ -8,6 +8,7 @@ import typer
 
 from tradewind import __version__
 from tradewind.cli import (
+    alerts,
     audit,
     backtest,
     backup,
@@ -57,6 +58,7 @@ app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="models")
 app.add_typer(audit.app, name="audit")
 app.add_typer(broker.app, name="broker")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(sectors.app, name="sectors")
 app.add_typer(sectors.tiers, name="tiers")
 

@@ -73,6 +73,9 @@ SECTIONS: dict[str, type[Section]] = {
     "schedule": ScheduleSection,
 }
 
+#: Sections of the rooms below, which validate them where they are used. None changes a result.
+BELOW = ("alerts",)
+
 #: Sections that a timeframe may narrow; what is left belongs to the account that all share.
 IN_A_TIMEFRAME = {
     name: SECTIONS[name]
@@ -132,7 +135,7 @@ class Plan:
     @classmethod
     def of(cls, playbook: Playbook) -> Plan:
         """Validate every section; raise ``PlaybookError`` with the first room's complaints."""
-        playbook.refuse_unknown_sections(SECTIONS)
+        playbook.refuse_unknown_sections([*SECTIONS, *BELOW])
         parts: dict[str, Any] = {name: playbook.section(name, model) for name, model in SECTIONS.items()}
         if "borrow" in playbook.values:  # it says what borrowing costs; execution does where there is none
             lent = {"borrow_bps_per_year": parts["borrow"].default_bps}
