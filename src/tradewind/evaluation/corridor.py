@@ -116,9 +116,13 @@ def base_world(
 
 def computed_features(plan: Plan, panel: Panel) -> Features:
     """Compute the features of the registry that the plan asks for or its rule needs."""
+    return compute(panel, feature_names(plan))
+
+
+def feature_names(plan: Plan) -> list[str]:
+    """Return the features of the registry that the plan asks for or its rule needs, in the order of the table."""
     names = select(plan.features.include, plan.features.exclude)
-    needed = [n for n in RULES.create(plan.decision.rule).needs if n not in names]
-    return compute(panel, [*names, *needed])
+    return [*names, *(n for n in RULES.create(plan.decision.rule).needs if n not in names)]
 
 
 def forecast_features(world: World, cache: FoldCache, progress: Progress = silent) -> Features:

@@ -58,8 +58,8 @@ class SequenceStepper:
         self._read(history, 0)
         self.read = len(panel)
 
-    def step(self, windows: Windows) -> Forecast:
-        """Read the next bar and forecast some symbols at its close.
+    def step(self, windows: Windows) -> Forecast | None:
+        """Read the next bar and forecast some symbols at its close; None where nobody is asked about.
 
         Parameters
         ----------
@@ -75,6 +75,8 @@ class SequenceStepper:
         self._read(windows, self.read)
         self.read += 1
         columns = windows.columns
+        if not len(columns):
+            return None
         scale = self._bars.volatility[columns][:, None] * np.sqrt(np.asarray(self._horizons, dtype=np.float64))
         can = np.flatnonzero(self._enough(panel)[columns])
         with threads(self.model.threads):
