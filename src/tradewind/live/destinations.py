@@ -168,7 +168,7 @@ def secrets_of(url: str) -> tuple[str, ...]:
         pieces.append(parts.netloc.rpartition("@")[2])
     asked = parse_qsl(parts.query)
     pieces += [piece for piece in (*parts.path.split("/"), *(value for _, value in asked)) if _looks_secret(piece)]
-    pieces += [value for name, value in asked if name[:1] in "+-:"]  # headers and fields that are sent along
+    pieces += [value for name, value in asked if name[:1] in ("+", "-", ":", " ")]  # headers, read as a form
     found = {unquote(piece) for piece in pieces if piece}
     return (url, *sorted(found))
 
