@@ -137,7 +137,7 @@ PAYLOADS: dict[str, type[Shape]] = {
 class Hello(Shape):
     """The first message: which process this is, and the number of its last event."""
 
-    type: Literal["hello"] = "hello"
+    type: Literal["hello"]
     session: str
     seq: int
     version: str
@@ -146,7 +146,7 @@ class Hello(Shape):
 class Snapshot(Shape):
     """The newest event of each topic and key; what follows has numbers beyond ``seq``."""
 
-    type: Literal["snapshot"] = "snapshot"
+    type: Literal["snapshot"]
     seq: int
     events: list[BusEvent]
 
@@ -154,14 +154,14 @@ class Snapshot(Shape):
 class Delta(Shape):
     """What was said since, with rising numbers."""
 
-    type: Literal["delta"] = "delta"
+    type: Literal["delta"]
     events: list[BusEvent]
 
 
 class Heartbeat(Shape):
     """A sign of life; ``dropped`` events of this listener gave way to newer ones."""
 
-    type: Literal["heartbeat"] = "heartbeat"
+    type: Literal["heartbeat"]
     seq: int
     at: Instant
     dropped: int
@@ -170,7 +170,7 @@ class Heartbeat(Shape):
 class SocketError(Shape):
     """A message that was not understood."""
 
-    type: Literal["error"] = "error"
+    type: Literal["error"]
     detail: str
     hint: str
 

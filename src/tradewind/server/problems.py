@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -14,11 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from tradewind.errors import BugError, DataError, InputError, RetryError, SafetyStop, TradewindError
+from tradewind.live.logs import logger
 from tradewind.server.shapes import Problem
 
 MEDIA = "application/problem+json"
 RETRY_SECONDS = 5
-_log = logging.getLogger("tradewind.server")
+_log = logger(__name__)
 
 _STATUS: tuple[tuple[type[TradewindError], int], ...] = (
     (InputError, 422),
@@ -36,14 +36,14 @@ _HINTS: Mapping[int, str] = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a fault
+class Refused(HTTPException):
     """A request that is answered with a problem; for what no error of ours says better."""
 
     def __init__(
         self, status: int, detail: str, *, hint: str | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(detail)
-        self.status, self.detail, self.hint, self.headers = status, detail, hint, headers
+        super().__init__(status, detail, dict(headers or {}))
+        self.hint = hint
 
 
 def problem(
@@ -70,14 +70,13 @@ def problem(
 def install(app: FastAPI) -> None:
     """Answer every exception with a problem."""
     app.add_exception_handler(TradewindError, _ours)
-    app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
 
 
 def failed(request_id: str, path: str, failure: Exception) -> Response:
     """Return the answer to what should not have happened: its traceback is logged, and only its id is told."""
-    _log.error("request %s to %s failed", request_id, path, exc_info=failure)
+    _log.error("a request failed", request=request_id, path=path, exc_info=failure)
     return problem(
         500,
         "something failed that should not have",
@@ -100,6 +99,12 @@ def of_error(error: TradewindError, request_id: str = "", *, status: int | None 
     )
 
 
+def of_refusal(error: HTTPException, request_id: str) -> Response:
+    """Return the response that says a refusal."""
+    hint = error.hint if isinstance(error, Refused) else None
+    return problem(error.status_code, str(error.detail), hint=hint, request_id=request_id, headers=error.headers)
+
+
 def request_id_of(request: Request) -> str:
     """Return the id under which a request is logged."""
     return str(getattr(request.state, "request_id", ""))
@@ -111,13 +116,6 @@ async def _ours(request: Request, error: Exception) -> Response:
         return failed(request_id_of(request), request.url.path, error)
     missing = isinstance(error, InputError) and request.method == "GET" and "symbol" in request.path_params
     return of_error(error, request_id_of(request), status=404 if missing else None)
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    return problem(
-        error.status, error.detail, hint=error.hint, request_id=request_id_of(request), headers=error.headers
-    )
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -139,7 +137,7 @@ def _fault(fault: Mapping[str, Any]) -> str:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, error.detail, request_id=request_id_of(request), headers=error.headers)
+    return of_refusal(error, request_id_of(request))
 
 
 def unlike(error: ValidationError) -> BugError:

@@ -33,6 +33,14 @@ Instant = Annotated[str, BeforeValidator(_said), WithJsonSchema({"type": "string
 Id = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
 """What names a thing; a number is told as text."""
 
+Name = Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9^][A-Za-z0-9.^=_:-]*$")]
+"""A symbol as it is asked for."""
+
+CSV: dict[int | str, dict[str, Any]] = {
+    200: {"description": "a table", "content": {"text/csv": {"schema": {"type": "string"}}}}
+}
+"""How an operation that answers with a file is described."""
+
 Score = Annotated[float, Field(ge=0, le=100)] | None
 """Sentiment, 0 to 100."""
 
@@ -98,7 +106,7 @@ class Status(Shape):
     dropped: int = Field(description="events that slow listeners did not get, a newer one in their place")
     warnings: list[str]
     version: str
-    zone: str = Field("America/New_York", description="IANA name of the exchange's time zone")
+    zone: str | None = Field(None, description="IANA name of the exchange's time zone")
     available: Available
 
 
@@ -640,6 +648,12 @@ class Speed(Shape):
     model_config = ConfigDict(extra="forbid")
 
     speed: Literal["max"] | Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+
+
+class Outcome(Shape):
+    """What came of a command."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 class Alive(Shape):
