@@ -29,6 +29,7 @@ from tradewind.cli import (
     recommend,
     report,
     reproduce,
+    retrain,
     risk,
     sectors,
     stress,
@@ -48,7 +49,7 @@ app = typer.Typer(
 )
 VERBS = (
     init, sync, train, tune, backtest, recommend, explain, ranks, paper, halt, optimise, pairs, stress, risk, report,
-    reproduce, backup, demo, doctor,
+    reproduce, retrain, backup, demo, doctor,
 )  # fmt: skip
 for verb in VERBS:
     verb.add_to(app)

@@ -39,8 +39,8 @@ PROMOTED, KEPT, FIRST, ROLLED_BACK = "promoted", "kept", "first", "rolled_back"
 
 CHAMPION, CHALLENGER, NAIVE = "champion", "challenger", "naive"
 
-Shadow = Callable[[Forecast], FloatArray]
-"""Trades a forecast's bars in an account of its own, with costs, and returns the simple return of each bar."""
+Shadow = Callable[[str], FloatArray]
+"""Lets ``champion`` or ``challenger`` trade the bars in an account of its own: simple returns a bar, after costs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +151,7 @@ def judge(
         "confidence_set": _confidence_set(made, question, settings),
         "coverage": _coverage(made, question, settings),
         "direction": _direction(made, question, settings),
-        "shadow": None if shadow is None else _shadow(made, question, settings, shadow),
+        "shadow": None if shadow is None else _shadow(question, settings, shadow),
     }
     lacking = _lacking(evidence, decisive, settings)
     return Judgement(KEPT, lacking, evidence) if lacking else Judgement(PROMOTED, _merits(evidence, decisive), evidence)
@@ -341,11 +341,9 @@ def _direction(made: Mapping[str, Forecast], question: Question, settings: Chall
     }
 
 
-def _shadow(
-    made: Mapping[str, Forecast], question: Question, settings: ChallengeSection, shadow: Shadow
-) -> dict[str, Any]:
+def _shadow(question: Question, settings: ChallengeSection, shadow: Shadow) -> dict[str, Any]:
     """Return what both would have earned on the same bars after costs, and how likely the challenger's is no less."""
-    earned = {name: shadow(made[name]) for name in (CHAMPION, CHALLENGER)}
+    earned = {name: shadow(name) for name in (CHAMPION, CHALLENGER)}
     per_year = question.bars_per_year
     gap = compare(
         earned[CHALLENGER],

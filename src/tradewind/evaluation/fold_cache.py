@@ -66,13 +66,13 @@ class FoldCache:
         """Return a copy of the model that was fitted on just this, or fit and keep it: asking teaches it nothing."""
         if self.models is None:
             return fit()
-        key = f"{name} {json.dumps(parameters, sort_keys=True, default=str)} {_content_of(shown)}"
+        key = f"{name} {json.dumps(parameters, sort_keys=True, default=str)} {content_of(shown)}"
         if key not in self.models:
             self.models[key] = fit()
         return copy.deepcopy(self.models[key])
 
 
-def _content_of(windows: Windows) -> str:
+def content_of(windows: Windows) -> str:
     """Return a hash of all that a model is shown."""
     features, labels = windows.features, windows.labels
     digest = hashlib.blake2b(panel_digest(windows.panel).encode() + repr(features.names).encode())

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradewind.clock import Clock
-from tradewind.errors import DataError, InputError, did_you_mean
+from tradewind.errors import DataError, InputError, RetryError, did_you_mean
 from tradewind.models import artefact as artefacts
 from tradewind.models.artefact import Artefact
 from tradewind.models.settings import ENSEMBLE
@@ -112,8 +112,9 @@ class ModelRegistry:
     ) -> dict[str, Any]:
         """Make a model champion of its seat; a challenger that is promoted is no challenger any more.
 
-        Its files are compared with their hashes first. ``decision`` is stored with the change. Raises as
-        :meth:`artefact`; ``InputError`` where it is no model of that seat, or its champion already.
+        Its files are compared with their hashes first. ``decision`` is stored with the change, and says over whom it
+        was decided. Raises as :meth:`artefact`; ``InputError`` where it is no model of that seat, or its champion
+        already; ``RetryError`` where another champion sat down since the decision.
         """
         record = self.find(reference, seat)
         seat = self._seat_for(record, reference, seat)
@@ -123,6 +124,11 @@ class ModelRegistry:
             now = current(changes)
             if now.get(CHAMPION) == record.id:
                 raise InputError(f"{record.id} is the champion of {seat} already")
+            if decision is not None and now.get(CHAMPION) != decision.champion:
+                raise RetryError(
+                    f"{seat} has another champion since {decision.champion} was judged: {now.get(CHAMPION)}",
+                    hint="judge again: `tradewind retrain PLAYBOOK`",
+                )
             made = [self._change(seat, CHAMPION, record.id, "promote")]
             if now.get(CHALLENGER) == record.id:
                 made.append(self._change(seat, CHALLENGER, None, "promote"))

@@ -131,10 +131,18 @@ def forecast_with(artefact: Artefact, world: World, predict: Callable[[Windows],
     DataError
         Other features or horizons than it was trained with, or no bar after its training that could be forecast.
     """
-    card = artefact.card
-    until = np.datetime64(card["manifest"]["trained_until"].removesuffix("+00:00"))
-    row = int(np.searchsorted(world.panel.times, until, side="right"))
+    made, row = uncalibrated_with(artefact, world, predict)
+    return _calibrated_on(artefact, world, made, row)
+
+
+def uncalibrated_with(artefact: Artefact, world: World, predict: Callable[[Windows], Forecast]) -> tuple[Forecast, int]:
+    """Forecast every bar after the training as the model says it, and say which row the first of them is.
+
+    Raises as :func:`forecast_with`.
+    """
+    row = first_unseen_row(artefact, world)
     if row >= len(world.panel):
+        until = artefact.card["manifest"]["trained_until"]
         raise DataError(
             f"no bar after {until}, up to which {artefact.id} was trained",
             hint="sync newer bars: `tradewind sync PLAYBOOK`",
@@ -142,9 +150,15 @@ def forecast_with(artefact: Artefact, world: World, predict: Callable[[Windows],
     rows = np.arange(row, len(world.panel))
     asked = corridor.windows(scaled_as(artefact, world), rows)
     if not asked.rows.size:
+        until = artefact.card["manifest"]["trained_until"]
         raise DataError(f"no symbol belongs to the universe after {until}, up to which {artefact.id} was trained")
-    made = predict(asked).at(world.panel.times[rows])
-    return _calibrated_on(artefact, world, made, row)
+    return predict(asked).at(world.panel.times[rows]), row
+
+
+def first_unseen_row(artefact: Artefact, world: World) -> int:
+    """Return the row of the first bar after those that a model was trained on, the last of their outcomes included."""
+    until = np.datetime64(artefact.card["manifest"]["trained_until"].removesuffix("+00:00"))
+    return int(np.searchsorted(world.panel.times, until, side="right"))
 
 
 def scaled_as(artefact: Artefact, world: World) -> World:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from tradewind.errors import DataError
 from tradewind.evaluation import corridor
 from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.data import Loaded, load_or_sync
 from tradewind.evaluation.fold_cache import FoldCache
 from tradewind.evaluation.model_registry import ModelRegistry, seats_of
+from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.sleeves import NAIVE
 from tradewind.evaluation.stored_models import artefact_id, store
 from tradewind.evaluation.workspace import Workspace
@@ -39,7 +42,7 @@ def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime 
     world = corridor.build_world(workspace.plan, loaded.panel, loaded.notes, cache, progress)
     folds = corridor.folds_of(world)
     registry = ModelRegistry(workspace.home, workspace.records, workspace.clock)
-    training = _Training(registry, world, folds, loaded, cache, progress)
+    training = Training(registry, world, folds, loaded, cache, progress)
     models: dict[str, Any] = {}
     for name in workspace.plan.models.all:
         try:
@@ -71,8 +74,8 @@ def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime 
 
 
 @dataclass(frozen=True, eq=False)
-class _Training:
-    """What every model of a training shares."""
+class Training:
+    """What every model of a training shares: the folds of its walk, of which the last one's model is kept."""
 
     registry: ModelRegistry
     world: World
@@ -84,27 +87,27 @@ class _Training:
     def stored(self, name: str) -> dict[str, dict[str, str]]:
         """Return the artefact of a model, or of each of an ensemble's members: one that cannot be fitted has none."""
         if name != ENSEMBLE:
-            return {name: self._stored(name)}
+            return {name: self.stored_one(name)}
         found = {}
         for member in self.world.plan.ensemble.members:
             try:
-                found[member] = self._stored(member)
+                found[member] = self.stored_one(member)
             except DataError as error:
                 found[member] = {"not_stored": error.what}
         return found
 
-    def _stored(self, name: str) -> dict[str, str]:
+    def stored_one(self, name: str) -> dict[str, str]:
         """Return the ``artefact`` of the last fold's model, made where there is none yet, or why there is none."""
         fold = self.folds[-1]
         known = artefact_id(self.world, name, self.folds)
         kept, told = self._kept(known)
         if kept:
             return {"artefact": known}
-        earlier = self._walked(name, self.folds[:-1])
+        earlier = self.walked(name, self.folds[:-1])
         fitted = corridor.fit_fold(self.world, name, fold, self.cache, self.progress)
         last = self.cache.get(self.world, name, fold, lambda: fitted.ask(fold.test))
         own = corridor.join(self.world, [*earlier, (int(fold.test[0]), last)])
-        naive = corridor.join(self.world, self._walked(NAIVE, self.folds))
+        naive = corridor.join(self.world, self.walked(NAIVE, self.folds))
         try:
             made = store(self.registry, self.world, fitted, self.folds, own, naive, self.loaded.pin)
         except UnstorableError as error:
@@ -125,9 +128,29 @@ class _Training:
             return False, {"put_aside": str(artefacts.put_aside(folder))}
         return True, {}
 
-    def _walked(self, name: str, folds: Sequence[Fold]) -> list[tuple[int, Forecast]]:
+    def walked(self, name: str, folds: Sequence[Fold]) -> list[tuple[int, Forecast]]:
         """Return the forecasts of the folds that the model can be fitted in."""
         return list(corridor.walk(self.world, name, self.cache, self.progress, folds, failures=[]))
+
+
+def retraining_folds(plan: Plan, bars: int, horizons: Sequence[int], unseen_bars: int) -> list[Fold]:
+    """Return a walk whose last model learns from all but the newest bars, which are left to judge it by.
+
+    Before that the walk is the plan's own, so that its forecasts need not be made again. Raises ``DataError`` where
+    too little is left to learn from.
+    """
+    settings, gap = plan.evaluation, max(horizons) + plan.labels.embargo_bars
+    cut = bars - unseen_bars
+    if cut - gap < settings.min_train_bars:
+        raise DataError(
+            f"{bars:,} bars are too few for a retraining: {unseen_bars:,} are kept to judge it by, {gap:,} are purged, "
+            f"and evaluation.min_train_bars asks for {settings.min_train_bars:,}",
+            hint="sync more history, or lower challenge.least_dates (or unseen_bars) or evaluation.min_train_bars",
+        )
+    earlier = corridor.planned_folds(plan, cut, horizons) if cut - gap > settings.min_train_bars else []
+    first = max(0, cut - gap - settings.min_train_bars) if settings.window == "rolling" else 0
+    train, test = np.arange(first, cut - gap, dtype=np.int64), np.arange(cut, bars, dtype=np.int64)
+    return [*earlier, Fold(train, test, cut - gap, len(earlier))]
 
 
 def _seats(registry: ModelRegistry, world: World, models: dict[str, Any]) -> dict[str, dict[str, Any]]:
