@@ -12,11 +12,14 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command(epilog="Example: tradewind doctor")
     def doctor(json: JsonOption = False) -> None:
-        """Check versions, disk, the lake's files and the records; say what to do about anything wrong."""
+        """Check versions, disk, memory, lakes, records and models' files; say what to do about anything wrong."""
         with failures(json):
             from tradewind.evaluation.health import examine
+            from tradewind.live.checks import of_a_home
 
             findings = examine(home_folder())
+            if all(f["ok"] for f in findings):  # a store that is broken has been named already
+                findings += of_a_home(home_folder())
             if json:
                 emit({"healthy": all(f["ok"] for f in findings), "checks": findings})
             else:
