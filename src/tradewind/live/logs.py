@@ -26,7 +26,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from tradewind.clock import Clock, SystemClock
-from tradewind.errors import did_you_mean
+from tradewind.errors import InputError, did_you_mean
 from tradewind.live import redaction
 from tradewind.market.store.failures import storage_failures
 
@@ -297,9 +297,12 @@ class _File(_Counting, RotatingFileHandler):
 def _handler(file: Path | None, stream: TextIO) -> logging.Handler:
     if file is None:
         return _Stream(stream)
-    with storage_failures(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return _File(file, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
+    try:
+        with storage_failures(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return _File(file, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise InputError(f"{file} cannot be a file of logs", hint="name a file in a folder that can be made") from None
 
 
 def _thread_failed(args: threading.ExceptHookArgs) -> None:
