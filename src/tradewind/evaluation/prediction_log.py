@@ -1,20 +1,36 @@
-"""Every forecast of a run's newest bar, stored; and what became of the earlier ones."""
+"""Every forecast of a run's newest bar, or of a running corridor's bars, stored; and what became of the earlier ones.
+
+The ``run`` of a forecast is a back-test's or a live session's id. Its ``target`` names what is forecast and, where
+several models forecast the same, by whom: ``log_return`` is what decisions are made on, ``log_return:lstm`` a member's.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tradewind.errors import InputError
 from tradewind.market.store.records import Prediction, Records, Run, SignalRecord
 
 if TYPE_CHECKING:
     from tradewind.evaluation.backtest import TrackRecord
+    from tradewind.evaluation.plan import Plan
+    from tradewind.models.forecast import Forecast
 
 TARGET = "log_return"
+
+CLASSES = ("down", "neutral", "up")
+
+
+def target_of(model: str | None = None) -> str:
+    """Return the target of a forecast: of the traded one, or of one model beside others."""
+    return TARGET if model is None else f"{TARGET}:{model}"
 
 
 def log_run(record: TrackRecord, records: Records, *, verb: str, result_path: str) -> None:
@@ -46,20 +62,54 @@ def log_run(record: TrackRecord, records: Records, *, verb: str, result_path: st
 def resolved(record: TrackRecord, records: Records) -> list[tuple[Prediction, float]]:
     """Return the earlier forecasts, made on the same source, whose outcome lies in the record's bars."""
     panel, labels = record.world.panel, record.world.labels
-    rows = {as_datetime(time): row for row, time in enumerate(panel.times)}
-    origins: dict[str, bool] = {}
-    found: list[tuple[Prediction, float]] = []
-    for made in records.unresolved(until=as_datetime(panel.times[-1])):
-        if made.run not in origins:
-            origins[made.run] = origin(records.get_run(made.run).manifest) == origin(record.manifest.to_dict())
-        known = made.symbol in panel.symbols and made.horizon_bars in labels.horizons and made.target == TARGET
-        if not (origins[made.run] and known and made.time in rows):
-            continue
-        place = rows[made.time], panel.symbols.index(made.symbol), labels.horizons.index(made.horizon_bars)
-        outcome = float(labels.returns[place])
-        if np.isfinite(outcome):
-            found.append((made, outcome))
-    return found
+    known = Outcomes(panel.times, panel.symbols, labels.horizons, labels.returns, origin(record.manifest.to_dict()))
+    return known.of(records)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What became of bars: the log returns from each of them, over every horizon.
+
+    Attributes
+    ----------
+    times, symbols, horizons, returns
+        As labels have them: ``(T,)``, ``N``, ``H`` in bars, ``(T, N, H)`` with NaN where it is not known yet.
+    origin
+        What names the bars, as :func:`origin` and :func:`origin_of_plan` say it: outcomes are of no other bars.
+    """
+
+    times: NDArray[np.datetime64]
+    symbols: Sequence[str]
+    horizons: Sequence[int]
+    returns: NDArray[np.float64]
+    origin: tuple[Any, ...]
+
+    def of(self, records: Records, runs: Collection[str] | None = None) -> list[tuple[Prediction, float]]:
+        """Return the forecasts without an outcome, of some runs where given, whose outcome is in here."""
+        rows = {as_datetime(time): row for row, time in enumerate(self.times)}
+        columns = {symbol: column for column, symbol in enumerate(self.symbols)}
+        places = {horizon: place for place, horizon in enumerate(self.horizons)}
+        same: dict[str, bool] = {}
+        found: list[tuple[Prediction, float]] = []
+        for made in records.unresolved(until=as_datetime(self.times[-1]), runs=runs):
+            if made.run not in same:
+                same[made.run] = origin_of_run(records, made.run) == self.origin
+            at = rows.get(made.time), columns.get(made.symbol), places.get(made.horizon_bars)
+            if not same[made.run] or None in at or made.target.partition(":")[0] != TARGET:
+                continue
+            outcome = float(self.returns[at])
+            if np.isfinite(outcome):
+                found.append((made, outcome))
+        return found
+
+    def resolve(self, records: Records, *, at: datetime, runs: Collection[str] | None = None) -> int:
+        """Note what became of all forecasts that can be told, together; return how many. Again it changes nothing.
+
+        However late: what a corridor forecast before it died is resolved by the next one, or by a back-test.
+        """
+        found = self.of(records, runs)
+        records.resolve_all(found, at=at)
+        return len(found)
 
 
 def origin(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -69,23 +119,85 @@ def origin(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
     return playbook["source"], json.dumps(playbook["source_options"], sort_keys=True, default=str), timeframe
 
 
-def newest_predictions(record: TrackRecord) -> list[Prediction]:
-    """Return the calibrated forecasts of the newest bar."""
-    forecast, row = record.decision.belief.forecast, len(record.world.panel) - 1
+def origin_of_plan(plan: Plan) -> tuple[Any, ...]:
+    """Return what names the bars a plan sees, as :func:`origin` does; a live session keeps it in its detail."""
+    options = json.dumps(dict(plan.playbook.source_options), sort_keys=True, default=str)
+    return plan.playbook.source, options, plan.playbook.values.get("data", {}).get("timeframe", "1d")
+
+
+def origin_of_run(records: Records, run: str) -> tuple[Any, ...] | None:
+    """Return what names the bars of a back-test or of a live session; None where neither is known."""
+    for session in records.live_sessions():
+        if session.id == run:
+            return tuple(session.detail.get("origin", ())) or None
+    try:
+        return origin(records.get_run(run).manifest)
+    except (InputError, LookupError):
+        return None
+
+
+def predictions_at(
+    forecast: Forecast,
+    row: int,
+    *,
+    run: str,
+    model: str | None = None,
+    seat: str | None = None,
+    artefact: str | None = None,
+    regime: str | None = None,
+    scale: NDArray[np.float64] | None = None,
+) -> list[Prediction]:
+    """Return one bar's forecasts as they are stored.
+
+    Parameters
+    ----------
+    forecast
+        Calibrated, as it was served.
+    run
+        The live session or the back-test.
+    model
+        Who forecasts beside others; None: what decisions are made on.
+    seat, artefact
+        Where it sits, and which stored model that is.
+    regime
+        The market's, as known then.
+    scale
+        ``(N,)`` standard deviation of the naive forecast over one bar, NaN where it has none.
+    """
     found = []
     for column, index in zip(*np.nonzero(forecast.available[row]), strict=True):
+        horizon = forecast.horizons[index]
         quantiles = zip(forecast.levels, forecast.quantiles[row, column, index], strict=True)
+        naive = np.nan if scale is None else float(scale[column]) * float(np.sqrt(horizon))
         found.append(
             Prediction(
-                run=record.manifest.run,
+                run=run,
                 symbol=forecast.symbols[column],
                 time=as_datetime(forecast.times[row]),
-                target=TARGET,
-                horizon_bars=forecast.horizons[index],
+                target=target_of(model),
+                horizon_bars=horizon,
                 quantiles={f"{level:g}": float(value) for level, value in quantiles},
+                probabilities=_chances(forecast, row, int(column), int(index)),
+                seat=seat,
+                model=artefact,
+                regime=regime,
+                scale=float(naive) if np.isfinite(naive) else None,
             )
         )
     return found
+
+
+def _chances(forecast: Forecast, row: int, column: int, index: int) -> dict[str, float]:
+    """Return the probabilities of the classes; empty where the model has none."""
+    if forecast.probabilities is None:
+        return {}
+    values = forecast.probabilities[row, column, index]
+    return dict(zip(CLASSES, map(float, values), strict=True)) if np.isfinite(values).all() else {}
+
+
+def newest_predictions(record: TrackRecord) -> list[Prediction]:
+    """Return the calibrated forecasts of the newest bar."""
+    return predictions_at(record.decision.belief.forecast, len(record.world.panel) - 1, run=record.manifest.run)
 
 
 def newest_signals(record: TrackRecord) -> list[SignalRecord]:
