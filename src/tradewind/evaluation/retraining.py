@@ -448,9 +448,10 @@ class _Work:
             "unseen_from": _iso(panel.times[first]),
             "unseen_bars": self.unseen_bars,
             "purged_bars": purged,
-            "why": f"the newest {self.unseen_bars:,} bars are kept to judge on, so that "
-            f"{plan.challenge.dates_needed(horizon):,} of them have an outcome over {horizon} bars; the {purged:,} "
-            "before them teach nothing, because their outcomes reach into those",
+            "why": f"the newest {self.unseen_bars:,} bars are kept to judge on: a judgement needs "
+            f"{plan.challenge.dates_needed(horizon):,} bars with an outcome over {horizon} bars and "
+            f"{plan.challenge.unseen_sessions} sessions; the {purged:,} bars before them teach nothing, because their "
+            "outcomes reach into those",
         }
 
     def reported(self, result: dict[str, Any]) -> dict[str, Any]:

@@ -125,7 +125,8 @@ def _around_the_clock(minutes: int | None, low: np.datetime64, high: np.datetime
         return _nothing()
     days = np.arange(low.astype("datetime64[D]"), high.astype("datetime64[D]") + np.timedelta64(1, "D"))
     of_day = np.arange(0, 24 * 60, minutes) * _MINUTE
-    return (days.astype("datetime64[us]")[:, None] + of_day).ravel()
+    times: TimeArray = np.add(days.astype("datetime64[us]")[:, None], of_day)
+    return times.ravel()
 
 
 def _later(times: TimeArray, minutes: int) -> TimeArray:
