@@ -22,7 +22,7 @@ from tradewind.evaluation.model_registry import CHAMPION, ModelRegistry, current
 from tradewind.market.store import schema
 from tradewind.market.store.backup import verify
 from tradewind.market.store.lake import Lake
-from tradewind.market.store.records import Records
+from tradewind.market.store.records import AliasChange, Records
 from tradewind.models import artefact as artefacts
 
 MEMORY_PERCENT_MAX: Final = 95.0
@@ -99,8 +99,10 @@ class ModelFiles:
         return True, f"{len(champions)} champions, each with the files it was stored with"
 
     def _champions(self) -> set[str | None]:
-        lineages = {one.lineage for one in self._registry.records.models()}
-        return {current(self._registry.records.alias_changes(lineage)).get(CHAMPION) for lineage in lineages}
+        seats: dict[str, list[AliasChange]] = {}
+        for change in self._registry.records.alias_changes():
+            seats.setdefault(change.lineage, []).append(change)
+        return {current(changes).get(CHAMPION) for changes in seats.values()}
 
 
 def _stamps(folder: Path) -> tuple[tuple[int, int], ...]:
