@@ -355,17 +355,17 @@ class Records:
 
     def record_predictions(self, predictions: Sequence[Prediction]) -> None:
         """Store forecasts; one already stored for its run, symbol, time, target and horizon stays as it is."""
-        self._store(schema.predictions, [asdict(p) for p in predictions])
+        names = _names(Prediction)
+        self._store(schema.predictions, [{name: getattr(p, name) for name in names} for p in predictions])
 
     def unresolved(self, *, until: datetime, runs: Collection[str] | None = None) -> list[Prediction]:
         """Return forecasts made by ``until`` whose outcome is not known yet, oldest first; of some runs where given."""
         table = schema.predictions
-        query = sa.select(table).where(table.c.outcome.is_(None), table.c.time <= until)
+        query = _select_predictions().where(table.c.outcome.is_(None), table.c.time <= until)
         if runs is not None:
             query = query.where(table.c.run.in_(runs))
         with self.database.reading() as connection:
-            found = connection.execute(query.order_by(table.c.time, table.c.id)).mappings().all()
-        return [_as(Prediction, row) for row in found]
+            return [Prediction(*row) for row in connection.execute(query.order_by(table.c.time, table.c.id))]
 
     def resolve(self, prediction: Prediction, outcome: float, *, at: datetime) -> None:
         """Note what became of a forecast. The first outcome stays."""
@@ -389,19 +389,20 @@ class Records:
     def predictions(self, run: str) -> list[Prediction]:
         """Return the forecasts of a run by time and symbol."""
         table = schema.predictions
-        query = sa.select(table).where(table.c.run == run).order_by(table.c.time, table.c.symbol, table.c.id)
+        query = _select_predictions().where(table.c.run == run).order_by(table.c.time, table.c.symbol, table.c.id)
         with self.database.reading() as connection:
-            return [_as(Prediction, row) for row in connection.execute(query).mappings()]
+            return [Prediction(*row) for row in connection.execute(query)]
 
     def predictions_of(
         self, seat: str, *, runs: Collection[str] | None = None, resolved: bool = False, limit: int | None = None
     ) -> list[Prediction]:
         """Return the newest forecasts of a seat, oldest first: all of them, or of some runs; only with an outcome."""
         table = schema.predictions
-        query = sa.select(table).where(*_of_seat(seat, runs), *([table.c.outcome.is_not(None)] if resolved else []))
+        known = [table.c.outcome.is_not(None)] if resolved else []
+        query = _select_predictions().where(*_of_seat(seat, runs), *known)
         query = query.order_by(table.c.time.desc(), table.c.id.desc()).limit(limit)
         with self.database.reading() as connection:
-            return [_as(Prediction, row) for row in connection.execute(query).mappings()][::-1]
+            return [Prediction(*row) for row in connection.execute(query)][::-1]
 
     def count_predictions(self, seat: str, *, runs: Collection[str] | None = None) -> tuple[int, int]:
         """Return how many forecasts of a seat are stored, and of how many the outcome is known."""
@@ -547,6 +548,15 @@ class Records:
     def insert(self, table: sa.Table) -> Any:
         """Return an insertion that knows what to do on a conflict, in this database's dialect."""
         return sqlite.insert(table) if self.database.is_sqlite else postgresql.insert(table)
+
+
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))
+
+
+def _select_predictions() -> sa.Select[Any]:
+    """Return a query of forecasts whose rows are the arguments of :class:`Prediction`."""
+    return sa.select(*(schema.predictions.c[name] for name in _names(Prediction)))
 
 
 def _of_seat(seat: str, runs: Collection[str] | None) -> list[sa.ColumnElement[bool]]:
