@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import AfterValidator, ValidationError
+from pydantic import BeforeValidator, ValidationError, WithJsonSchema
 from starlette.responses import Response
 
 from tradewind.live.runtime import Runtime
@@ -63,9 +64,13 @@ async def _settings(request: Request) -> ServerSettings:
     return settings
 
 
-def _utc(value: datetime) -> datetime:
+def _instant(value: Any) -> Any:
+    """Read ISO 8601, UTC where no zone is said; pydantic alone would also take numbers for times."""
+    if not isinstance(value, str):
+        return value
     try:
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+        time = datetime.fromisoformat(value)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except OverflowError:
         raise ValueError("the time is beyond all calendars") from None
 
@@ -76,7 +81,8 @@ SymbolName = Annotated[str, Path(max_length=40, pattern=r"^[A-Za-z0-9^][A-Za-z0-
 SeatName = Annotated[str, Path(max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["lstm"])]
 Until = Annotated[
     datetime | None,
-    AfterValidator(lambda value: None if value is None else _utc(value)),
+    BeforeValidator(_instant),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": form} for form in ("date-time", "date")]}),
     Query(description="only what was known by then (ISO 8601, UTC unless said)"),
 ]
 
@@ -117,7 +123,7 @@ def _read(shape: type[Shape], row: Mapping[str, Any]) -> dict[str, Any]:
 
 def cell(value: Any) -> str:
     """Return a value as a cell of a table that no spreadsheet takes for a formula."""
-    if value is None:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -80,5 +80,5 @@ async def _require_seat(live: Runtime, seat: str) -> None:
 
 
 async def _carry_out(live: Runtime, name: str, caller: Caller, **arguments: Any) -> Response:
-    _log.warning("command", command=name, by=caller.name, **{k: v for k, v in arguments.items() if k != "reason"})
+    _log.info("command", command=name, by=caller.name, **{k: v for k, v in arguments.items() if k != "reason"})
     return answer(Outcome, dict(await live.command(name, caller.name, **arguments)))

@@ -6,17 +6,16 @@ What the corridor counts is read when it is asked for; what the server itself do
 from __future__ import annotations
 
 from collections import Counter as Count
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
-    StateSetMetricFamily,
 )
 
 from tradewind.server.shapes import DriftLevel, ServiceState
@@ -40,6 +39,7 @@ class Metrics:
     """The metrics of one server."""
 
     def __init__(self, runtime: Runtime) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.registry.register(_Corridor(runtime))
         own = self.registry
@@ -51,8 +51,8 @@ class Metrics:
         self.sockets = Gauge("tradewind_websocket_clients", "WebSocket clients", registry=own)
         self.messages = Counter("tradewind_websocket_messages", "Messages sent to WebSocket clients", registry=own)
         self.closed = Counter("tradewind_websocket_closed", "WebSocket clients gone", ["code"], registry=own)
-        self.push = Histogram(
-            "tradewind_push_seconds", "From an event to its being sent to a client", buckets=SECONDS, registry=own
+        self.sending = Histogram(
+            "tradewind_websocket_send_seconds", "Time to hand a delta to a client", buckets=SECONDS, registry=own
         )
 
     def text(self) -> bytes:
@@ -122,9 +122,9 @@ def _stages(stages: Mapping[str, Any]) -> Metric:
 
 
 def _services(services: list[Mapping[str, Any]]) -> Metric:
-    metric = StateSetMetricFamily("tradewind_service_state", "State of each service", labels=["service"])
+    metric = GaugeMetricFamily("tradewind_service_state", "1 for the state of a service", labels=["service", "state"])
     for service in services:
-        metric.add_metric([service["name"]], _one_of(ServiceState, service["state"]))
+        _tell_states(metric, service["name"], get_args(ServiceState), service["state"])
     return metric
 
 
@@ -143,9 +143,9 @@ def _account(account: Mapping[str, Any]) -> Iterator[Metric]:
 
 
 def _drift(runtime: Runtime) -> Metric:
-    metric = StateSetMetricFamily("tradewind_drift_level", "Drift of each model", labels=["seat"])
+    metric = GaugeMetricFamily("tradewind_drift_level", "1 for the drift of a seat's model", labels=["seat", "level"])
     for reading in runtime.drift():
-        metric.add_metric([reading["seat"]], _one_of(DriftLevel, reading["level"]))
+        _tell_states(metric, reading["seat"], get_args(DriftLevel), reading["level"])
     return metric
 
 
@@ -156,8 +156,9 @@ def _orders(runtime: Runtime) -> Metric:
     return metric
 
 
-def _one_of(choices: Any, chosen: str) -> dict[str, bool]:
-    return {name: name == chosen for name in choices.__args__}
+def _tell_states(metric: GaugeMetricFamily, name: str, states: Sequence[str], current: str) -> None:
+    for state in states:
+        metric.add_metric([name, state], float(state == current))
 
 
 def _gauge(name: str, text: str, value: float | None) -> Metric:

@@ -18,6 +18,8 @@ from tradewind.server.shapes import Problem
 
 MEDIA = "application/problem+json"
 RETRY_SECONDS = 5
+_NO_JSON = "send a JSON object with `Content-Type: application/json`"
+_SEE_DOCS = "/docs lists what each path takes"
 _log = logger(__name__)
 
 _STATUS: tuple[tuple[type[TradewindError], int], ...] = (
@@ -126,7 +128,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
         400 if broken else 422,
         "; ".join(map(_fault, faults)) or "the request is not valid",
         kind="urn:tradewind:error:InputError",
-        hint="/docs lists what each path takes",
+        hint=_NO_JSON if any(fault["type"] == "model_attributes_type" for fault in faults) else _SEE_DOCS,
         request_id=request_id_of(request),
     )
 

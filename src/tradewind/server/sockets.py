@@ -36,6 +36,8 @@ NOT_TEXT: Final = 1003
 """Close code: a message was not text."""
 MISUSE: Final = 1008
 """Close code: too many messages, too many that mean nothing, or nothing read for too long."""
+RESTART: Final = 1012
+"""Close code: the server stops."""
 
 PAUSE: Final = 0.01
 """Seconds between two deltas to one client: what is said meanwhile goes together."""
@@ -81,6 +83,12 @@ class Sockets:
         self.session = secrets.token_hex(8)
         self.drop: Callable[[Any], None] = lambda _address: None
         self._open = 0
+        self._clients: set[_Client] = set()
+
+    def send_away(self) -> None:
+        """Tell every client that the server stops."""
+        for client in list(self._clients):
+            client.leave(RESTART, "the server stops")
 
     async def __call__(self, websocket: WebSocket) -> None:
         """Serve one client until it goes or is sent away."""
@@ -115,13 +123,20 @@ class Sockets:
         await websocket.accept(PROTOCOL if PROTOCOL in offered else None)
         try:
             await self._sign_in(websocket, bool(offered))
-            await _Client(self, websocket).talk()
+            await self._talk(_Client(self, websocket))
         except _Leave as leave:
             await self._say_goodbye(websocket, leave)
             return leave.code
         except WebSocketDisconnect as gone:
             return gone.code
         return 1000
+
+    async def _talk(self, client: _Client) -> None:
+        self._clients.add(client)
+        try:
+            await client.talk()
+        finally:
+            self._clients.discard(client)
 
     async def _sign_in(self, websocket: WebSocket, offered: bool) -> None:
         """Make sure that the client may listen; one that showed no token when it connected may send it first."""
@@ -161,22 +176,35 @@ class _Client:
         self._symbols: frozenset[str] | None = None
         self._dropped = self._errors = 0
         self._allowance = Bucket(self._settings.socket_message_burst, home.now())
+        self._tasks: list[asyncio.Task[None]] = []
+        self._leave: _Leave | None = None
+
+    def leave(self, code: int, reason: str) -> None:
+        """Send the client away."""
+        self._leave = _Leave(code, reason)
+        for task in self._tasks:
+            task.cancel()
 
     async def talk(self) -> None:
         """Greet, then listen and speak at once until either ends."""
         home = self._home
         await self._send(Hello(type="hello", session=home.session, seq=home.bus.seq, version=__version__))
-        tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._speak())]
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._speak())]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            if self._leave is not None:
+                raise self._leave
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            if self._subscription is not None:
-                self._subscription.close()
+            await self._end()
+
+    async def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._subscription is not None:
+            self._subscription.close()
 
     # -- hearing --------------------------------------------------------------------------------------------------
 
@@ -266,7 +294,7 @@ class _Client:
             events = self._chosen(self._subscription.take()) if self._subscription is not None else []
             if events:
                 await self._write(self._home.writer.delta(events))
-                self._home.metrics.push.observe(self._home.now() - began)
+                self._home.metrics.sending.observe(self._home.now() - began)
 
     def _chosen(self, events: list[Event]) -> list[Event]:
         """Return the events of the symbols that the client wants, and those that are of no symbol."""
