@@ -59,9 +59,17 @@ class Arrival:
 
 
 class Feed(Protocol):
-    """A provider that speaks by itself. One listener at a time; listening again begins a new conversation."""
+    """A provider that speaks by itself. One listener at a time; listening again begins a new conversation.
+
+    Attributes
+    ----------
+    asks
+        True where it asks its provider and begins with what came after ``Wanted.after``; False where it only hears what
+        is said from now on, so that an outage leaves a gap that somebody else must fill.
+    """
 
     name: ClassVar[str]
+    asks: ClassVar[bool]
 
     def listen(self, wanted: Wanted) -> AsyncIterator[Arrival]:
         """Yield what arrives, in the order in which it does; ends where there is nothing more (a replay).
