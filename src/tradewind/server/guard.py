@@ -162,7 +162,7 @@ class Guard:
         origin = headers.get("origin")
         if origin is None or origin in self._settings.cors_origins:
             return
-        if urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+        if origin.partition("://")[2].lower() != headers.get("host", "").lower():
             raise Refused(
                 403, "this page may not ask: it comes from elsewhere", hint="name its origin in server.cors_origins"
             )
@@ -222,8 +222,11 @@ class Guard:
 
 
 def _name(host: str) -> str:
-    """Return a Host header's name without its port."""
-    return (urlsplit(f"//{host}").hostname or "").lower() if host.count("[") == host.count("]") else ""
+    """Return a Host header's name without its port, empty where it is none."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
 
 
 def _too_large(most: int) -> Refused:

@@ -29,6 +29,7 @@ _STATUS: tuple[tuple[type[TradewindError], int], ...] = (
     (SafetyStop, 409),
 )
 _HINTS: Mapping[int, str] = {
+    400: "/docs lists what each path takes",
     401: "send `Authorization: Bearer TOKEN`",
     403: "use a token with a greater role",
     404: "/docs lists what there is",

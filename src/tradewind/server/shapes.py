@@ -647,7 +647,7 @@ class Speed(Shape):
 
     model_config = ConfigDict(extra="forbid")
 
-    speed: Literal["max"] | Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+    speed: Literal["max"] | Annotated[float, Field(strict=True, gt=0, le=1e6, allow_inf_nan=False)]
 
 
 class Outcome(Shape):
