@@ -28,14 +28,7 @@ def list_(
 ) -> None:
     """Print the alerts of this home, newest first."""
     with failures(json):
-        from tradewind.live.alerting import newest_alerts
-
-        wanted = _level(level)
-        records = _records()
-        found = [] if records is None else newest_alerts(
-            records, limit=limit, level=wanted, kind=kind, since=instant(since, first=True)
-        )  # fmt: skip
-        rows = [alert.to_dict() for alert in found]
+        rows = _stored(limit=limit, level=_level(level), kind=kind, since=instant(since, first=True))
         if json:
             emit({"alerts": rows})
             return
@@ -89,12 +82,20 @@ def _level(text: str) -> Any:
     return text
 
 
-def _records() -> Any:
-    """Return the records of this home; None where it has none, which this verb does not make."""
+def _stored(**wanted: Any) -> list[dict[str, Any]]:
+    """Return the alerts in the records; none where there are no records, which this verb does not make."""
+    from tradewind.live.alerting import newest_alerts
+    from tradewind.market.store.home import records_url
     from tradewind.market.store.records import Records
 
-    path = home_folder() / "records.sqlite"
-    return Records(f"sqlite:///{path}") if path.exists() else None
+    url = records_url(home_folder())
+    if url.startswith("sqlite") and not (home_folder() / "records.sqlite").exists():
+        return []
+    records = Records(url)
+    try:
+        return [alert.to_dict() for alert in newest_alerts(records, **wanted)]
+    finally:
+        records.close()
 
 
 def _destinations(playbook: str, set_: list[str] | None, to: list[str]) -> tuple[Any, Any]:

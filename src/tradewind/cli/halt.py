@@ -33,12 +33,16 @@ def add_to(app: typer.Typer) -> None:
 def _switch(action: str, reason: str, as_json: bool) -> None:
     with failures(as_json):
         from tradewind.execution.controls import Controls
+        from tradewind.market.store.home import records_url
         from tradewind.market.store.records import Records
 
         home = home_folder()
         home.mkdir(parents=True, exist_ok=True)
-        controls = Controls(Records(f"sqlite:///{home / 'records.sqlite'}"))
-        state = getattr(controls, action)(reason, getpass.getuser())
+        records = Records(records_url(home))
+        try:
+            state = getattr(Controls(records), action)(reason, getpass.getuser())
+        finally:
+            records.close()
         found = {"halted": state.halted, "since": state.since, "reasons": list(state.reasons), "by": state.by}
         if as_json:
             emit(found)

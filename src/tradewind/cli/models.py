@@ -187,11 +187,12 @@ def _titles(row: Mapping[str, Any]) -> list[str]:
 def _registry() -> ModelRegistry:
     from tradewind.clock import SystemClock
     from tradewind.evaluation.model_registry import ModelRegistry as Registry
+    from tradewind.market.store.home import records_url
     from tradewind.market.store.records import Records
 
     home = home_folder()
     home.mkdir(parents=True, exist_ok=True)
-    return Registry(home, Records(f"sqlite:///{home / 'records.sqlite'}"), SystemClock())
+    return Registry(home, Records(records_url(home)), SystemClock())
 
 
 def _workspace(artefact: Artefact) -> Workspace:

@@ -56,8 +56,11 @@ def _disk(home: Path) -> tuple[bool, str]:
 
 
 def _records(home: Path) -> tuple[bool, str]:
+    from tradewind.market.store.home import records_url
     from tradewind.market.store.schema import VERSIONS
 
+    if not records_url(home).startswith("sqlite"):
+        return _server(records_url(home), VERSIONS)
     path = home / "records.sqlite"
     if not path.exists():
         return True, "no records yet"
@@ -67,6 +70,25 @@ def _records(home: Path) -> tuple[bool, str]:
     if version not in VERSIONS:
         return False, f"{path} was written by a newer Tradewind; upgrade with `pip install --upgrade tradewind`"
     return answer == "ok", f"{path}: {answer}"
+
+
+def _server(url: str, versions: tuple[str, ...]) -> tuple[bool, str]:
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(url)
+    place = engine.url.render_as_string(hide_password=True)
+    try:
+        with engine.connect() as connection:
+            tables = sa.inspect(connection).get_table_names()
+            query = "select version_num from alembic_version"
+            version = connection.exec_driver_sql(query).scalar() if "alembic_version" in tables else None
+    except sa.exc.SQLAlchemyError:
+        return False, f"no answer from {place}: is the server up, and does TRADEWIND_RECORDS_URL name it?"
+    finally:
+        engine.dispose()
+    if version is not None and version not in versions:
+        return False, f"{place} was written by a newer Tradewind; upgrade with `pip install --upgrade tradewind`"
+    return True, f"{place} answers"
 
 
 def _lakes(home: Path) -> tuple[bool, str]:

@@ -72,7 +72,8 @@ class Workspace:
     @cached_property
     def records(self) -> Records:
         """The records database of the home folder."""
+        from tradewind.market.store.home import records_url
         from tradewind.market.store.records import Records
 
         self.home.mkdir(parents=True, exist_ok=True)
-        return Records(f"sqlite:///{self.home / 'records.sqlite'}")
+        return Records(records_url(self.home))

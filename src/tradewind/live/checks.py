@@ -6,9 +6,7 @@ Each check says whether all is well and, in a line, what it saw. They read disks
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +19,7 @@ from tradewind.errors import TradewindError
 from tradewind.evaluation.model_registry import CHAMPION, ModelRegistry, current
 from tradewind.market.store import schema
 from tradewind.market.store.backup import verify
+from tradewind.market.store.home import records_url
 from tradewind.market.store.lake import Lake
 from tradewind.market.store.records import AliasChange, Records
 from tradewind.models import artefact as artefacts
@@ -264,14 +263,18 @@ def _memory_free(home: Path) -> tuple[bool, str]:
 
 
 def _models(home: Path) -> tuple[bool | None, str]:
-    path = home / "records.sqlite"
-    if not path.is_file():
+    url, path = records_url(home), home / "records.sqlite"
+    if url.startswith("sqlite") and not path.is_file():
         return None, "no records yet"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        version = connection.execute("select version_num from alembic_version").fetchone()[0]
+    engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true" if url.startswith("sqlite") else url)
+    try:
+        with engine.connect() as connection:
+            version = connection.exec_driver_sql("select version_num from alembic_version").scalar()
+    finally:
+        engine.dispose()
     if version != schema.VERSIONS[-1]:  # opening them would bring them up to date
         return None, "not looked at: the records are of an older version; any verb that trades or trains renews them"
-    records = Records(f"sqlite:///{path}")
+    records = Records(url)
     try:
         return ModelFiles(ModelRegistry(home, records, SystemClock())).check()
     finally:

@@ -4,7 +4,7 @@
 
     .tradewind/
     ├── lake/           one folder per source and its options; in it Delta tables: bars, actions, instruments, …
-    ├── records.sqlite  the records database (SQLite), unless a URL says otherwise
+    ├── records.sqlite  the records database (SQLite), unless TRADEWIND_RECORDS_URL names a server's
     ├── runs/           one folder per run: results, reports, out-of-sample forecasts
     ├── models/         trained models
     └── cache/          anything that can be computed again
@@ -24,9 +24,19 @@ from tradewind.errors import InputError, RetryError
 from tradewind.market.store.failures import storage_failures
 
 VARIABLE: Final = "TRADEWIND_HOME"
+RECORDS_VARIABLE: Final = "TRADEWIND_RECORDS_URL"
 DEFAULT: Final = ".tradewind"
 FOLDERS: Final = ("lake", "runs", "models", "cache")
 MIB: Final = 2**20
+
+
+def records_url(home: Path, environment: Mapping[str, str] | None = None) -> str:
+    """Return the URL of a home's records: what ``TRADEWIND_RECORDS_URL`` says, else the SQLite file in it.
+
+    One server's database serves one home.
+    """
+    variables = os.environ if environment is None else environment
+    return variables.get(RECORDS_VARIABLE, "").strip() or f"sqlite:///{home / 'records.sqlite'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +84,8 @@ class Home:
 
     @property
     def records_url(self) -> str:
-        """URL of the records database in this home."""
-        return f"sqlite:///{self.records}"
+        """URL of the records database: that of :func:`records_url`."""
+        return records_url(self.root)
 
     @property
     def runs(self) -> Path:
