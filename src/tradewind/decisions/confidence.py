@@ -7,7 +7,8 @@ often it came true at trades whose horizon had passed by then (:mod:`tradewind.c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from tradewind.registry import Registry
 
 if TYPE_CHECKING:
+    from tradewind.decisions.memory import Memory
     from tradewind.decisions.signals import Belief
     from tradewind.market.panel import Panel
 
@@ -50,9 +52,17 @@ class Trade:
     stop: Sides
     target: Sides
 
+    def since(self, row: int) -> Trade:
+        """Return the trades decided from a row on."""
+        return Trade(self.bars, *(Sides(both.long[row:], both.short[row:]) for both in (self.stop, self.target)))
+
 
 class Event(Protocol):
-    """Something that happens to a trade or not. ``words`` says it of a long and of a short."""
+    """Something that happens to a trade or not. ``words`` says it of a long and of a short.
+
+    An event with ``local = True`` forecasts each row from that row alone, and tells its outcome from the adjusted
+    prices of the bars up to ``trade.bars`` later: then neither is worked out twice.
+    """
 
     name: ClassVar[str]
     words: ClassVar[tuple[str, str]]
@@ -87,6 +97,8 @@ class Odds:
 def odds(belief: Belief, trade: Trade) -> Odds:
     """Return the probability of the playbook's event at every bar, from what was known at its close."""
     about, method = EVENTS.create(belief.settings.event), belief.settings.recalibration
+    if belief.memory is not None and getattr(about, "local", False):
+        return _remembered(belief, trade, about, belief.memory)
     raw = Sides(*(np.where(belief.tradable, p, np.nan) for p in about.forecast(belief, trade)))
     if method == "none":
         return Odds(about, trade, raw, raw)
@@ -96,6 +108,35 @@ def odds(belief: Belief, trade: Trade) -> Odds:
     mended = (calibrate_event(p, happened, trade.bars, method) for p, happened in zip(raw, came, strict=True))
     impossible = Sides(*(p == 0.0 for p in raw))
     return Odds(about, trade, raw, Sides(*(np.where(no, 0.0, p) for no, p in zip(impossible, mended, strict=True))))
+
+
+def _remembered(belief: Belief, trade: Trade, about: Event, memory: Memory) -> Odds:
+    """Return the odds of :func:`odds`, each row worked out once."""
+    from tradewind.calibration.classes import EventCalibrator
+
+    count, method, sides = len(belief.panel), belief.settings.recalibration, range(2)
+    named = [f"{about.name} {trade.bars} {side}" for side in Sides._fields]
+
+    def forecast(row: int, side: int) -> FloatArray:
+        part = belief.since(row)
+        return np.where(part.tradable, about.forecast(part, trade.since(row))[side], np.nan)
+
+    raw = Sides(*(memory.rows(named[side], count, partial(forecast, side=side)) for side in sides))
+    if method == "none":
+        return Odds(about, trade, raw, raw)
+    calibrator = EventCalibrator(trade.bars, method)
+
+    def step(state: Any, row: int, side: int) -> tuple[Any, FloatArray]:
+        first = max(row - trade.bars, 0)
+        came = about.outcome(belief.since(first), trade.since(first))[side]
+        known = np.full((count - row, came.shape[1]), np.nan)
+        due = max(trade.bars - row, 0)
+        known[due:] = came[: count - row - due]
+        return calibrator.step(state, raw[side][row:], known)
+
+    start = partial(calibrator.initial_state, belief.panel.shape[1])
+    mended = [memory.fold(f"{named[side]} {method}", count, start, partial(step, side=side)) for side in sides]
+    return Odds(about, trade, raw, Sides(*(np.where(p == 0.0, 0.0, q) for p, q in zip(raw, mended, strict=True))))
 
 
 def ahead(values: FloatArray, bars: int) -> FloatArray:

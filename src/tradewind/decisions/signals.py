@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.decisions.confidence import EVENTS, Odds, Sides, Trade
+from tradewind.decisions.memory import Memory
 from tradewind.decisions.settings import DecisionSection
 from tradewind.decisions.surroundings import Surroundings
 from tradewind.errors import DataError, InputError
@@ -58,6 +59,8 @@ class Belief:
         Regime, calendars and fundamentals, where the playbook asks for them.
     members
         Calibrated forecasts of an ensemble's members, by name; empty where none is traded or the rule does not ask.
+    memory
+        What was worked out when the belief had fewer bars; None: nothing.
     """
 
     panel: Panel
@@ -67,6 +70,19 @@ class Belief:
     settings: DecisionSection
     surroundings: Surroundings = field(default_factory=Surroundings)
     members: Mapping[str, Forecast] = field(default_factory=dict)
+    memory: Memory | None = None
+
+    def since(self, row: int) -> Belief:
+        """Return what is believed from a row on, and nothing that was worked out of it."""
+        return replace(
+            self,
+            panel=self.panel.window(row),
+            features=replace(self.features, times=self.features.times[row:], values=self.features.values[row:]),
+            forecast=self.forecast.part(np.arange(row, len(self.panel))),
+            surroundings=Surroundings(),
+            members={},
+            memory=None,
+        )
 
     def horizon_index(self, bars: int) -> int:
         """Return the position of a horizon; raises ``InputError`` when it is not forecast."""
@@ -312,9 +328,21 @@ def bounded_stop(belief: Belief, distance: NDArray[np.float64]) -> NDArray[np.fl
 
 def forecast_trade(belief: Belief, bars: int) -> Trade:
     """Return the trade over so many bars with the settings' stop and target, on either side."""
-    sides = (np.int8(1), np.int8(-1))
-    target = Sides(*(target_distance(belief, bars, np.full(belief.panel.shape, side)) for side in sides))
-    return Trade(bars, Sides.both(stop_distance(belief, bars)), target)
+    if belief.memory is None:
+        return Trade(bars, Sides.both(_stop(belief, bars)), Sides(_target(belief, bars, 1), _target(belief, bars, -1)))
+    count, rows = len(belief.panel), belief.memory.rows
+    stop = rows(f"stop {bars}", count, lambda row: _stop(belief.since(row), bars))
+    long = rows(f"target {bars}", count, lambda row: _target(belief.since(row), bars, 1))
+    short = rows(f"target of a short {bars}", count, lambda row: _target(belief.since(row), bars, -1))
+    return Trade(bars, Sides.both(stop), Sides(long, short))
+
+
+def _stop(belief: Belief, bars: int) -> NDArray[np.float64]:
+    return stop_distance(belief, bars)
+
+
+def _target(belief: Belief, bars: int, side: int) -> NDArray[np.float64]:
+    return target_distance(belief, bars, np.full(belief.panel.shape, np.int8(side)))
 
 
 def target_distance(belief: Belief, bars: int, side: NDArray[np.int8]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tradewind.calibration.adaptive import calibrate
 from tradewind.calibration.blocked import Method, Training, conformal, is_blocked
+from tradewind.decisions.memory import Memory
 from tradewind.decisions.signals import RULES, Belief, Signals, asks_members, check, decide
 from tradewind.decisions.surroundings import Surroundings
 from tradewind.errors import DataError, InputError
@@ -478,7 +479,12 @@ def calibrated_members(world: World, members: Mapping[str, Forecast]) -> dict[st
 
 
 def act(
-    world: World, forecast: Forecast, members: Mapping[str, Forecast] | None = None, *, must_fire: bool = True
+    world: World,
+    forecast: Forecast,
+    members: Mapping[str, Forecast] | None = None,
+    *,
+    must_fire: bool = True,
+    memory: Memory | None = None,
 ) -> tuple[Belief, Signals, Targets]:
     """Decide and size on a calibrated forecast; a book takes the place of the sizes where the plan asks for one.
 
@@ -488,12 +494,15 @@ def act(
         What :func:`calibrated_members` returns, for rules that look at them.
     must_fire
         Whether a rule that never opens anything is an error; see :func:`tradewind.decisions.signals.decide`.
+    memory
+        What was worked out of the same world when it had fewer bars.
     """
     from tradewind.evaluation import books  # it asks the optimiser's questions, which are asked of worlds
 
     plan = world.plan
     cost = round_trip_cost(plan.execution)
-    belief = Belief(world.panel, world.features, forecast, cost, plan.decision, world.surroundings, members or {})
+    around = world.surroundings
+    belief = Belief(world.panel, world.features, forecast, cost, plan.decision, around, members or {}, memory)
     signals = decide(belief, must_fire=must_fire)
     short = plan.execution.short_allowed
     targets = size(belief, signals, plan.sizing, plan.limits, short_allowed=short)

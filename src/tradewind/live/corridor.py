@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.calibration.adaptive import Block, ConformalCalibrator, became_known
+from tradewind.decisions.memory import Memory
 from tradewind.decisions.signals import asks_members
 from tradewind.evaluation import corridor
 from tradewind.evaluation.corridor import Progress, World, silent
@@ -27,13 +28,14 @@ from tradewind.features import FeatureEngine
 from tradewind.features.table import Features
 from tradewind.labels.targets import Labels
 from tradewind.live.served import Served, Stepper, history, require_servable
-from tradewind.live.tape import BarRow, Growing, Tape
+from tradewind.live.tape import BarRow, Tape
 from tradewind.market.panel import Panel
 from tradewind.models.ensembles.base import combiner_of, even
 from tradewind.models.ensembles.combine import EQUAL_WEIGHT, Combined, average, disagreement
 from tradewind.models.ensembles.fold import WeightFold
 from tradewind.models.forecast import SAID, Forecast
 from tradewind.models.settings import ENSEMBLE
+from tradewind.stats.growing import Growing
 
 FloatArray = NDArray[np.float64]
 
@@ -49,7 +51,7 @@ class Track:
     """A forecaster's rows so far: a :class:`Forecast` that grows."""
 
     def __init__(self, first: Forecast) -> None:
-        self._like = first
+        self._like, self._said_by = first, first
         self._held = {name: Growing(values) for name, values in first.arrays.items()}
 
     def extend(self, row: Forecast | None) -> None:
@@ -58,20 +60,21 @@ class Track:
             said = None if row is None else getattr(row, name)
             values.extend(np.full((1, *values.view.shape[1:]), np.nan) if said is None else said)
         if row is not None:
-            self._like = replace(self._like, model=row.model, version=row.version, explanation=row.explanation)
+            self._said_by = row
 
     def nothing(self, times: NDArray[np.datetime64]) -> Forecast:
         """Return bars on which nothing is said."""
         like = self._like
         arrays: dict[str, Any] = {n: np.full((len(times), *v.shape[1:]), np.nan) for n, v in like.arrays.items()}
-        return Known(times, like.symbols, like.horizons, like.levels, **arrays, model=like.model, version=like.version)
+        by = self._said_by
+        return Known(times, like.symbols, like.horizons, like.levels, **arrays, model=by.model, version=by.version)
 
     def over(self, times: NDArray[np.datetime64]) -> Forecast:
         """Return it on the time axis of a panel that ends with the last row."""
-        like = self._like
+        like, by = self._like, self._said_by
         head = (times, like.symbols, like.horizons, like.levels)
         said: dict[str, Any] = {name: self._held[name].view if name in self._held else None for name in SAID}
-        return Known(*head, **said, model=like.model, version=like.version, explanation=like.explanation)
+        return Known(*head, **said, model=by.model, version=by.version, explanation=by.explanation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +143,7 @@ class LiveCorridor:
         self._raw = {name: Track(made) for name, made in raw.items()}
         self._steppers: dict[str, Stepper] = {name: one.stepper(world) for name, one in self.serving.items()}
         self._traded = _Traded(self.workspace, raw, known)
+        self._memory = Memory()
         self._calibrators = {name: _Calibrator(self.workspace, made, known) for name, made in raw.items()}
 
     def _around(self, panel: Panel) -> Any:
@@ -215,7 +219,7 @@ class LiveCorridor:
         asked = asks_members(self.workspace.plan.decision.rule) and traded.is_ensemble
         members = {name: track.over(panel.times) for name, track in calibrated.items()} if asked else {}
         believed = traded.calibrator.track.over(panel.times)
-        belief, signals, targets = corridor.act(self.world, believed, members, must_fire=False)
+        belief, signals, targets = corridor.act(self.world, believed, members, must_fire=False, memory=self._memory)
         return Decision(self.world, belief, signals, targets, traded.combined(panel))
 
 

@@ -20,10 +20,10 @@ from tradewind.evaluation.stored_models import scaled_as
 from tradewind.features.scaling import Scaler, scaler_from_dict
 from tradewind.features.table import Features
 from tradewind.labels.splits import Fold
-from tradewind.live.tape import Growing
 from tradewind.models.artefact import EXPORTS, Artefact
 from tradewind.models.base import MODELS, Model, Windows
 from tradewind.models.forecast import Forecast
+from tradewind.stats.growing import Growing
 
 if TYPE_CHECKING:
     from tradewind.evaluation.workspace import Workspace

@@ -127,6 +127,12 @@ class Panel:
             context={k: v[part] for k, v in self.context.items()},
         )
 
+    def window(self, start: int) -> Panel:
+        """Return the bars from ``start`` on (views), with the factor that they have in the whole."""
+        part = self.rows(start, len(self))
+        part.__dict__["factor"] = self.factor[start:]
+        return part
+
     def head(self, stop: int) -> Panel:
         """Return what was known up to and including bar ``stop - 1``."""
         return self.rows(0, stop)

@@ -15,6 +15,7 @@ class ProfitAfterCosts:
     """From the next open to the close of the last bar, dividends counted, by more than the round trip costs."""
 
     name: ClassVar[str] = "profit_after_costs"
+    local: ClassVar[bool] = True
     words: ClassVar[tuple[str, str]] = ("profit after costs", "profit of a short after costs")
 
     def forecast(self, belief: Belief, trade: Trade) -> Sides:

@@ -71,4 +71,8 @@ def _views(belief: Belief) -> dict[str, View]:
             f"the rule 'dual_confirmation' wants two models that agree, and there are {len(belief.members)}",
             hint='set models.use = "ensemble" and name them: [ensemble] members = ["lstm", "transformer"]',
         )
-    return {name: View.of(replace(belief, forecast=one, members={})) for name, one in belief.members.items()}
+    found = {}
+    for name, one in belief.members.items():
+        memory = None if belief.memory is None else belief.memory.of(name)
+        found[name] = View.of(replace(belief, forecast=one, members={}, memory=memory))
+    return found
