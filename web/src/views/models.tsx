@@ -1,0 +1,339 @@
+/** Who forecasts, whether it keeps its word, and what the gate has decided. */
+import { useState } from "react";
+import type { Drift, GateDecision, Model, ModelVersion } from "../api/shapes";
+import { Plot } from "../chart/lines";
+import { extent, path, ticksOf } from "../chart/paths";
+import { change, count, decimal, named, percent, words } from "../format/numbers";
+import { clock, date } from "../format/time";
+import { useCollection, useEntry, useLive } from "../live/use";
+import { Card, Empty, Failed, Waiting } from "../ui/card";
+import { ConfirmDialog } from "../ui/confirm";
+import { Evidence } from "../ui/evidence";
+import { Time } from "../ui/figures";
+import { Strip } from "../ui/strip";
+import { DataTable } from "../ui/table";
+import type { Column } from "../ui/table";
+import { useZone } from "../ui/zone";
+import { barLength } from "./symbol";
+
+export default function Models() {
+  const { items, loading } = useCollection("model");
+  const drifts = useCollection("drift").items;
+  const { loader } = useLive();
+  const seats = [...items].sort((a, b) => a.seat.localeCompare(b.seat));
+  return (
+    <>
+      <div className="headline">
+        <h1>Models</h1>
+        <p>{seats.length ? seats.map(({ seat, live }) => `${seat}: ${percent(live.coverage_80)} inside intervals that promise 80 %`).join("; ") : "No models yet"}.</p>
+      </div>
+      {loading.error && !items.length && <Failed error={loading.error} retry={() => void loader.load("model")} />}
+      {!items.length && !loading.error && (loading.done ? <Empty what="No model has a seat yet." mend="Train them:" command="tradewind retrain dual-model" /> : <Waiting lines={10} />)}
+      <div className="columns even tall">
+        {seats.map((model) => (
+          <Seat key={model.seat} model={model} drift={drifts.find(({ seat }) => seat === model.seat)} />
+        ))}
+      </div>
+    </>
+  );
+}
+
+function Seat({ model, drift }: { model: Model; drift: Drift | undefined }) {
+  return (
+    <div className="seat">
+      <Standing model={model} />
+      <KeptWord model={model} />
+      {drift && <DriftCard drift={drift} />}
+      <Decisions model={model} />
+    </div>
+  );
+}
+
+function Standing({ model }: { model: Model }) {
+  const { live } = model;
+  const tried = `of ${count(live.resolved)} forecasts whose outcome is known`;
+  return (
+    <Card title={model.seat} aside={<SeatActions model={model} />} lead={model.model === model.seat ? undefined : `model: ${model.model}`}>
+      <dl className="facts">
+        <Version name="Champion" version={model.champion} none="none yet" />
+        <Version name="Challenger" version={model.challenger} none="none is waiting" />
+        <div>
+          <dt>Champions before</dt>
+          <dd>{model.champions_before.length ? model.champions_before.map((id) => <code key={id}>{id} </code>) : <span className="soft">none</span>}</dd>
+        </div>
+      </dl>
+      <Strip
+        label={`${model.seat} live`}
+        facts={[
+          { name: "Coverage", value: percent(live.coverage_80), note: "promised 80 %", hint: `outcomes inside the 80 % interval, ${tried}` },
+          { name: "Skill", value: change(live.pinball_skill), note: "of the naive loss", hint: `1 − pinball loss / that of the naive forecast, ${tried}` },
+          { name: "Brier", value: decimal(live.brier, 4), note: "a coin has 0.25", hint: `mean squared error of P(up), ${tried}` },
+          { name: "Hit rate", value: percent(live.hit_rate), note: "of directions", hint: tried },
+          { name: "Known", value: count(live.resolved), note: `of ${count(live.forecasts)} made` },
+        ]}
+      />
+      <Regimes byRegime={live.by_regime} />
+    </Card>
+  );
+}
+
+function Version({ name, version, none }: { name: string; version: ModelVersion | null; none: string }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>
+        {version ? (
+          <>
+            <code>{version.id}</code> {version.version && <span className="soft">version {version.version}</span>}
+            <small>
+              trained until <Time at={version.trained_until} full />, made <Time at={version.made} full />
+            </small>
+          </>
+        ) : (
+          <span className="soft">{none}</span>
+        )}
+      </dd>
+    </div>
+  );
+}
+
+/** What is measured by regime: any figures, one line for each regime. */
+function Regimes({ byRegime }: { byRegime: Record<string, unknown> }) {
+  const rows = Object.entries(byRegime).filter((entry): entry is [string, Record<string, number | null>] => typeof entry[1] === "object" && entry[1] !== null);
+  const names = [...new Set(rows.flatMap(([, measured]) => Object.keys(measured)))];
+  if (!rows.length) return null;
+  return (
+    <div className="scroll" role="region" aria-label="by regime" tabIndex={0}>
+      <table className="dense">
+        <caption className="unseen">live record by regime</caption>
+        <thead>
+          <tr>
+            <th scope="col">Regime</th>
+            {names.map((name) => (
+              <th scope="col" className="number" key={name}>
+                {words(name)}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(([regime, measured]) => (
+            <tr key={regime}>
+              <th scope="row">{words(regime)}</th>
+              {names.map((name) => (
+                <td className="number" key={name}>
+                  {named(name, measured[name])}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+const PROMISED = 0.8;
+
+function KeptWord({ model }: { model: Model }) {
+  return (
+    <Card title="Does it keep its word?">
+      <div className="pair">
+        <Coverage model={model} />
+        <Reliability model={model} />
+      </div>
+    </Card>
+  );
+}
+
+function Coverage({ model }: { model: Model }) {
+  const zone = useZone();
+  const status = useEntry("status", "status");
+  const points = model.live.coverage_rolling.filter((point) => point.value !== null);
+  if (points.length < 2) return <Empty what="Coverage over time: too few outcomes yet." />;
+  const daily = barLength(status?.timeframe ?? "1d") >= 864e5;
+  const [low, high] = extent([...points.map((point) => point.value ?? 0), PROMISED - 0.1, PROMISED + 0.1]);
+  const ticks = ticksOf([low, high], 4).map((at) => ({ at, text: percent(at, 0) }));
+  const ends = [0, points.length - 1].map((at) => ({ at, text: (daily ? date : clock)(points[at]?.time, zone) }));
+  const last = points.at(-1);
+  return (
+    <figure>
+      <figcaption>Inside 80 % intervals, over time</figcaption>
+      <Plot label={`rolling coverage of ${model.seat}: now ${percent(last?.value)}, promised 80 %`} x={[0, points.length - 1]} y={[low, high]} xTicks={ends} yTicks={ticks}>
+        {(x, y) => (
+          <>
+            <line className="promise" x1={x(0)} x2={x(points.length - 1)} y1={y(PROMISED)} y2={y(PROMISED)} />
+            <path className="line" d={path(points.map((point, index) => ({ x: x(index), y: y(point.value ?? 0) })))} />
+            <circle className="end" cx={x(points.length - 1)} cy={y(last?.value ?? 0)} r="3" />
+          </>
+        )}
+      </Plot>
+    </figure>
+  );
+}
+
+function Reliability({ model }: { model: Model }) {
+  const points = [...model.reliability].sort((a, b) => a.probability - b.probability);
+  if (points.length < 2) return <Empty what="Reliability: too few outcomes yet." />;
+  const [low, high] = extent(points.flatMap(({ probability, happened }) => [probability, happened]));
+  const room = (high - low) * 0.08 || 0.05;
+  const span = [Math.max(0, low - room), Math.min(1, high + room)] as const;
+  const ticks = ticksOf(span, 5).map((at) => ({ at, text: percent(at, 0) }));
+  const most = Math.max(...points.map(({ n }) => n), 1);
+  return (
+    <figure>
+      <figcaption>Said and happened: on the diagonal is right</figcaption>
+      <Plot label={`reliability of ${model.seat}: ${points.map((p) => `said ${percent(p.probability, 0)}, happened ${percent(p.happened, 0)} of ${p.n}`).join("; ")}`} x={span} y={span} xTicks={ticks} yTicks={ticks}>
+        {(x, y) => (
+          <>
+            <line className="promise" x1={x(span[0])} x2={x(span[1])} y1={y(span[0])} y2={y(span[1])} />
+            <path className="line" d={path(points.map((p) => ({ x: x(p.probability), y: y(p.happened) })))} />
+            {points.map((p) => (
+              <circle key={p.probability} className="bubble" cx={x(p.probability)} cy={y(p.happened)} r={2 + 5 * Math.sqrt(p.n / most)}>
+                <title>{`said ${percent(p.probability)}, happened ${percent(p.happened)}, ${count(p.n)} times`}</title>
+              </circle>
+            ))}
+          </>
+        )}
+      </Plot>
+    </figure>
+  );
+}
+
+const LEVELS: Record<Drift["level"], { text: string; sign: string; tone: string }> = {
+  ok: { text: "no drift", sign: "✓", tone: "good" },
+  watch: { text: "watched", sign: "!", tone: "amber" },
+  drift: { text: "drift", sign: "‼", tone: "bad" },
+};
+
+type Feature = Drift["data"]["features"][number];
+
+const FEATURES: readonly Column<Feature>[] = [
+  { id: "name", title: "Feature", value: (f) => f.name, show: (f) => words(f.name) },
+  { id: "psi", title: "PSI", hint: "population stability index against the training data", number: true, value: (f) => f.psi, show: (f) => <Measured feature={f} /> },
+  { id: "js", title: "JS", hint: "Jensen–Shannon distance", number: true, value: (f) => f.js, show: (f) => decimal(f.js, 3) },
+  { id: "ks_p", title: "KS p", hint: "p-value of Kolmogorov and Smirnov's test, after false-discovery control", number: true, value: (f) => f.ks_p, show: (f) => decimal(f.ks_p, 3) },
+  { id: "wasserstein", title: "W₁", hint: "Wasserstein distance, in training deviations", number: true, value: (f) => f.wasserstein, show: (f) => decimal(f.wasserstein, 3) },
+  { id: "drifted", title: "Drifted", value: (f) => f.drifted, show: (f) => (f.drifted ? <b className="amber">! yes</b> : <span className="soft">no</span>) },
+];
+
+/** A reading beside its threshold. */
+function Measured({ feature: { psi, threshold, drifted } }: { feature: Feature }) {
+  const share = psi === null || !threshold ? 0 : Math.min(1, psi / (2 * threshold));
+  return (
+    <span className="measured" title={`threshold ${decimal(threshold, 3)}`}>
+      <span className="track" aria-hidden="true">
+        <span className={`fill ${drifted ? "amber" : ""}`} style={{ width: `${share * 100}%` }} />
+      </span>
+      {decimal(psi, 3)}
+    </span>
+  );
+}
+
+function DriftCard({ drift }: { drift: Drift }) {
+  const { concept, data, persistence } = drift;
+  const level = LEVELS[drift.level];
+  return (
+    <Card
+      title="Drift"
+      aside={
+        <span className={`level-word ${level.tone}`}>
+          <span aria-hidden="true">{level.sign}</span> {level.text}
+        </span>
+      }
+      lead={drift.what}
+    >
+      <Strip
+        label="drift"
+        facts={[
+          { name: "Features", value: percent(data.share_drifted, 0), note: "have drifted" },
+          { name: "Coverage", value: percent(concept.coverage), note: `expected ${percent(concept.coverage_expected, 0)}` },
+          { name: "Brier", value: decimal(concept.brier, 4), note: `expected ${decimal(concept.brier_expected, 4)}` },
+          { name: "Loss", value: `${decimal(concept.loss_ratio, 3)}×`, note: "of what training saw" },
+          { name: "Loss changed", value: concept.adwin ? "yes" : "no", note: "ADWIN" },
+          {
+            name: "Lasting",
+            value: `${count(persistence.bars)} / ${count(persistence.needed)}`,
+            note: drift.action ? words(drift.action) : "bars before a reaction",
+            hint: drift.since ? `since ${drift.since}` : "nothing lasts",
+          },
+        ]}
+      />
+      <DataTable caption={`drift of ${drift.seat} by feature`} columns={FEATURES} rows={data.features} keyOf={(f) => f.name} csv={`drift-${drift.seat}`} most={8} dense />
+    </Card>
+  );
+}
+
+const SAID: Record<GateDecision["decision"], { text: string; sign: string }> = {
+  promoted: { text: "Promoted", sign: "↑" },
+  kept: { text: "Champion kept", sign: "=" },
+  rolled_back: { text: "Rolled back", sign: "↩" },
+  first: { text: "First champion", sign: "★" },
+};
+
+function Decisions({ model }: { model: Model }) {
+  const newest = [...model.decisions].sort((a, b) => (a.at < b.at ? 1 : -1));
+  return (
+    <Card title="Decisions of the gate" lead="A challenger is promoted only with evidence on data that neither has seen, and a margin.">
+      {!newest.length && <Empty what="Nothing was decided yet." mend="A retraining brings a challenger:" command="tradewind retrain dual-model" />}
+      <ol className="decisions">
+        {newest.map((decision) => (
+          <li key={decision.at + decision.decision}>
+            <p>
+              <span className="sign" aria-hidden="true">
+                {SAID[decision.decision].sign}
+              </span>
+              <b>{SAID[decision.decision].text}</b>
+              <code>{decision.decision === "kept" ? decision.challenger : decision.champion}</code>
+              {decision.decision === "kept" && <span className="soft">was refused</span>}
+              <span className="when">
+                <Time at={decision.at} full />
+              </span>
+            </p>
+            <ul>
+              {decision.reasons.map((reason) => (
+                <li key={reason}>{reason}</li>
+              ))}
+            </ul>
+            {Object.keys(decision.evidence).length > 0 && (
+              <details>
+                <summary>Evidence</summary>
+                <Evidence value={decision.evidence} />
+              </details>
+            )}
+          </li>
+        ))}
+      </ol>
+    </Card>
+  );
+}
+
+/** Retrain; promote and roll back only where a manual override is switched on. */
+function SeatActions({ model }: { model: Model }) {
+  const [asked, setAsked] = useState<"retrain" | "promote" | "rollback" | null>(null);
+  const override = useEntry("status", "status")?.available?.manual_override === true;
+  const seat = `/models/${encodeURIComponent(model.seat)}`;
+  const close = () => setAsked(null);
+  return (
+    <>
+      <button type="button" className="quiet" onClick={() => setAsked("retrain")}>
+        Retrain…
+      </button>
+      {override && model.challenger && (
+        <button type="button" className="quiet" onClick={() => setAsked("promote")}>
+          Promote…
+        </button>
+      )}
+      {override && model.champions_before.length > 0 && (
+        <button type="button" className="quiet" onClick={() => setAsked("rollback")}>
+          Roll back…
+        </button>
+      )}
+      {asked === "retrain" && <ConfirmDialog title={`Retrain ${model.seat}`} what="A challenger is trained and judged by the gate; the champion goes on meanwhile." path={`${seat}/retrain`} verb="Retrain" onClose={close} />}
+      {asked === "promote" && model.challenger && (
+        <ConfirmDialog title={`Promote ${model.challenger.id}`} what="You overrule the gate. That is recorded with your reason." path={`${seat}/promote`} body={{ model: model.challenger.id }} verb="Promote" word="PROMOTE" reason onClose={close} />
+      )}
+      {asked === "rollback" && <ConfirmDialog title={`Roll ${model.seat} back`} what={`Back to ${model.champions_before[0] ?? ""}. You overrule the gate; that is recorded with your reason.`} path={`${seat}/rollback`} verb="Roll back" word="ROLL BACK" reason onClose={close} />}
+    </>
+  );
+}
