@@ -132,6 +132,10 @@ def test_whoever_waits_is_let_go_when_it_closes_and_is_not_counted_any_more() ->
         listener.close()
         assert await waiting == []
         assert (bus.listeners, bus.dropped) == (0, 4)
+        late = bus.subscribe()
+        say(bus, [("bar", "a")] * 3)
+        late.close()
+        assert (bus.listeners, bus.dropped) == (0, 6)
         say(bus, [("bar", "a")])
         assert listener.take() == []
 

@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 import websockets
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from tradewind import __version__
 from tradewind.clock import FixedClock
@@ -429,13 +430,16 @@ class Line:
                 if message["type"] in kinds or (not kinds and message["type"] != "heartbeat"):
                     return message
 
-    async def end(self) -> int:
-        """Wait until the server closes; return its code."""
+    async def end(self) -> tuple[list[Any], int]:
+        """Wait until the server closes; return what came before, and its code."""
+        heard: list[Any] = []
         async with asyncio.timeout(20):
-            await self.connection.wait_closed()
-        code = self.connection.close_code
-        assert code is not None
-        return code
+            try:
+                while True:
+                    heard.append(json.loads(await self.connection.recv()))
+            except ConnectionClosed as closed:
+                assert closed.rcvd is not None
+                return heard, closed.rcvd.code
 
 
 @asynccontextmanager

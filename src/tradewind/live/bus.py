@@ -130,18 +130,14 @@ class Bus:
         with self._lock:
             if listener in self._listeners:
                 self._listeners.remove(listener)
+                self._fresh(listener)
                 self._gone += listener.dropped
             self._asleep.get(listener.loop, set()).discard(listener)
 
     def collect(self, listener: Subscription) -> list[Event]:
         """Return what a listener has not heard yet, the newest of each topic and key, and count the rest as dropped."""
         with self._lock:
-            fresh = takewhile(lambda event: event.seq > listener.heard_until, reversed(self._newest.values()))
-            wanted = [event for event in fresh if not listener.topics or event.topic in listener.topics]
-            events = wanted[: listener.waiting][::-1]
-            listener.dropped += self._count(listener.topics) - listener.counted - len(events)
-            self._up_to_date(listener)
-        return events
+            return self._fresh(listener)
 
     def begin(self, listener: Subscription) -> tuple[int, list[Event]]:
         """Return the snapshot of a listener's topics; it hears what is said after that."""
@@ -181,6 +177,14 @@ class Bus:
         """How many events there were of each topic."""
         with self._lock:
             return dict(self._said)
+
+    def _fresh(self, listener: Subscription) -> list[Event]:
+        fresh = takewhile(lambda event: event.seq > listener.heard_until, reversed(self._newest.values()))
+        wanted = [event for event in fresh if not listener.topics or event.topic in listener.topics]
+        events = wanted[: listener.waiting][::-1]
+        listener.dropped += self._count(listener.topics) - listener.counted - len(events)
+        self._up_to_date(listener)
+        return events
 
     def _chosen(self, topics: Collection[str]) -> list[Event]:
         return [event for event in self._newest.values() if not topics or event.topic in topics]

@@ -18,8 +18,8 @@ from tradewind.server.shapes import Shape
 
 S = TypeVar("S", bound=Shape)
 
-WRITTEN = 20_000
-"""Events whose text is kept: as many as the bus keeps."""
+WRITTEN = 4_096
+"""Events whose text is kept."""
 
 _log = logger(__name__)
 
