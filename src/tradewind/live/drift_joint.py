@@ -1,4 +1,4 @@
-"""How features hang together, as a few features more: a change of correlations shows there, though no feature changed."""
+"""How features hang together, as a few features more: where a change of correlations shows."""
 
 from __future__ import annotations
 

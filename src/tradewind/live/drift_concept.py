@@ -1,0 +1,325 @@
+"""Whether forecasts still keep their word: coverage, Brier score, loss and direction against the validation period.
+
+Every figure is one a bar, the mean over the symbols (which move together) and horizons whose outcome came with it, and
+a band is what the mean over so many bars can be by chance in a whole life, outcomes that overlap included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.calibration.coverage import inside, interval_levels
+from tradewind.errors import DataError, InputError
+from tradewind.live.settings_drift import DriftSection
+from tradewind.stats import adwin
+from tradewind.stats.bootstrap import automatic_block_length, stationary_indices
+from tradewind.stats.distribution import grid, probability_above
+from tradewind.stats.losses import brier, pinball
+
+FloatArray = NDArray[np.float64]
+
+FIGURES: Final = ("coverage", "brier", "loss", "hit", "confidence")
+"""Share inside of the central interval; squared error of the probability of a rise; pinball loss in units of the
+forecast's own spread; share of directions that were right; twice the distance of the probability of a rise from half.
+"""
+
+_COVERAGE, _BRIER, _LOSS, _HIT, _CONFIDENCE = range(len(FIGURES))
+BARS_MIN: Final = 20
+_SAMPLES: Final = 500
+_LIFE_MOST: Final = 2000
+_SURE: Final = 2.0
+
+
+def outcomes(
+    quantiles: FloatArray, levels: Sequence[float], returns: FloatArray, horizons: Sequence[int], coverage: float = 0.8
+) -> FloatArray:
+    """Return what became known of forecasts at each bar, ``(T, 5)`` in the order of :data:`FIGURES`.
+
+    Parameters
+    ----------
+    quantiles
+        ``(T, N, H, Q)`` log returns said at the close of each bar; NaN: no forecast.
+    returns
+        ``(T, N, H)`` what they were about, as labels have it: row ``t`` holds the return to ``t + h``.
+
+    Notes
+    -----
+    A forecast of ``h`` bars counts at bar ``t + h``, and its confidence at bar ``t``. NaN where nothing became known.
+    """
+    made = figures(quantiles, levels, returns, coverage)
+    known = np.full(made.shape, np.nan)
+    for column, horizon in enumerate(horizons):
+        known[horizon:, :, column] = made[: len(made) - horizon, :, column] if horizon < len(made) else np.nan
+    known[..., _CONFIDENCE] = made[..., _CONFIDENCE]
+    return _mean(known.reshape(len(known), -1, len(FIGURES)))
+
+
+def figures(quantiles: FloatArray, levels: Sequence[float], returns: FloatArray, coverage: float = 0.8) -> FloatArray:
+    """Return the figures of single forecasts, ``(..., 5)``: quantiles ``(..., Q)`` and outcomes ``(...)``.
+
+    Confidence needs no outcome; NaN otherwise where there is none, where there is no forecast, or neither up nor down.
+    """
+    chance = np.asarray(probability_above(quantiles, 0.0, grid(levels)))
+    happened = np.where(np.isfinite(returns) & (returns != 0), (returns > 0).astype(np.float64), np.nan)
+    spread = quantiles[..., -1] - quantiles[..., 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        loss = pinball(returns, quantiles, levels).mean(axis=-1) / np.where(spread > 0, spread, np.nan)
+        right = np.where(np.isnan(happened) | np.isnan(chance), np.nan, (chance > 0.5) == (happened > 0.5))
+    return np.stack(
+        [
+            inside(quantiles, returns, interval_levels(levels, coverage)),
+            brier(happened, chance),
+            loss,
+            np.where(chance == 0.5, np.nan, right),
+            np.abs(2.0 * chance - 1.0),
+        ],
+        axis=-1,
+    )
+
+
+def _mean(values: FloatArray) -> FloatArray:
+    known = np.isfinite(values)
+    count = known.sum(axis=1)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptReference:
+    """What a model's forecasts were worth in its validation period.
+
+    Attributes
+    ----------
+    expected
+        ``(5,)`` means of the figures.
+    low, high
+        ``(5,)`` between which the mean of the newest bars stays for a model's life, with the probability asked for:
+        the lowest coverage and share of directions, the highest Brier score and loss. Infinite for the others.
+    usual
+        ``(5,)`` standard deviation of the mean of so many bars.
+    loss_most
+        Loss that ADWIN takes for one: 99 of 100 bars of the validation had less.
+    newest
+        ``(C, 5)`` the last bars with outcomes of the validation: what the rolling means begin with.
+    stride_bars
+        Bars whose mean loss is one value for ADWIN: the longest horizon.
+    bars
+        Bars of the validation with outcomes.
+    """
+
+    expected: FloatArray
+    low: FloatArray
+    high: FloatArray
+    usual: FloatArray
+    loss_most: float
+    newest: FloatArray
+    stride_bars: int
+    bars: int
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return it as arrays that are stored without pickle."""
+        held = {name: getattr(self, name) for name in ("expected", "low", "high", "usual", "newest")}
+        return {**held, "numbers": np.array([self.loss_most, self.stride_bars, self.bars])}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ConceptReference:
+        """Return what :meth:`arrays` said."""
+        most, stride, bars = arrays["numbers"]
+        held = {name: arrays[name] for name in ("expected", "low", "high", "usual", "newest")}
+        return cls(**held, loss_most=float(most), stride_bars=int(stride), bars=int(bars))
+
+
+def concept_reference(
+    known: FloatArray, longest_horizon_bars: int, life_bars: int, settings: DriftSection | None = None, *, seed: int = 0
+) -> ConceptReference:
+    """Measure a validation period.
+
+    Parameters
+    ----------
+    known
+        ``(T, 5)`` of :func:`outcomes` of forecasts whose bars the model had not seen.
+    life_bars
+        Bars until the next retraining.
+
+    Notes
+    -----
+    The bands come from the stationary bootstrap (Politis & Romano 1994) of the validation's own bars, in blocks of the
+    longest horizon at least: in each sample one part says what is expected, the other lives a model's life, and counts
+    with its worst mean. The probability is shared between coverage, Brier score, loss and direction.
+
+    Raises
+    ------
+    DataError
+        Fewer than 20 bars with outcomes.
+    """
+    settings = settings or DriftSection()
+    series = known[np.isfinite(known[:, :_CONFIDENCE]).all(axis=1)]
+    sure = _mean(series[None, :, _CONFIDENCE])
+    series = np.where(np.isfinite(series), series, sure)
+    if len(series) < BARS_MIN:
+        raise DataError(
+            f"only {len(series)} bars of the validation have outcomes: {BARS_MIN} are the least to know a model by",
+            hint="validate on more bars",
+        )
+    width = min(settings.concept_bars, len(series) // 2)
+    life = min(max(life_bars, width), _LIFE_MOST)
+    block = max(longest_horizon_bars, *(automatic_block_length(column) for column in series.T))
+    worst, usual = _lives(series, width, life, float(min(block, len(series))), np.random.default_rng(seed))
+    share = settings.concept_false_alarm / 4.0
+    low, high = np.quantile(worst[0], share, axis=0), np.quantile(worst[1], 1.0 - share, axis=0)
+    expected = series.mean(axis=0)
+    low[[_BRIER, _LOSS, _CONFIDENCE]], high[[_COVERAGE, _HIT, _CONFIDENCE]] = -np.inf, np.inf
+    most = float(np.quantile(series[:, _LOSS], 0.99))
+    return ConceptReference(
+        expected, expected + low, expected + high, usual, most, series[-width:], longest_horizon_bars, len(series)
+    )
+
+
+def _lives(
+    series: FloatArray, width: int, life: int, block: float, draw: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Return lowest and highest distance of a rolling mean from what was expected, ``(2, S, 5)``, and its spread."""
+    count = len(series)
+    lowest, highest, first = [], [], []
+    parts = -(-(life + width) // count)
+    for _ in range(_SAMPLES):
+        rows = stationary_indices(count, block, parts + 1, draw)
+        expected = series[rows[0]].mean(axis=0)
+        lived = series[rows[1:].ravel()[: life + width]]
+        total = np.concatenate([np.zeros((1, series.shape[1])), np.cumsum(lived, axis=0)])
+        away = (total[width:] - total[:-width]) / width - expected
+        lowest.append(away.min(axis=0))
+        highest.append(away.max(axis=0))
+        first.append(away[0])
+    return np.stack([lowest, highest]), np.maximum(np.std(first, axis=0), 1e-12)
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptState:
+    """What the fold remembers: the newest bars with outcomes, ADWIN's window and the losses on their way into it.
+
+    ``since_change`` counts the bars with outcomes since ADWIN last saw the loss rise; -1: never.
+    """
+
+    newest: FloatArray
+    window: adwin.AdwinState
+    waiting: FloatArray
+    since_change: int
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return it as arrays that are stored without pickle."""
+        own = {"newest": self.newest, "waiting": self.waiting, "since_change": np.array([self.since_change])}
+        return {**own, **{f"adwin/{name}": values for name, values in self.window.arrays().items()}}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ConceptState:
+        """Return what :meth:`arrays` said."""
+        window = {name[6:]: values for name, values in arrays.items() if name.startswith("adwin/")}
+        held = adwin.AdwinState.of_arrays(window)
+        return cls(arrays["newest"], held, arrays["waiting"], int(arrays["since_change"][0]))
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptReading:
+    """What the newest bars with outcomes say of a model, beside what was expected of it.
+
+    Attributes
+    ----------
+    figures, expected
+        By :data:`FIGURES`.
+    loss_ratio
+        Mean loss over the validation's.
+    adwin
+        Whether ADWIN saw the loss rise within these bars.
+    confidence_shift
+        Mean confidence less the validation's, in deviations of such means.
+    broken
+        Figures that left their bands; ``loss (ADWIN)`` where ADWIN saw a rise and the loss is unusually high.
+    accuracy_lost
+        How much less of the directions were right, where that is more than twice the deviation of such means; else 0.
+    """
+
+    figures: Mapping[str, float]
+    expected: Mapping[str, float]
+    loss_ratio: float
+    adwin: bool
+    confidence_shift: float
+    broken: tuple[str, ...]
+    accuracy_lost: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``concept`` part of a reading of drift."""
+        return {
+            "coverage": self.figures["coverage"],
+            "coverage_expected": self.expected["coverage"],
+            "brier": self.figures["brier"],
+            "brier_expected": self.expected["brier"],
+            "hit_rate": self.figures["hit"],
+            "hit_rate_expected": self.expected["hit"],
+            "loss_ratio": _number(self.loss_ratio),
+            "adwin": self.adwin,
+            "confidence_shift": _number(self.confidence_shift),
+            "broken": list(self.broken),
+        }
+
+
+def start(reference: ConceptReference) -> ConceptState:
+    """Return the state at the end of the validation: its last bars are the newest, and ADWIN has seen them."""
+    state = ConceptState(reference.newest, adwin.AdwinState.empty(), np.empty(0), -1)
+    for loss in reference.newest[:, _LOSS]:
+        state = _told_adwin(state, loss, reference, 1e-300)
+    return state
+
+
+def step(
+    state: ConceptState, bar: FloatArray, reference: ConceptReference, delta: float
+) -> tuple[ConceptState, ConceptReading]:
+    """Take in the figures ``(5,)`` of one bar; NaN where nothing became known, and then the state stays."""
+    if bar.shape != (len(FIGURES),):
+        raise InputError(f"a bar has {len(FIGURES)} figures, not {bar.shape}")
+    if np.isfinite(bar[:_CONFIDENCE]).all():
+        newest = np.concatenate([state.newest[1:], bar[None]])
+        aged = state.since_change + (state.since_change >= 0)
+        state = _told_adwin(ConceptState(newest, state.window, state.waiting, aged), bar[_LOSS], reference, delta)
+    return state, _read(state, reference)
+
+
+def _told_adwin(state: ConceptState, loss: float, reference: ConceptReference, delta: float) -> ConceptState:
+    waiting = np.append(state.waiting, loss)
+    if len(waiting) < reference.stride_bars:
+        return ConceptState(state.newest, state.window, waiting, state.since_change)
+    scaled = float(np.clip(waiting.mean() / reference.loss_most, 0.0, 1.0)) if reference.loss_most > 0 else 0.0
+    window, changed = adwin.step(state.window, scaled, delta)
+    return ConceptState(state.newest, window, np.empty(0), 0 if changed > 0 else state.since_change)
+
+
+def _read(state: ConceptState, reference: ConceptReference) -> ConceptReading:
+    mean = _mean(state.newest[None])[0]
+    away = (mean - reference.expected) / reference.usual
+    with np.errstate(invalid="ignore"):
+        out = (mean < reference.low) | (mean > reference.high)
+    risen = 0 <= state.since_change < len(state.newest)
+    broken = [name for name, left in zip(FIGURES, out, strict=True) if left]
+    if risen and not out[_LOSS] and away[_LOSS] > _SURE:
+        broken.append("loss (ADWIN)")
+    lost = float(reference.expected[_HIT] - mean[_HIT])
+    expected = float(reference.expected[_LOSS])
+    return ConceptReading(
+        dict(zip(FIGURES, map(_number, mean), strict=True)),  # type: ignore[arg-type]
+        dict(zip(FIGURES, map(_number, reference.expected), strict=True)),  # type: ignore[arg-type]
+        float(mean[_LOSS]) / expected if expected > 0 else math.nan,
+        risen,
+        float(away[_CONFIDENCE]),
+        tuple(broken),
+        lost if lost > _SURE * reference.usual[_HIT] else 0.0,
+    )
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

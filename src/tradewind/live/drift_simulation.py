@@ -1,0 +1,372 @@
+"""Planted changes: how soon the monitor sees them, what follows, and how often it speaks where nothing was planted.
+
+History is cut into lives of a model: a training part and the bars after it, one after the other. Each is lived twice,
+as it was and with a change from a bar on, by the same monitor as runs live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.errors import DataError, InputError, did_you_mean
+from tradewind.live.drift_concept import ConceptReference, concept_reference, outcomes
+from tradewind.live.drift_monitor import DriftMonitor, DriftReading
+from tradewind.live.drift_reaction import Reaction, reaction
+from tradewind.live.drift_reference import drift_reference
+from tradewind.live.settings_drift import DriftSection
+from tradewind.stats.losses import pinball
+
+FloatArray = NDArray[np.float64]
+Table = NDArray[np.float32]
+Progress = Callable[[str, int, int], None]
+Change = Literal["mean_shift", "variance", "correlation", "sign_flip", "dead_feature", "missing_feature"]
+
+CHANGES: Final[tuple[Change, ...]] = get_args(Change)
+USUAL_SIZE: Final[Mapping[Change, float]] = {"mean_shift": 2.0, "variance": 3.0}
+"""Deviations by which a mean moves; factor of a deviation."""
+
+LIVES_MOST: Final = 12
+_OF_LIFE: Final = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What a model said out of sample.
+
+    Attributes
+    ----------
+    quantiles
+        ``(T, N, H, Q)`` log returns, NaN where it said nothing.
+    again
+        Asks it anew with other features ``(T, N, F)``; None: it says the same whatever the features are.
+    """
+
+    quantiles: FloatArray
+    again: Callable[[Table], FloatArray] | None = None
+
+    def under(self, features: Table) -> FloatArray:
+        """Return what it says where these are the features."""
+        return self.quantiles if self.again is None else self.again(features)
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What a simulation lives through: as a world has it.
+
+    Attributes
+    ----------
+    times, names, features
+        ``(T,)`` closes, UTC; ``F`` names; ``(T, N, F)``.
+    returns, horizons, levels
+        ``(T, N, H)`` outcomes by the bar of the forecast, horizons in bars, and levels of the quantiles.
+    champion, previous
+        What two models said; None: nothing is known of one.
+    """
+
+    times: NDArray[np.datetime64]
+    names: tuple[str, ...]
+    features: Table
+    returns: FloatArray | None = None
+    horizons: tuple[int, ...] = ()
+    levels: tuple[float, ...] = ()
+    champion: Said | None = None
+    previous: Said | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A change: its kind, how large it is, the share of the features that it is of, and after how many bars of a life.
+
+    ``share`` None: all features, or one where features die.
+    """
+
+    change: Change
+    size: float | None = None
+    share: float | None = None
+    after_bars: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """Rows: the training part, the bars lived, and where the change begins."""
+
+    first: int
+    start: int
+    stop: int
+    change: int
+
+
+def simulate(
+    history: History,
+    planted: Planted,
+    *,
+    train_bars: int,
+    life_bars: int,
+    window_bars: int,
+    settings: DriftSection | None = None,
+    lives_most: int = LIVES_MOST,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Plant a change into lives of a model, and count.
+
+    Parameters
+    ----------
+    train_bars, life_bars
+        Bars before each life that its monitor learns from, and bars of a life: as long as until the next retraining.
+    window_bars
+        Bars of the monitor's window.
+    lives_most
+        Lives that are lived at most, evenly spread over history, the newest among them.
+
+    Returns
+    -------
+    JSON-able. Of the newest life: ``detected`` (level ``drift`` at or after the change and not just before it),
+    ``delay_bars`` from the change to that reading, ``rolled_back`` and the reaction's ``action``, ``reasons`` and ``evidence``. Of all
+    lives: ``false_alarm_rate``, the share of those without a change in which the level was ever ``drift``, with
+    ``detected_share`` and ``delay_bars_median`` of those with one; the same for ``watch`` or more under ``watch``.
+
+    Raises
+    ------
+    InputError
+        An unknown change, or one that needs forecasts where there are none.
+    DataError
+        History is too short for a life.
+    """
+    settings = settings or DriftSection()
+    _check(history, planted)
+    lives = _lives(len(history.times), train_bars, life_bars, planted.after_bars, lives_most)
+    found = []
+    for done, life in enumerate(lives):
+        if progress is not None:
+            progress("lives of a model", done, len(lives))
+        found.append(_lived(history, planted, life, life_bars, window_bars, settings))
+    newest = found[-1]
+    return {
+        "change": planted.change,
+        "size": _size(planted) if planted.change in USUAL_SIZE else None,
+        "share": planted.share,
+        "lives": len(lives),
+        "train_bars": train_bars,
+        "life_bars": life_bars,
+        "window_bars": window_bars,
+        "symbols": history.features.shape[1],
+        "features": len(history.names),
+        "changed_at": str(history.times[lives[-1].change])[:19] + "Z",
+        "level": newest.level,
+        "what": newest.what,
+        "action": newest.reaction.action if newest.reaction else "none",
+        "reasons": list(newest.reaction.reasons) if newest.reaction else [],
+        "evidence": dict(newest.reaction.evidence) if newest.reaction else {},
+        "watch": _counted([(one.watch_delay, one.watch_alarm) for one in found]),
+        **_counted([(one.delay, one.alarm) for one in found]),
+        "detected": newest.delay is not None,
+        "delay_bars": newest.delay,
+        "rolled_back": newest.reaction is not None and newest.reaction.action == "rolled_back",
+        "false_alarm_rate": float(np.mean([one.alarm for one in found])),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Of one life: delays of ``drift`` and of ``watch`` with the change, whether they came without it, and the end."""
+
+    delay: int | None
+    alarm: bool
+    watch_delay: int | None
+    watch_alarm: bool
+    level: str
+    what: str
+    reaction: Reaction | None
+
+
+def _counted(lives: list[tuple[int | None, bool]]) -> dict[str, Any]:
+    delays = [delay for delay, _ in lives if delay is not None]
+    return {
+        "detected_share": len(delays) / len(lives),
+        "delay_bars_median": float(np.median(delays)) if delays else None,
+        "false_alarm_rate": float(np.mean([alarm for _, alarm in lives])),
+    }
+
+
+def _check(history: History, planted: Planted) -> None:
+    if planted.change not in CHANGES:
+        raise did_you_mean("change", planted.change, CHANGES)
+    if planted.change == "sign_flip" and (history.champion is None or history.returns is None):
+        raise InputError("a flipped sign shows in forecasts and their outcomes alone, and there are none")
+    if planted.share is not None and not 0.0 < planted.share <= 1.0:
+        raise InputError(f"a change of {planted.share:g} of the features cannot be planted, 0 < share <= 1")
+
+
+def _lives(bars: int, train: int, life: int, after: int | None, most: int) -> list[_Life]:
+    after = life // _OF_LIFE if after is None else after
+    if not 0 <= after < life:
+        raise InputError(f"a change after {after} bars does not come within a life of {life}")
+    starts = range(bars - life, train - 1, -life)
+    if not starts:
+        raise DataError(
+            f"{bars} bars are too few for {train} bars of training and a life of {life}",
+            hint="train on fewer bars, retrain more often, or take more history",
+        )
+    kept = np.unique(np.linspace(0, len(starts) - 1, min(most, len(starts))).round().astype(int))
+    return [_Life(starts[i] - train, starts[i], starts[i] + life, starts[i] + after) for i in kept[::-1]]
+
+
+def _lived(
+    history: History, planted: Planted, life: _Life, life_bars: int, window_bars: int, settings: DriftSection
+) -> _Found:
+    training = history.features[life.first : life.start]
+    reference = drift_reference(training, history.names, window_bars, life_bars, settings)
+    expected = _expected(history, life, life_bars, settings)
+    monitor = DriftMonitor(reference, expected, settings)
+    changed = with_change(history, planted, life.change, reference.deviation, reference.mean)
+    quiet, loud = (list(_readings(monitor, told, life, settings)) for told in (history, changed))
+    before = life.change - life.start
+    delay, watch_delay = (_delay(loud, before, level) for level in ("drift", "watch"))
+    end = loud[before + delay] if delay is not None else loud[-1]
+    return _Found(
+        delay,
+        any(one.level == "drift" for one in quiet),
+        watch_delay,
+        any(one.level != "ok" for one in quiet),
+        end.level,
+        end.what,
+        None if delay is None else _reacted(changed, end, life.change + delay, settings),
+    )
+
+
+def _delay(readings: list[DriftReading], before: int, level: str) -> int | None:
+    """Return after how many bars the level is first reached, where it was not just before the change."""
+    reached = [one.level == "drift" or (level == "watch" and one.level == "watch") for one in readings]
+    if before and reached[before - 1]:
+        return None
+    return next((row - before for row in range(before, len(reached)) if reached[row]), None)
+
+
+def _expected(history: History, life: _Life, life_bars: int, settings: DriftSection) -> ConceptReference | None:
+    """Return what the champion was worth on the bars of the training part; None where it said too little."""
+    known = _known(history, life.first, life.start, settings)
+    if known is None:
+        return None
+    try:
+        return concept_reference(known, max(history.horizons), life_bars, settings)
+    except DataError:
+        return None
+
+
+def _known(history: History, first: int, stop: int, settings: DriftSection) -> FloatArray | None:
+    """Return what became known of the champion's forecasts at each bar from ``first`` on."""
+    if history.champion is None or history.returns is None:
+        return None
+    before = max(0, first - max(history.horizons))
+    rows = slice(before, stop)
+    quantiles = history.champion.quantiles[rows]
+    return outcomes(quantiles, history.levels, history.returns[rows], history.horizons, settings.coverage)[
+        first - before :
+    ]
+
+
+def _readings(monitor: DriftMonitor, history: History, life: _Life, settings: DriftSection) -> Iterator[DriftReading]:
+    state = monitor.start(history.features.shape[1], history.features[life.first : life.start])
+    rows = slice(life.start, life.stop)
+    known = _known(history, life.start, life.stop, settings)
+    _, readings = monitor.step(state, history.times[rows], history.features[rows], known)
+    yield from readings
+
+
+def _reacted(history: History, reading: DriftReading, row: int, settings: DriftSection) -> Reaction:
+    horizon = max(history.horizons, default=1)
+    champion, previous = (_losses(history, said, row, settings) for said in (history.champion, history.previous))
+    return reaction(reading, champion, previous, settings, horizon_bars=horizon)
+
+
+def _losses(history: History, said: Said | None, row: int, settings: DriftSection) -> FloatArray | None:
+    """Return the losses of the newest forecasts whose outcomes are known at the close of a bar, ``(C, N, H)``."""
+    if said is None or history.returns is None:
+        return None
+    first = max(0, row - settings.concept_bars - max(history.horizons))
+    rows = slice(first, row + 1)
+    loss = pinball(history.returns[rows], said.quantiles[rows], history.levels).mean(axis=-1)
+    for column, horizon in enumerate(history.horizons):
+        loss[max(len(loss) - horizon, 0) :, :, column] = np.nan
+    return np.asarray(loss)
+
+
+def with_change(history: History, planted: Planted, row: int, deviation: FloatArray, mean: FloatArray) -> History:
+    """Return the history with the change from bar ``row`` on; mean and deviation of the features are its measure.
+
+    ``mean_shift``: features move by so many deviations. ``variance``: they and the outcomes lie so many times as far
+    from their means. ``correlation``: each feature takes its own values of another time within the changed part, so that it
+    looks as before by itself. ``sign_flip``: what went up goes down; features stay. ``dead_feature``: keeps its last
+    value. ``missing_feature``: has none.
+    """
+    draw = np.random.default_rng(planted.seed)
+    columns = _columns(planted, len(history.names), draw)
+    features = history.features.copy()
+    part = features[row:]
+    make = _MAKERS.get(planted.change)
+    if make is not None:
+        part[:, :, columns] = make(features, row, columns, _size(planted), deviation[columns], mean[columns], draw)
+    returns = None if history.returns is None else history.returns.copy()
+    if returns is not None and planted.change == "variance":
+        returns[row:] *= _size(planted)
+    if returns is not None and planted.change == "sign_flip":
+        returns[row:] *= -1.0
+    champion, previous = _again(history.champion, features), _again(history.previous, features)
+    return replace(history, features=features, returns=returns, champion=champion, previous=previous)
+
+
+def _again(said: Said | None, features: Table) -> Said | None:
+    return None if said is None else Said(said.under(features), said.again)
+
+
+def _columns(planted: Planted, count: int, draw: np.random.Generator) -> NDArray[np.int64]:
+    dying = planted.change in ("dead_feature", "missing_feature")
+    share = planted.share if planted.share is not None else (1.0 / count if dying else 1.0)
+    return np.sort(draw.choice(count, max(1, round(share * count)), replace=False))
+
+
+def _size(planted: Planted) -> float:
+    return USUAL_SIZE.get(planted.change, 1.0) if planted.size is None else planted.size
+
+
+def _moved(
+    features: Table, row: int, columns: NDArray[np.int64], size: Any, deviation: FloatArray, _mean: Any, _draw: Any
+) -> FloatArray:
+    return np.asarray(features[row:, :, columns] + size * deviation)
+
+
+def _spread(
+    features: Table, row: int, columns: NDArray[np.int64], size: Any, _deviation: Any, mean: FloatArray, _draw: Any
+) -> FloatArray:
+    return np.asarray(mean + (features[row:, :, columns] - mean) * size)
+
+
+def _shuffled(
+    features: Table, row: int, columns: NDArray[np.int64], _size: Any, _dev: Any, _mean: Any, draw: np.random.Generator
+) -> Table:
+    part = features[row:, :, columns]
+    shifts = draw.integers(1, max(len(part), 2), size=len(columns))
+    return np.stack([np.roll(part[:, :, i], shift, axis=0) for i, shift in enumerate(shifts)], axis=-1)
+
+
+def _kept(
+    features: Table, row: int, columns: NDArray[np.int64], _size: Any, _dev: Any, _mean: Any, _draw: Any, *, known: bool
+) -> Table:
+    shape = (len(features) - row, features.shape[1], len(columns))
+    return np.broadcast_to(features[max(row - 1, 0), :, columns].T if known else np.float32(np.nan), shape)
+
+
+_MAKERS: Final[Mapping[Change, Callable[..., Any]]] = {
+    "mean_shift": _moved,
+    "variance": _spread,
+    "correlation": _shuffled,
+    "dead_feature": partial(_kept, known=True),
+    "missing_feature": partial(_kept, known=False),
+}
