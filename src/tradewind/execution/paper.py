@@ -125,16 +125,17 @@ class PaperAccount:
         """Take the account over the bars from ``first`` on; ``told`` hears of each. It opened at row ``opened``."""
         row = first
         if row >= len(bars.times):
-            self._heed_the_switch(self.controls is not None and self.controls.state().halted)
+            self._heed_the_home()
             with self.journal.together():
                 self._save(bars, len(bars.times) - 1)
         while row < len(bars.times):
             stop = self._stop(bars, row)
-            halted = self.controls is not None and self.controls.state().halted
+            halted = None if self.controls is None else self.controls.state().halted
             made: list[tuple[int, Step]] = []
             with self.journal.together():
                 for at in range(row, stop):
-                    self._heed_the_switch(halted)
+                    if halted is not None:
+                        self.heed_the_switch(halted)
                     made.append((at, self._bar(bars, plan, at, opened)))
                 self._save(bars, stop - 1)
             for at, step in made:
@@ -167,10 +168,12 @@ class PaperAccount:
                 self.journal.halt(state.gate.halted, by="limits")
         return step
 
-    def _heed_the_switch(self, halted: bool) -> None:
-        """Halt the gate while trading is halted in this home, and let it go on after the release."""
-        if self.controls is None:
-            return
+    def _heed_the_home(self) -> None:
+        if self.controls is not None:
+            self.heed_the_switch(self.controls.state().halted)
+
+    def heed_the_switch(self, halted: bool) -> None:
+        """Halt the gate while trading is halted, and let it go on after the release."""
         state = self._opened
         if halted and not state.gate.halted:
             state.gate = replace(state.gate, halted=KILL_SWITCH, halted_sessions=0)

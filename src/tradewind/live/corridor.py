@@ -27,7 +27,7 @@ from tradewind.evaluation.workspace import Workspace
 from tradewind.features import FeatureEngine
 from tradewind.features.table import Features
 from tradewind.labels.targets import Labels
-from tradewind.live.served import Served, Stepper, history, require_servable
+from tradewind.live.served import Served, Stepper, Timeline, history, require_servable
 from tradewind.live.tape import BarRow, Tape
 from tradewind.market.panel import Panel
 from tradewind.models.ensembles.base import combiner_of, even
@@ -114,14 +114,14 @@ class LiveCorridor:
     workspace, panel
         The plan, and the bars that there are already: what a back-test would have seen of them.
     serving
-        Who forecasts, by model.
+        Who forecasts, by model, and since when.
     cache
         Where the walk-forward's forecasts of the time before the served models lie.
     """
 
     workspace: Workspace
     panel: Panel
-    serving: dict[str, Served]
+    serving: dict[str, list[tuple[np.datetime64, Served]]]
     notes: tuple[str, ...] = ()
     cache: FoldCache = field(default_factory=lambda: FoldCache(None))
     progress: Progress = silent
@@ -138,10 +138,10 @@ class LiveCorridor:
         self._tape, self._horizons = Tape(panel), world.labels.horizons
         self._closes = Growing(np.log(np.where(panel.mask, panel.adjusted("close"), np.nan)))
         self.world = world
-        raw = {name: self._history(world, one) for name, one in self.serving.items()}
+        raw = {name: self._history(world, since) for name, since in self.serving.items()}
         known = became_known(world.labels.returns, self._horizons)
         self._raw = {name: Track(made) for name, made in raw.items()}
-        self._steppers: dict[str, Stepper] = {name: one.stepper(world) for name, one in self.serving.items()}
+        self._steppers: dict[str, Stepper] = {n: since[-1][1].stepper(world) for n, since in self.serving.items()}
         self._traded = _Traded(self.workspace, raw, known)
         self._memory = Memory()
         self._calibrators = {name: _Calibrator(self.workspace, made, known) for name, made in raw.items()}
@@ -150,16 +150,14 @@ class LiveCorridor:
         plan = self.workspace.plan
         return laid_on(self.workspace, panel, market_regimes(panel, plan.regimes) if plan.regimes.use else None)
 
-    def _history(self, world: World, one: Served) -> Forecast:
-        parts = history(world, one, len(world.panel), self.cache, self.progress)
-        if not parts:
-            return _blank(world, one)
-        return corridor.join(world, parts)
+    def _history(self, world: World, since: Timeline) -> Forecast:
+        parts = history(world, since, len(world.panel), self.cache, self.progress)
+        return corridor.join(world, parts) if parts else _blank(world, since[0][1])
 
-    def switch(self, one: Served) -> None:
-        """Let another model forecast for a seat from the next bar on; what was said before stays said."""
-        self.serving[one.name] = one
+    def switch(self, one: Served, at: np.datetime64) -> None:
+        """Let another model forecast for a seat from the next bar on, which closes after ``at``."""
         self._steppers[one.name] = one.stepper(self.world)
+        self.serving[one.name].append((at + np.timedelta64(1, "us"), one))
 
     def step(self, bar: BarRow) -> LiveStep:
         """Take in a bar that has closed, and decide."""

@@ -7,7 +7,7 @@ to everything, and the account let live through it. The two share functions, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.surroundings import laid_on, market_regimes
 from tradewind.evaluation.workspace import Workspace
 from tradewind.live.corridor import LiveStep
-from tradewind.live.served import Served, history
+from tradewind.live.served import Timeline, history
 from tradewind.live.trader import iso
 from tradewind.market.panel import Panel
 from tradewind.models.ensembles.base import combiner_of
@@ -34,9 +34,6 @@ TOLERANCE: Final = 1e-6
 """How far forecasts may be apart: matrix products differ in their last bits with the shape of the batch."""
 
 SIGNALS: Final = ("action", "decided", "close", "cover", "horizon_bars", "confidence", "stop", "target", "clause")
-
-#: From which bar on which model forecasts, by model, oldest first: bars are named by their close.
-Served_since = Mapping[str, Sequence[tuple[np.datetime64, Served]]]
 
 
 @dataclass(frozen=True)
@@ -103,20 +100,18 @@ class Reference:
 def backtest_of(
     workspace: Workspace,
     panel: Panel,
-    serving: Served_since,
-    start: int,
+    serving: Mapping[str, Timeline],
     notes: tuple[str, ...] = (),
     cache: FoldCache | None = None,
     progress: Progress = silent,
 ) -> Reference:
-    """Walk a panel in one go, with the walk-forward's models up to bar ``start`` and those that forecast live since."""
+    """Walk a panel in one go, with the walk-forward's models and, since they were trained, those that forecast live."""
     plan, cache = workspace.plan, cache or FoldCache(None)
     regimes = market_regimes(panel, plan.regimes) if plan.regimes.use else None
     world = corridor.base_world(plan, panel, notes, laid_on(workspace, panel, regimes))
     members = {}
     for name, since in serving.items():
-        parts = history(world, since[0][1], start, cache, progress)
-        members[name] = corridor.join(world, [*parts, *_served(world, since, start)])
+        members[name] = corridor.join(world, history(world, since, len(panel), cache, progress))
         progress(f"{name} again", 1, 1)
     combined: Combined | None = None
     if plan.models.use == ENSEMBLE:
@@ -125,15 +120,6 @@ def backtest_of(
     believed = corridor.believed(world, made, combined)
     belief, signals, targets = corridor.act(world, believed.forecast, believed.members, must_fire=False)
     return Reference(world, members, believed, Decision(world, belief, signals, targets, combined))
-
-
-def _served(world: World, since: Sequence[tuple[np.datetime64, Served]], start: int) -> Iterator[tuple[int, Forecast]]:
-    """Yield what each model forecast over the bars that it served, from ``start`` on."""
-    times, rows = world.panel.times, [max(start, int(np.searchsorted(world.panel.times, at))) for at, _ in since]
-    rows[0] = start
-    for first, stop, (_, one) in zip(rows, [*rows[1:], len(times)], since, strict=True):
-        if first < stop:
-            yield first, one.over(world.head(stop), np.arange(first, stop))
 
 
 def differences(live: Recorder, told: Reference, ledger: str | None, start: int) -> list[Difference]:

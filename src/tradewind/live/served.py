@@ -33,6 +33,10 @@ Engine = Literal["onnx", "model"]
 ONNX: Final = "onnx"
 
 
+Timeline = Sequence[tuple[np.datetime64, "Served"]]
+"""Who forecast for a seat, each from the bar of that close on, oldest first; the first from as early as it could."""
+
+
 class Stepper(Protocol):
     """Something that is shown every bar once, in order, and forecasts at its close."""
 
@@ -189,19 +193,22 @@ def require_exports(serving: Mapping[str, Served], world: World) -> list[str]:
 
 
 def history(
-    world: World, one: Served, stop: int, cache: FoldCache, progress: Progress = silent
+    world: World, since: Timeline, stop: int, cache: FoldCache, progress: Progress = silent
 ) -> list[tuple[int, Forecast]]:
-    """Return what a model's kind had forecast before row ``stop``, as parts from their first rows on.
+    """Return what a seat had forecast before row ``stop``, as parts from their first rows on.
 
-    Up to the last bar that the served model learnt from, by the models of the walk-forward, as a back-test has it;
-    after that by the served model itself, which was trained by then.
+    Up to the last bar that its first model learnt from, by the models of the walk-forward, as a back-test has it; after
+    that by that model, which was trained by then, and from the bars of its successors on by them.
     """
-    first = min(int(np.searchsorted(world.panel.times, one.trained_until, side="right")), stop)
+    times, (_, first_one) = world.panel.times, since[0]
+    first = min(int(np.searchsorted(times, first_one.trained_until, side="right")), stop)
     seen = world.head(stop)
     folds = [replace(f, test=f.test[f.test < first]) for f in _folds(seen) if int(f.test[0]) < first]
-    parts = list(corridor.walk(seen, one.name, cache, progress, folds, failures=[]))
-    if first < stop:
-        parts.append((first, one.over(seen, np.arange(first, stop))))
+    parts = list(corridor.walk(seen, first_one.name, cache, progress, folds, failures=[]))
+    begins = [first, *(min(int(np.searchsorted(times, at)), stop) for at, _ in since[1:])]
+    for start, end, (_, one) in zip(begins, [*begins[1:], stop], since, strict=True):
+        if start < end:
+            parts.append((start, one.over(world.head(end), np.arange(start, end))))
     return parts
 
 

@@ -1,0 +1,143 @@
+"""A running corridor from its first bar on, through every stop and kill: who forecast since when, and what was held back.
+
+It is a row of the records, brought up to date whenever something of it changes; the account's journal says how far it
+has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from tradewind.evaluation.model_registry import ModelRegistry
+from tradewind.evaluation.plan import Plan
+from tradewind.evaluation.prediction_log import origin_of_plan
+from tradewind.live.runtime import Mode
+from tradewind.live.served import Engine, Served, served
+from tradewind.market.store.records import LiveSession, Records, new_run_id
+
+
+@dataclass(eq=False)
+class Session:
+    """One running corridor.
+
+    Attributes
+    ----------
+    opened
+        Close of the first bar that was decided on.
+    until
+        Where a replay ends; None: with what there is.
+    serving
+        By model: closes from which on an artefact forecasts, oldest first.
+    held
+        By seat: closes between which its recommendations were stopped; the second is None while they are.
+    """
+
+    id: str
+    plan: Plan
+    mode: Mode
+    started: datetime
+    opened: np.datetime64
+    until: datetime | None
+    serving: dict[str, list[tuple[np.datetime64, str]]]
+    held: dict[str, list[tuple[np.datetime64, np.datetime64 | None]]] = field(default_factory=dict)
+
+    @property
+    def account(self) -> str:
+        """Name of its paper account: a replay has one of its own, paper trading goes on with the playbook's."""
+        return f"replay:{self.id}" if self.mode == "REPLAY" else f"live:{self.plan.playbook.name}"
+
+    def save(self, records: Records) -> None:
+        """Store it as it is now."""
+        plan = self.plan
+        records.record_live_session(
+            LiveSession(
+                id=self.id,
+                playbook=plan.playbook.name,
+                playbook_hash=plan.playbook.content_hash,
+                mode=self.mode,
+                source=plan.data.source,
+                started=self.started,
+                detail=self._detail(),
+            )
+        )
+
+    def _detail(self) -> dict[str, Any]:
+        return {
+            "origin": list(origin_of_plan(self.plan)),
+            "account": self.account,
+            "opened": str(self.opened),
+            "until": None if self.until is None else self.until.isoformat(),
+            "serving": {name: [[str(at), model] for at, model in since] for name, since in self.serving.items()},
+            "held": {
+                seat: [[str(first), None if last is None else str(last)] for first, last in spans]
+                for seat, spans in self.held.items()
+            },
+        }
+
+    def switched(self, one: Served, at: np.datetime64) -> None:
+        """Note that another model forecasts from a close on."""
+        self.serving[one.name].append((at, one.artefact.id))
+
+    def timeline(self, registry: ModelRegistry, seats: Mapping[str, str], engine: Engine) -> dict[str, list[Any]]:
+        """Return who forecasts since when, by model, ready to be asked."""
+        by_model = {name: seat for seat, name in seats.items()}
+        return {
+            name: [(at, served(registry.artefact(model), name, by_model[name], engine)) for at, model in since]
+            for name, since in self.serving.items()
+        }
+
+
+def resumed(records: Records, plan: Plan, mode: Mode, opened: np.datetime64, until: datetime | None) -> Session | None:
+    """Return the session of this playbook that has not been brought to its end; None where there is none.
+
+    Paper trading has one that goes on as long as the playbook stays the same; a replay goes on where the same days
+    were being replayed.
+    """
+    for row in records.live_sessions(plan.playbook.name):
+        same = (row.mode, row.playbook_hash, row.source) == (mode, plan.playbook.content_hash, plan.data.source)
+        if not same or (mode == "REPLAY" and row.stopped is not None):
+            continue
+        found = _restored(row, plan, mode)
+        if mode != "REPLAY" or (found.opened, found.until) == (opened, until):
+            return found
+    return None
+
+
+def begun(
+    records: Records,
+    plan: Plan,
+    mode: Mode,
+    started: datetime,
+    opened: np.datetime64,
+    until: datetime | None,
+    champions: Mapping[str, Served],
+) -> Session:
+    """Begin a session with the champions of now, and store it."""
+    serving = {name: [(one.trained_until, one.artefact.id)] for name, one in champions.items()}
+    made = Session(new_run_id(plan.playbook.name, started), plan, mode, started, opened, until, serving)
+    made.save(records)
+    return made
+
+
+def _restored(row: LiveSession, plan: Plan, mode: Mode) -> Session:
+    detail = row.detail
+    return Session(
+        id=row.id,
+        plan=plan,
+        mode=mode,
+        started=row.started,
+        opened=np.datetime64(detail["opened"]),
+        until=None if detail["until"] is None else datetime.fromisoformat(detail["until"]),
+        serving={
+            name: [(np.datetime64(at), model) for at, model in since] for name, since in detail["serving"].items()
+        },
+        held={
+            seat: [(np.datetime64(a), None if b is None else np.datetime64(b)) for a, b in spans]
+            for seat, spans in detail["held"].items()
+        },
+    )
