@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install tflite oracles demo test lint format types check bench docs clean
+.PHONY: help install tflite oracles demo test fuzz-api lint format types check bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ demo: .venv/complete ## real stocks, offline: recommendations, track record, ver
 
 test: .venv/complete ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+fuzz-api: .venv/complete ## requests that nobody would think of, over every operation of the API: no 5xx
+	$(BIN)/python tests/server/fuzz_api.py
 
 lint: .venv/complete ## style, import order of the rooms, spelling of the contract
 	$(BIN)/ruff check .
