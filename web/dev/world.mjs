@@ -164,8 +164,9 @@ export class World {
   #forecast(n, bar) {
     const phase = Math.sin(this.done / 40 + n * 1.7);
     const [one, two] = [0.00016 * phase, 0.00012 * (phase + 0.4 * Math.sin(n + this.done / 15))];
-    const models = { lstm: this.#fan(bar.close, one, 1.02, 0), transformer: this.#fan(bar.close, two, 0.94, 1) };
-    return { symbol: bar.symbol, time: bar.time, close: bar.close, models, combined: this.#fan(bar.close, (one + two) / 2, 0.98, 2) };
+    const close = bar.close ?? this.names[n].price;
+    const models = { lstm: this.#fan(close, one, 1.02, 0), transformer: this.#fan(close, two, 0.94, 1) };
+    return { symbol: bar.symbol, time: bar.time, close, models, combined: this.#fan(close, (one + two) / 2, 0.98, 2) };
   }
 
   /** @param {number} n @param {Schemas["Forecast"]} forecast @returns {Schemas["Signal"]} */
@@ -198,7 +199,7 @@ export class World {
       symbol: name.symbol, as_of: forecast.time, action, confidence, event: "up", horizon_bars: 20, style: "day", entry: cents(close),
       entry_note: "reference close; the order fills at the next open", target: cents(close * (1 + away * 0.0105)), target_note: "upper barrier, 2 sigma",
       stop: cents(close * (1 - away * 0.0098)), stop_note: "2 sigma below", weight, shares: Math.trunc((weight * 100_000) / close),
-      bound_by: side ? (strong ? "position_max" : "risk_per_trade") : null, sector: name.sector, tier: tierOf(close), intervals, reasons,
+      bound_by: side ? (strong ? "position_max" : "risk_per_trade") : null, sector: name.sector, tier: tierOf(close), intervals, disagreement: null, reasons,
       agreement: { lstm: { action: word(one), probability: cents(one) }, transformer: { action: word(two), probability: cents(two) } },
     };
   }
@@ -294,7 +295,7 @@ export class World {
     const net = held.reduce((sum, value) => sum + value, 0);
     const gross = held.reduce((sum, value) => sum + Math.abs(value), 0);
     const equity = this.cash + net;
-    const high = Math.max(100_000, equity, ...this.equity.slice(-400).map((point) => point.equity));
+    const high = Math.max(100_000, equity, ...this.equity.slice(-400).map((point) => point.equity ?? 0));
     const open = this.equity.at(-(this.done % 390) - 1)?.equity ?? 100_000;
     return {
       account: "paper:dual-model", mode: "REPLAY", time: iso(this.time), equity: cents(equity), cash: cents(this.cash), profit: cents(equity - 100_000), profit_today: cents(equity - open),
@@ -345,7 +346,7 @@ export class World {
     const service = (name, state, error = null) => ({ name, state, last_success: state === "starting" ? null : now, last_error: error, failures: error ? 3 : 0, next_try: error ? new Date(Date.now() + 20_000).toISOString() : null, heartbeat: now });
     return {
       services: [service("prices", "ok"), service("loop", "ok"), service("schedule", "ok"), service("macro", "retrying", "api.stlouisfed.org: no answer in 10 s")],
-      freshness: { seconds: this.options.empty ? null : 1.2, limit: 600, stale: false }, latency_ms: { p50: 11.4, p95: 23.8, p99: 41.2, bars: this.done }, errors: 3,
+      freshness: { seconds: this.options.empty ? null : 1.2, limit: 600, stale: false }, latency_ms: { p50: 11.4, p95: 23.8, p99: 41.2, bars: this.done, stages: null }, errors: 3,
       machine: { cpu_percent: 31.4, memory_percent: 44.2, disk_percent: 61, rss_mb: 812.6 }, dropped: bus.dropped, listeners: bus.listeners, uptime_seconds: (Date.now() - this.started) / 1000, version: "0.1.0",
     };
   }

@@ -32,34 +32,10 @@ export type Problem = Schemas["Problem"];
 export type Action = Signal["action"];
 export type Mode = Status["mode"];
 
-/** What is said on the WebSocket, by topic. */
-export interface Topics {
-  status: Status;
-  bar: Bar;
-  tick: Tick;
-  forecast: Forecast;
-  signal: Signal;
-  account: Account;
-  position: Position;
-  order: Order;
-  fill: Fill;
-  alert: Alert;
-  model: Model;
-  drift: Drift;
-  health: Health;
-  job: Job;
-}
-export type Topic = keyof Topics;
+/** One numbered event of the WebSocket; a newer one of the same topic and key takes its place. */
+export type Event = Exclude<ServerMessage, { type: "hello" | "heartbeat" | "error" }>["events"][number];
+export type ServerMessage = Schemas["ServerMessage"];
 
-/** One numbered event; a newer one of the same topic and key takes its place. */
-export type Event = {
-  [T in Topic]: { seq: number; topic: T; key: string; at: string; data: Topics[T]; correlation?: string };
-}[Topic];
-
-export type ServerMessage =
-  | { type: "hello"; session: string; seq: number; version: string }
-  | { type: "snapshot"; seq: number; events: Event[] }
-  | { type: "delta"; events: Event[] }
-  | { type: "heartbeat"; seq: number; at: string; dropped: number }
-  | { type: "error"; detail: string; hint?: string }
-  | { type: "pong" };
+export type Topic = Event["topic"];
+/** What is said, by topic. */
+export type Topics = { [T in Topic]: Extract<Event, { topic: T }>["data"] };

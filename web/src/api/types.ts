@@ -11,215 +11,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /**
+         * Get Status
+         * @description What runs, on what, since when, and whether it is well.
+         */
         get: operations["getStatus"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/symbols": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getSymbols"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/symbols/{symbol}/bars": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getSymbolsSymbolBars"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/symbols/{symbol}/forecasts": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getSymbolsSymbolForecasts"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/symbols/{symbol}/news": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getSymbolsSymbolNews"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/signals": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getSignals"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/account": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getAccount"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/account/equity": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getAccountEquity"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/positions": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getPositions"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/orders": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getOrders"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/fills": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getFills"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/alerts": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getAlerts"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getModels"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/drift": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getDrift"];
         put?: never;
         post?: never;
         delete?: never;
@@ -235,6 +31,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /**
+         * Get Health
+         * @description Services, freshness, latency and machine.
+         */
         get: operations["getHealth"];
         put?: never;
         post?: never;
@@ -251,7 +51,31 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /**
+         * Get Jobs
+         * @description Jobs, newest first.
+         */
         get: operations["getJobs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Alerts
+         * @description Alerts, newest first.
+         */
+        get: operations["getAlerts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -267,6 +91,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /**
+         * Get Playbooks
+         * @description The playbooks of this home.
+         */
         get: operations["getPlaybooks"];
         put?: never;
         post?: never;
@@ -283,7 +111,491 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /**
+         * Get Reports
+         * @description Finished runs with a result.
+         */
         get: operations["getReports"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/symbols": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Symbols
+         * @description The watch-list.
+         */
+        get: operations["getSymbols"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/symbols/{symbol}/bars": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Bars
+         * @description The newest bars of a symbol, oldest first.
+         */
+        get: operations["getBars"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/symbols/{symbol}/forecasts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Forecasts
+         * @description The newest forecasts of a symbol, oldest first, each with the fans of all models.
+         */
+        get: operations["getForecasts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/symbols/{symbol}/news": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get News
+         * @description News about a symbol, newest first, where this system reads any.
+         */
+        get: operations["getNews"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/signals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Signals
+         * @description The newest recommendation of each symbol, or the newest ones of one symbol; the surest first.
+         */
+        get: operations["getSignals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Account
+         * @description The account as it stands.
+         */
+        get: operations["getAccount"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account/equity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Equity
+         * @description Equity and drawdown, oldest first.
+         */
+        get: operations["getEquity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/positions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Positions
+         * @description What is held.
+         */
+        get: operations["getPositions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Orders
+         * @description Orders, newest first.
+         */
+        get: operations["getOrders"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fills": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Fills
+         * @description Fills, newest first.
+         */
+        get: operations["getFills"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Models
+         * @description Every model's seat: champion, challenger, live skill, decisions.
+         */
+        get: operations["getModels"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/drift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Drift
+         * @description The newest drift reading of each seat.
+         */
+        get: operations["getDrift"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/symbols/{symbol}/bars.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Bars Table
+         * @description The bars of a symbol as a CSV file.
+         */
+        get: operations["getBarsTable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/symbols.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Symbols Table
+         * @description The symbols as a CSV file.
+         */
+        get: operations["getSymbolsTable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/signals.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Signals Table
+         * @description The signals as a CSV file.
+         */
+        get: operations["getSignalsTable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account/equity.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Equity Table
+         * @description The equity as a CSV file.
+         */
+        get: operations["getEquityTable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/positions.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Positions Table
+         * @description The positions as a CSV file.
+         */
+        get: operations["getPositionsTable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Orders Table
+         * @description The orders as a CSV file.
+         */
+        get: operations["getOrdersTable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fills.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Fills Table
+         * @description The fills as a CSV file.
+         */
+        get: operations["getFillsTable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alerts.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Alerts Table
+         * @description The alerts as a CSV file.
+         */
+        get: operations["getAlertsTable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Models Table
+         * @description The models as a CSV file.
+         */
+        get: operations["getModelsTable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/drift.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Drift Table
+         * @description The drift as a CSV file.
+         */
+        get: operations["getDriftTable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Jobs Table
+         * @description The jobs as a CSV file.
+         */
+        get: operations["getJobsTable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reports.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Reports Table
+         * @description The reports as a CSV file.
+         */
+        get: operations["getReportsTable"];
         put?: never;
         post?: never;
         delete?: never;
@@ -301,7 +613,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: operations["postControlHalt"];
+        /**
+         * Halt
+         * @description Stop all trading, through restarts, until it is released. Role: trade.
+         */
+        post: operations["halt"];
         delete?: never;
         options?: never;
         head?: never;
@@ -317,71 +633,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: operations["postControlRelease"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{seat}/retrain": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["postModelsSeatRetrain"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{seat}/promote": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["postModelsSeatPromote"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{seat}/rollback": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["postModelsSeatRollback"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/alerts/test": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["postAlertsTest"];
+        /**
+         * Release
+         * @description Let trading go on. Role: trade.
+         */
+        post: operations["release"];
         delete?: never;
         options?: never;
         head?: never;
@@ -397,7 +653,151 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: operations["postReplaySpeed"];
+        /**
+         * Set Speed
+         * @description Replay so many times as fast as it happened, or as fast as can be. Role: trade.
+         */
+        post: operations["setSpeed"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{seat}/retrain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Retrain
+         * @description Train a challenger for a seat now. Role: admin.
+         */
+        post: operations["retrain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{seat}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Promote
+         * @description Give a seat to a model by hand, against the gate; only with server.manual_override. Role: admin.
+         */
+        post: operations["promote"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{seat}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Roll Back
+         * @description Give a seat back to the champion before. Role: admin.
+         */
+        post: operations["rollBack"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alerts/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try Alerts
+         * @description Send an alert to every destination, to see whether it arrives. Role: admin.
+         */
+        post: operations["tryAlerts"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/healthz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Alive
+         * @description Whether the process answers.
+         */
+        get: operations["getAlive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Ready
+         * @description Whether there are bars and they are fresh; 503 until then.
+         */
+        get: operations["getReady"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Metrics
+         * @description Everything that Prometheus may want to know.
+         */
+        get: operations["getMetrics"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -408,392 +808,1592 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        Halt: {
-            since: string | null;
-            reasons: string[];
-            by: string;
+        /**
+         * Account
+         * @description The account as it stands.
+         */
+        Account: {
+            /** Account */
+            account: string;
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "REPLAY" | "PAPER" | "LIVE";
+            /** Time */
+            time: string | null;
+            /** Equity */
+            equity: number | null;
+            /** Cash */
+            cash: number | null;
+            /** Profit */
+            profit: number | null;
+            /** Profit Today */
+            profit_today: number | null;
+            /** Start Capital */
+            start_capital: number | null;
+            /** Gross */
+            gross: number | null;
+            /** Net */
+            net: number | null;
+            /** Beta */
+            beta: number | null;
+            /** Drawdown */
+            drawdown: number | null;
+            /** High Water */
+            high_water: number | null;
+            /** Positions */
+            positions: number;
+            /** Open Orders */
+            open_orders: number;
+            /** Halted */
+            halted: string | null;
+            /**
+             * Limits
+             * @description how often each limit bound
+             */
+            limits: {
+                [key: string]: number;
+            };
+            /** @default null */
+            performance: components["schemas"]["Performance"] | null;
         };
-        Progress: {
-            phase: string;
-            done: number;
-            total: number;
+        /**
+         * Alert
+         * @description Something that a person should know.
+         */
+        Alert: {
+            /** Id */
+            id: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Level
+             * @enum {string}
+             */
+            level: "info" | "warning" | "critical";
+            /** Kind */
+            kind: string;
+            /** What */
+            what: string;
+            /** Detail */
+            detail: {
+                [key: string]: unknown;
+            };
         };
-        Replay: {
-            from: string | null;
-            to: string | null;
-            speed: number | string;
-            bars_done: number;
-            bars_total: number | null;
-            done: boolean;
+        /**
+         * Alerts
+         * @description Alerts, newest first.
+         */
+        Alerts: {
+            /** Items */
+            items: components["schemas"]["Alert"][];
         };
+        /**
+         * Alive
+         * @description The process answers.
+         */
+        Alive: {
+            /**
+             * Status
+             * @constant
+             */
+            status: "ok";
+            /** Version */
+            version: string;
+        };
+        /**
+         * Available
+         * @description What this system has beside the rest.
+         */
         Available: {
+            /**
+             * Sentiment
+             * @default false
+             */
             sentiment: boolean;
+            /**
+             * News
+             * @default false
+             */
             news: boolean;
+            /**
+             * Manual Override
+             * @description whether a model may be promoted by hand
+             * @default false
+             */
             manual_override: boolean;
         };
-        Status: {
-            playbook: string;
-            description: string;
-            /** @enum {string} */
-            mode: "BACKTEST" | "REPLAY" | "PAPER" | "LIVE";
-            source: string;
-            timeframe: string;
-            as_of: string | null;
-            started: string;
-            now: string;
-            market_open: boolean | null;
-            halted: components["schemas"]["Halt"] | null;
-            progress: components["schemas"]["Progress"] | null;
-            replay: components["schemas"]["Replay"] | null;
-            stale: boolean;
-            fresh_seconds: number | null;
-            dropped: number;
-            warnings: string[];
-            version: string;
-            zone?: string;
-            available?: components["schemas"]["Available"];
-        };
+        /**
+         * Bar
+         * @description One closed bar; ``time`` is its close.
+         */
         Bar: {
+            /** Symbol */
             symbol: string;
+            /**
+             * Time
+             * Format: date-time
+             */
             time: string;
-            open: number;
-            high: number;
-            low: number;
-            close: number;
+            /** Open */
+            open: number | null;
+            /** High */
+            high: number | null;
+            /** Low */
+            low: number | null;
+            /** Close */
+            close: number | null;
+            /** Volume */
             volume: number | null;
         };
-        Tick: {
-            symbol: string;
-            time: string;
-            price: number;
+        /**
+         * Bars
+         * @description Bars, oldest first.
+         */
+        Bars: {
+            /** Items */
+            items: components["schemas"]["Bar"][];
         };
-        HorizonForecast: {
-            time: string | null;
-            levels: number[];
-            prices: (number | null)[];
+        /**
+         * ConceptDrift
+         * @description Drift of what the forecasts are worth.
+         */
+        ConceptDrift: {
+            /** Coverage */
+            coverage: number | null;
+            /** Coverage Expected */
+            coverage_expected: number | null;
+            /** Brier */
+            brier: number | null;
+            /** Brier Expected */
+            brier_expected: number | null;
+            /** Loss Ratio */
+            loss_ratio: number | null;
+            /** Adwin */
+            adwin: boolean;
+            /** Confidence Shift */
+            confidence_shift: number | null;
         };
-        ModelForecast: {
+        /**
+         * DataDrift
+         * @description Drift of the features, the worst first.
+         */
+        DataDrift: {
+            /** Share Drifted */
+            share_drifted: number | null;
+            /** Features */
+            features: components["schemas"]["FeatureDrift"][];
+        };
+        /**
+         * Disagreement
+         * @description How far the members of an ensemble are apart at a horizon, in deviations.
+         */
+        Disagreement: {
+            /** Spread */
+            spread: number | null;
+            /** Distance */
+            distance: number | null;
+        };
+        /**
+         * Drift
+         * @description The newest reading of a seat's drift, and what was done about it.
+         */
+        Drift: {
+            /** Seat */
+            seat: string;
+            /** Model Id */
             model_id: string | null;
-            version: string | null;
-            calibrated: boolean;
-            horizons: {
-                [key: string]: components["schemas"]["HorizonForecast"];
-            };
-            p_up: number | null;
+            /** Time */
+            time: string | null;
+            /**
+             * Level
+             * @enum {string}
+             */
+            level: "ok" | "watch" | "drift";
+            /** Since */
+            since: string | null;
+            data: components["schemas"]["DataDrift"];
+            concept: components["schemas"]["ConceptDrift"];
+            persistence: components["schemas"]["Persistence"];
+            /** Action */
+            action: ("rolled_back" | "stopped" | "retrain") | null;
+            /** What */
+            what: string;
         };
-        Forecast: {
-            symbol: string;
+        /**
+         * Drifts
+         * @description The newest drift reading of each seat.
+         */
+        Drifts: {
+            /** Items */
+            items: components["schemas"]["Drift"][];
+        };
+        /**
+         * Equity
+         * @description Equity, oldest first.
+         */
+        Equity: {
+            /** Items */
+            items: components["schemas"]["EquityPoint"][];
+        };
+        /**
+         * EquityPoint
+         * @description The account's equity at one moment.
+         */
+        EquityPoint: {
+            /**
+             * Time
+             * Format: date-time
+             */
             time: string;
+            /** Equity */
+            equity: number | null;
+            /** Drawdown */
+            drawdown: number | null;
+        };
+        /**
+         * FeatureDrift
+         * @description How far a feature is from what the model was trained on.
+         */
+        FeatureDrift: {
+            /** Name */
+            name: string;
+            /** Psi */
+            psi: number | null;
+            /** Js */
+            js: number | null;
+            /** Ks P */
+            ks_p: number | null;
+            /** Wasserstein */
+            wasserstein: number | null;
+            /** Threshold */
+            threshold: number | null;
+            /** Drifted */
+            drifted: boolean;
+        };
+        /**
+         * Fill
+         * @description One execution; ``quantity`` is negative where it was sold.
+         */
+        Fill: {
+            /** Id */
+            id: string;
+            /** Order Id */
+            order_id: string | null;
+            /** Symbol */
+            symbol: string;
+            /** Quantity */
+            quantity: number;
+            /** Price */
+            price: number;
+            /** Fee */
+            fee: number | null;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+        };
+        /**
+         * Fills
+         * @description Fills, newest first.
+         */
+        Fills: {
+            /** Items */
+            items: components["schemas"]["Fill"][];
+        };
+        /**
+         * Forecast
+         * @description What all models forecast for one symbol at one close.
+         */
+        Forecast: {
+            /** Symbol */
+            symbol: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Close */
             close: number | null;
+            /** Models */
             models: {
                 [key: string]: components["schemas"]["ModelForecast"];
             };
             combined: components["schemas"]["ModelForecast"] | null;
         };
-        Opinion: {
-            action: string;
-            probability: number | null;
+        /**
+         * Forecasts
+         * @description Forecasts, oldest first.
+         */
+        Forecasts: {
+            /** Items */
+            items: components["schemas"]["Forecast"][];
         };
-        Interval: {
-            50?: (number | null)[];
-            80?: (number | null)[];
-            90?: (number | null)[];
-            median: number | null;
+        /**
+         * Freshness
+         * @description How old the newest bar is, against how old it may be.
+         */
+        Freshness: {
+            /** Seconds */
+            seconds: number | null;
+            /** Limit */
+            limit: number | null;
+            /** Stale */
+            stale: boolean;
         };
-        Signal: {
-            symbol: string;
-            as_of: string;
-            /** @enum {string} */
-            action: "STRONG_BUY" | "BUY" | "HOLD" | "SELL" | "STRONG_SELL";
-            confidence: number | null;
-            event: string;
-            horizon_bars: number;
-            style: string | null;
-            entry: number | null;
-            entry_note: string | null;
-            target: number | null;
-            target_note: string | null;
-            stop: number | null;
-            stop_note: string | null;
-            weight: number | null;
-            shares: number | null;
-            bound_by: string | null;
-            sector: string | null;
-            tier: string | null;
-            intervals: {
-                [key: string]: components["schemas"]["Interval"];
-            };
-            reasons: string[];
-            agreement?: {
-                [key: string]: components["schemas"]["Opinion"];
-            };
-        };
-        Performance: {
-            total_return: number | null;
-            sharpe: number | null;
-            sharpe_interval: number[] | null;
-            sessions: number;
-        };
-        Account: {
-            account: string;
-            mode: string;
-            time: string | null;
-            equity: number | null;
-            cash: number | null;
-            profit: number | null;
-            profit_today: number | null;
-            start_capital: number | null;
-            gross: number | null;
-            net: number | null;
-            beta: number | null;
-            drawdown: number | null;
-            high_water: number | null;
-            positions: number;
-            open_orders: number;
-            halted: string | null;
-            limits: {
-                [key: string]: number;
-            };
-            performance?: components["schemas"]["Performance"] | null;
-        };
-        EquityPoint: {
-            time: string;
-            equity: number;
-            drawdown: number | null;
-        };
-        Position: {
-            symbol: string;
-            timeframe: string | null;
-            shares: number;
-            price: number | null;
-            value: number | null;
-            entry_price: number | null;
-            profit: number | null;
-            profit_pct: number | null;
-            stop: number | null;
-            opened: string | null;
-            weight: number | null;
-        };
-        Order: {
-            id: string;
-            symbol: string;
-            timeframe: string | null;
-            side: string;
-            quantity: number;
-            kind: string;
-            time_in_force: string;
-            status: string;
-            filled: number;
-            reason: string | null;
-            decided_at: string | null;
-            reduce_only: boolean;
-        };
-        Fill: {
-            id: string;
-            order_id: string | null;
-            symbol: string;
-            quantity: number;
-            price: number;
-            fee: number | null;
-            time: string;
-        };
-        Alert: {
-            id: string;
-            at: string;
-            /** @enum {string} */
-            level: "info" | "warning" | "critical";
-            kind: string;
-            what: string;
-            detail: {
-                [key: string]: unknown;
-            };
-        };
-        ModelVersion: {
-            id: string;
-            version: string | null;
-            trained_until: string | null;
-            made: string | null;
-        };
-        RollingValue: {
-            time: string;
-            value: number | null;
-        };
-        LiveRecord: {
-            forecasts: number;
-            resolved: number;
-            coverage_80: number | null;
-            coverage_rolling: components["schemas"]["RollingValue"][];
-            pinball_skill: number | null;
-            brier: number | null;
-            hit_rate: number | null;
-            by_regime: {
-                [key: string]: unknown;
-            };
-        };
-        ReliabilityPoint: {
-            probability: number;
-            happened: number;
-            n: number;
-        };
+        /**
+         * GateDecision
+         * @description Who was given a seat, and on what evidence.
+         */
         GateDecision: {
+            /**
+             * At
+             * Format: date-time
+             */
             at: string;
-            /** @enum {string} */
+            /**
+             * Decision
+             * @enum {string}
+             */
             decision: "promoted" | "kept" | "rolled_back" | "first";
+            /** Champion */
             champion: string | null;
+            /** Challenger */
             challenger: string | null;
+            /** Reasons */
             reasons: string[];
+            /** Evidence */
             evidence: {
                 [key: string]: unknown;
             };
         };
-        Model: {
-            seat: string;
-            model: string;
-            champion: components["schemas"]["ModelVersion"] | null;
-            challenger: components["schemas"]["ModelVersion"] | null;
-            champions_before: string[];
-            live: components["schemas"]["LiveRecord"];
-            reliability: components["schemas"]["ReliabilityPoint"][];
-            decisions: components["schemas"]["GateDecision"][];
+        /**
+         * Halt
+         * @description Since when and why nothing is traded.
+         */
+        Halt: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Reasons */
+            reasons: string[];
+            /** By */
+            by: string;
         };
-        FeatureDrift: {
-            name: string;
-            psi: number | null;
-            js: number | null;
-            ks_p: number | null;
-            wasserstein: number | null;
-            threshold: number | null;
-            drifted: boolean;
-        };
-        DataDrift: {
-            share_drifted: number | null;
-            features: components["schemas"]["FeatureDrift"][];
-        };
-        ConceptDrift: {
-            coverage: number | null;
-            coverage_expected: number | null;
-            brier: number | null;
-            brier_expected: number | null;
-            loss_ratio: number | null;
-            adwin: boolean;
-            confidence_shift: number | null;
-        };
-        Persistence: {
-            bars: number;
-            needed: number;
-        };
-        Drift: {
-            seat: string;
-            model_id: string | null;
-            time: string | null;
-            /** @enum {string} */
-            level: "ok" | "watch" | "drift";
-            since: string | null;
-            data: components["schemas"]["DataDrift"];
-            concept: components["schemas"]["ConceptDrift"];
-            persistence: components["schemas"]["Persistence"];
-            action: string | null;
-            what: string;
-        };
-        Service: {
-            name: string;
-            /** @enum {string} */
-            state: "ok" | "starting" | "retrying" | "open" | "stopped";
-            last_success: string | null;
-            last_error: string | null;
-            failures: number;
-            next_try: string | null;
-            heartbeat: string | null;
-        };
-        Freshness: {
-            seconds: number | null;
-            limit: number | null;
-            stale: boolean;
-        };
-        Latency: {
-            p50: number | null;
-            p95: number | null;
-            p99: number | null;
-            bars: number;
-        };
-        Machine: {
-            cpu_percent: number | null;
-            memory_percent: number | null;
-            disk_percent: number | null;
-            rss_mb: number | null;
-        };
+        /**
+         * Health
+         * @description Services, freshness, latency and machine.
+         */
         Health: {
+            /** Services */
             services: components["schemas"]["Service"][];
             freshness: components["schemas"]["Freshness"];
             latency_ms: components["schemas"]["Latency"];
+            /** Errors */
             errors: number;
             machine: components["schemas"]["Machine"];
+            /** Dropped */
             dropped: number;
+            /** Listeners */
             listeners: number;
+            /** Uptime Seconds */
             uptime_seconds: number;
+            /** Version */
             version: string;
         };
+        /**
+         * HorizonForecast
+         * @description Quantiles of the price at the end of one horizon.
+         */
+        HorizonForecast: {
+            /**
+             * Time
+             * @description when the horizon ends
+             */
+            time: string | null;
+            /** Levels */
+            levels: number[];
+            /** Prices */
+            prices: (number | null)[];
+        };
+        /**
+         * Interval
+         * @description Central intervals of the price at a horizon.
+         */
+        Interval: {
+            /**
+             * 50
+             * @default null
+             */
+            50: (number | null)[] | null;
+            /**
+             * 80
+             * @default null
+             */
+            80: (number | null)[] | null;
+            /**
+             * 90
+             * @default null
+             */
+            90: (number | null)[] | null;
+            /** Median */
+            median: number | null;
+        };
+        /**
+         * Job
+         * @description A piece of work and how it ended.
+         */
         Job: {
+            /** Id */
             id: string;
+            /** Kind */
             kind: string;
-            /** @enum {string} */
+            /**
+             * Status
+             * @enum {string}
+             */
             status: "running" | "done" | "failed";
+            /**
+             * Started
+             * Format: date-time
+             */
             started: string;
+            /** Finished */
             finished: string | null;
             progress: components["schemas"]["Progress"] | null;
+            /** Result */
             result: {
                 [key: string]: unknown;
             } | null;
+            /** Error */
             error: string | null;
         };
-        Playbook: {
-            name: string;
-            description: string;
-            running: boolean;
+        /**
+         * Jobs
+         * @description Jobs, newest first.
+         */
+        Jobs: {
+            /** Items */
+            items: components["schemas"]["Job"][];
         };
-        Report: {
+        /**
+         * Latency
+         * @description From the arrival of a bar to its push.
+         */
+        Latency: {
+            /** P50 */
+            p50: number | null;
+            /** P95 */
+            p95: number | null;
+            /** P99 */
+            p99: number | null;
+            /** Bars */
+            bars: number;
+            /**
+             * Stages
+             * @default null
+             */
+            stages: {
+                [key: string]: components["schemas"]["Stage"];
+            } | null;
+        };
+        /**
+         * LiveRecord
+         * @description How good a model's forecasts were whose outcome is known.
+         */
+        LiveRecord: {
+            /** Forecasts */
+            forecasts: number;
+            /** Resolved */
+            resolved: number;
+            /** Coverage 80 */
+            coverage_80: number | null;
+            /** Coverage Rolling */
+            coverage_rolling: components["schemas"]["RollingValue"][];
+            /** Pinball Skill */
+            pinball_skill: number | null;
+            /** Brier */
+            brier: number | null;
+            /** Hit Rate */
+            hit_rate: number | null;
+            /** By Regime */
+            by_regime: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * Machine
+         * @description How busy the machine is.
+         */
+        Machine: {
+            /** Cpu Percent */
+            cpu_percent: number | null;
+            /** Memory Percent */
+            memory_percent: number | null;
+            /** Disk Percent */
+            disk_percent: number | null;
+            /** Rss Mb */
+            rss_mb: number | null;
+        };
+        /**
+         * Model
+         * @description A model's seat: champion, challenger, live skill and the decisions so far.
+         */
+        Model: {
+            /** Seat */
+            seat: string;
+            /** Model */
+            model: string;
+            champion: components["schemas"]["ModelVersion"] | null;
+            challenger: components["schemas"]["ModelVersion"] | null;
+            /** Champions Before */
+            champions_before: string[];
+            live: components["schemas"]["LiveRecord"];
+            /** Reliability */
+            reliability: components["schemas"]["ReliabilityPoint"][];
+            /** Decisions */
+            decisions: components["schemas"]["GateDecision"][];
+        };
+        /**
+         * ModelForecast
+         * @description What one model forecasts; ``horizons`` by their length in bars.
+         */
+        ModelForecast: {
+            /** Model Id */
+            model_id: string | null;
+            /** Version */
+            version: string | null;
+            /** Calibrated */
+            calibrated: boolean;
+            /** Horizons */
+            horizons: {
+                [key: string]: components["schemas"]["HorizonForecast"];
+            };
+            /** P Up */
+            p_up: number | null;
+        };
+        /**
+         * ModelVersion
+         * @description A model that sits in a seat, or wants to.
+         */
+        ModelVersion: {
+            /** Id */
             id: string;
-            verb: string;
-            playbook: string;
-            started: string;
-            seconds: number | null;
-            url: string | null;
+            /** Version */
+            version: string | null;
+            /** Trained Until */
+            trained_until: string | null;
+            /** Made */
+            made: string | null;
         };
-        Symbol: {
-            symbol: string;
-            sector: string | null;
-            tier: string | null;
-            price: number | null;
-            change: number | null;
-            action: string | null;
-            confidence: number | null;
-            time: string | null;
-            sentiment?: number | null;
+        /**
+         * Models
+         * @description Every model's seat.
+         */
+        Models: {
+            /** Items */
+            items: components["schemas"]["Model"][];
         };
+        /**
+         * News
+         * @description One piece of news about a symbol.
+         */
         News: {
+            /**
+             * Time
+             * Format: date-time
+             */
             time: string;
+            /** Title */
             title: string;
+            /** Source */
             source: string;
+            /** Url */
             url: string | null;
+            /** Sentiment */
             sentiment: number | null;
         };
-        Problem: {
-            type: string;
-            title: string;
-            status: number;
-            detail?: string;
-            instance?: string;
-            hint?: string;
+        /**
+         * NewsList
+         * @description News, newest first.
+         */
+        NewsList: {
+            /** Items */
+            items: components["schemas"]["News"][];
         };
-        Reason: {
-            reason: string;
+        /**
+         * Opinion
+         * @description What one model would do.
+         */
+        Opinion: {
+            /** Action */
+            action: ("STRONG_BUY" | "BUY" | "HOLD" | "SELL" | "STRONG_SELL") | null;
+            /** Probability */
+            probability: number | null;
         };
+        /**
+         * Order
+         * @description One order and what became of it.
+         */
+        Order: {
+            /** Id */
+            id: string;
+            /** Symbol */
+            symbol: string;
+            /** Timeframe */
+            timeframe: string | null;
+            /** Side */
+            side: string;
+            /** Quantity */
+            quantity: number;
+            /** Kind */
+            kind: string;
+            /** Time In Force */
+            time_in_force: string;
+            /** Status */
+            status: string;
+            /** Filled */
+            filled: number;
+            /** Reason */
+            reason: string | null;
+            /** Decided At */
+            decided_at: string | null;
+            /** Reduce Only */
+            reduce_only: boolean;
+        };
+        /**
+         * Orders
+         * @description Orders, newest first.
+         */
+        Orders: {
+            /** Items */
+            items: components["schemas"]["Order"][];
+        };
+        /**
+         * Outcome
+         * @description What came of a command.
+         */
+        Outcome: {
+            [key: string]: unknown;
+        };
+        /**
+         * Performance
+         * @description What the account earned so far; the Sharpe ratio with its 95 % interval.
+         */
+        Performance: {
+            /** Total Return */
+            total_return: number | null;
+            /** Sharpe */
+            sharpe: number | null;
+            /** Sharpe Interval */
+            sharpe_interval: (number | null)[] | null;
+            /** Sessions */
+            sessions: number;
+        };
+        /**
+         * Persistence
+         * @description How long a drift has lasted, and how long it must before something is done.
+         */
+        Persistence: {
+            /** Bars */
+            bars: number;
+            /** Needed */
+            needed: number;
+        };
+        /**
+         * Playbook
+         * @description A playbook that this home knows.
+         */
+        Playbook: {
+            /** Name */
+            name: string;
+            /** Description */
+            description: string;
+            /** Running */
+            running: boolean;
+        };
+        /**
+         * Playbooks
+         * @description The playbooks of this home.
+         */
+        Playbooks: {
+            /** Items */
+            items: components["schemas"]["Playbook"][];
+        };
+        /**
+         * Position
+         * @description What is held of one symbol; no shares: it is closed.
+         */
+        Position: {
+            /** Symbol */
+            symbol: string;
+            /** Timeframe */
+            timeframe: string | null;
+            /** Shares */
+            shares: number;
+            /** Price */
+            price: number | null;
+            /** Value */
+            value: number | null;
+            /** Entry Price */
+            entry_price: number | null;
+            /** Profit */
+            profit: number | null;
+            /** Profit Pct */
+            profit_pct: number | null;
+            /** Stop */
+            stop: number | null;
+            /** Opened */
+            opened: string | null;
+            /** Weight */
+            weight: number | null;
+        };
+        /**
+         * Positions
+         * @description What is held.
+         */
+        Positions: {
+            /** Items */
+            items: components["schemas"]["Position"][];
+        };
+        /**
+         * Progress
+         * @description How far a phase of the work is.
+         */
+        Progress: {
+            /** Phase */
+            phase: string;
+            /** Done */
+            done: number;
+            /** Total */
+            total: number;
+        };
+        /**
+         * Promotion
+         * @description Which model is to sit in a seat, and why.
+         */
         Promotion: {
+            /** Reason */
+            reason: string;
+            /** Model */
             model: string;
+        };
+        /**
+         * Ready
+         * @description It has bars, and they are fresh.
+         */
+        Ready: {
+            /**
+             * Ready
+             * @constant
+             */
+            ready: true;
+            /**
+             * As Of
+             * Format: date-time
+             */
+            as_of: string;
+        };
+        /**
+         * Reason
+         * @description Why something is done by hand.
+         */
+        Reason: {
+            /** Reason */
             reason: string;
         };
+        /**
+         * ReliabilityPoint
+         * @description How often what was said with a probability happened.
+         */
+        ReliabilityPoint: {
+            /** Probability */
+            probability: number;
+            /** Happened */
+            happened: number | null;
+            /** N */
+            n: number;
+        };
+        /**
+         * Replay
+         * @description Which days are replayed, and how far that is.
+         */
+        Replay: {
+            /** From */
+            from: string | null;
+            /** To */
+            to: string | null;
+            /** Speed */
+            speed: "max" | number;
+            /** Bars Done */
+            bars_done: number;
+            /** Bars Total */
+            bars_total: number | null;
+            /** Done */
+            done: boolean;
+        };
+        /**
+         * Report
+         * @description A finished run with a result.
+         */
+        Report: {
+            /** Id */
+            id: string;
+            /** Verb */
+            verb: string;
+            /** Playbook */
+            playbook: string;
+            /**
+             * Started
+             * Format: date-time
+             */
+            started: string;
+            /** Seconds */
+            seconds: number | null;
+            /** Url */
+            url: string | null;
+        };
+        /**
+         * Reports
+         * @description Finished runs.
+         */
+        Reports: {
+            /** Items */
+            items: components["schemas"]["Report"][];
+        };
+        /**
+         * RollingValue
+         * @description A value along time.
+         */
+        RollingValue: {
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Value */
+            value: number | null;
+        };
+        /**
+         * Service
+         * @description A service that fetches something. ``open``: its circuit breaker is, nothing is asked for a while.
+         */
+        Service: {
+            /** Name */
+            name: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "ok" | "starting" | "retrying" | "open" | "stopped";
+            /** Last Success */
+            last_success: string | null;
+            /** Last Error */
+            last_error: string | null;
+            /** Failures */
+            failures: number;
+            /** Next Try */
+            next_try: string | null;
+            /** Heartbeat */
+            heartbeat: string | null;
+        };
+        /**
+         * Signal
+         * @description One recommendation, with its reasons.
+         */
+        Signal: {
+            /** Symbol */
+            symbol: string;
+            /**
+             * As Of
+             * Format: date-time
+             */
+            as_of: string;
+            /**
+             * Action
+             * @enum {string}
+             */
+            action: "STRONG_BUY" | "BUY" | "HOLD" | "SELL" | "STRONG_SELL";
+            /** Confidence */
+            confidence: number | null;
+            /**
+             * Event
+             * @description what the confidence is about
+             */
+            event: string;
+            /** Horizon Bars */
+            horizon_bars: number;
+            /** Style */
+            style: string | null;
+            /** Entry */
+            entry: number | null;
+            /** Entry Note */
+            entry_note: string | null;
+            /** Target */
+            target: number | null;
+            /** Target Note */
+            target_note: string | null;
+            /** Stop */
+            stop: number | null;
+            /** Stop Note */
+            stop_note: string | null;
+            /** Weight */
+            weight: number | null;
+            /** Shares */
+            shares: number | null;
+            /** Bound By */
+            bound_by: string | null;
+            /** Sector */
+            sector: string | null;
+            /** Tier */
+            tier: string | null;
+            /** Intervals */
+            intervals: {
+                [key: string]: components["schemas"]["Interval"];
+            };
+            /**
+             * Disagreement
+             * @default null
+             */
+            disagreement: {
+                [key: string]: components["schemas"]["Disagreement"];
+            } | null;
+            /** Reasons */
+            reasons: string[];
+            /** Agreement */
+            agreement: {
+                [key: string]: components["schemas"]["Opinion"];
+            };
+        };
+        /**
+         * Signals
+         * @description Recommendations, the surest first.
+         */
+        Signals: {
+            /** Items */
+            items: components["schemas"]["Signal"][];
+        };
+        /**
+         * Speed
+         * @description How many times as fast as it happened a day is replayed.
+         */
         Speed: {
-            speed: number | "max";
+            /** Speed */
+            speed: "max" | number;
+        };
+        /**
+         * Stage
+         * @description How long one stage of the loop took: how many times, together, and ``[up to ms, how many]``, cumulative.
+         */
+        Stage: {
+            /** Count */
+            count: number;
+            /** Sum Ms */
+            sum_ms: number;
+            /** Buckets */
+            buckets: [
+                number,
+                number
+            ][];
+        };
+        /**
+         * Status
+         * @description What runs, on what, since when, and whether it is well.
+         */
+        Status: {
+            /** Playbook */
+            playbook: string;
+            /** Description */
+            description: string;
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "REPLAY" | "PAPER" | "LIVE";
+            /** Source */
+            source: string;
+            /** Timeframe */
+            timeframe: string;
+            /**
+             * As Of
+             * @description time of the newest bar
+             */
+            as_of: string | null;
+            /**
+             * Started
+             * Format: date-time
+             */
+            started: string;
+            /**
+             * Now
+             * Format: date-time
+             */
+            now: string;
+            /** Market Open */
+            market_open: boolean | null;
+            halted: components["schemas"]["Halt"] | null;
+            progress: components["schemas"]["Progress"] | null;
+            replay: components["schemas"]["Replay"] | null;
+            /** Stale */
+            stale: boolean;
+            /** Fresh Seconds */
+            fresh_seconds: number | null;
+            /**
+             * Dropped
+             * @description events that slow listeners did not get, a newer one in their place
+             */
+            dropped: number;
+            /** Warnings */
+            warnings: string[];
+            /** Version */
+            version: string;
+            /**
+             * Zone
+             * @description IANA name of the exchange's time zone
+             * @default null
+             */
+            zone: string | null;
+            available: components["schemas"]["Available"];
+        };
+        /**
+         * Symbol
+         * @description One line of the watch-list.
+         */
+        Symbol: {
+            /** Symbol */
+            symbol: string;
+            /** Sector */
+            sector: string | null;
+            /** Tier */
+            tier: string | null;
+            /** Price */
+            price: number | null;
+            /**
+             * Change
+             * @description fraction since the close of the session before
+             */
+            change: number | null;
+            /** Action */
+            action: ("STRONG_BUY" | "BUY" | "HOLD" | "SELL" | "STRONG_SELL") | null;
+            /** Confidence */
+            confidence: number | null;
+            /** Time */
+            time: string | null;
+            /** Sentiment */
+            sentiment?: number | null;
+        };
+        /**
+         * Symbols
+         * @description The watch-list.
+         */
+        Symbols: {
+            /** Items */
+            items: components["schemas"]["Symbol"][];
+        };
+        /**
+         * Ping
+         * @description Asks for a sign of life.
+         */
+        Ping: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "ping";
+        };
+        /**
+         * SignIn
+         * @description Shows a token, for clients that cannot send it while they connect.
+         */
+        SignIn: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "auth";
+            /** Token */
+            token: string;
+        };
+        /**
+         * Subscribe
+         * @description What to hear: topics (none: all) and symbols (null: all); ``resume`` goes on after an event of ``session``.
+         */
+        Subscribe: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "subscribe";
+            /** Topics */
+            topics?: ("status" | "bar" | "tick" | "forecast" | "signal" | "account" | "position" | "order" | "fill" | "alert" | "model" | "drift" | "health" | "job")[];
+            /**
+             * Symbols
+             * @default null
+             */
+            symbols: string[] | null;
+            /**
+             * Resume
+             * @default null
+             */
+            resume: number | null;
+            /**
+             * Session
+             * @default null
+             */
+            session: string | null;
+        };
+        ClientMessage: components["schemas"]["Subscribe"] | components["schemas"]["Ping"] | components["schemas"]["SignIn"];
+        /**
+         * AccountEvent
+         * @description The account changed.
+         */
+        AccountEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "account";
+            data: components["schemas"]["Account"];
+        };
+        /**
+         * AlertEvent
+         * @description Something that a person should know.
+         */
+        AlertEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "alert";
+            data: components["schemas"]["Alert"];
+        };
+        /**
+         * BarEvent
+         * @description A bar closed.
+         */
+        BarEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "bar";
+            data: components["schemas"]["Bar"];
+        };
+        /**
+         * Delta
+         * @description What was said since, with rising numbers.
+         */
+        Delta: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "delta";
+            /** Events */
+            events: (components["schemas"]["StatusEvent"] | components["schemas"]["BarEvent"] | components["schemas"]["TickEvent"] | components["schemas"]["ForecastEvent"] | components["schemas"]["SignalEvent"] | components["schemas"]["AccountEvent"] | components["schemas"]["PositionEvent"] | components["schemas"]["OrderEvent"] | components["schemas"]["FillEvent"] | components["schemas"]["AlertEvent"] | components["schemas"]["ModelEvent"] | components["schemas"]["DriftEvent"] | components["schemas"]["HealthEvent"] | components["schemas"]["JobEvent"])[];
+        };
+        /**
+         * DriftEvent
+         * @description A new drift reading.
+         */
+        DriftEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "drift";
+            data: components["schemas"]["Drift"];
+        };
+        /**
+         * FillEvent
+         * @description An order was filled, or a part of it.
+         */
+        FillEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "fill";
+            data: components["schemas"]["Fill"];
+        };
+        /**
+         * ForecastEvent
+         * @description A new forecast.
+         */
+        ForecastEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "forecast";
+            data: components["schemas"]["Forecast"];
+        };
+        /**
+         * HealthEvent
+         * @description A new reading of the system's health.
+         */
+        HealthEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "health";
+            data: components["schemas"]["Health"];
+        };
+        /**
+         * Heartbeat
+         * @description A sign of life; ``dropped`` events of this listener gave way to newer ones.
+         */
+        Heartbeat: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "heartbeat";
+            /** Seq */
+            seq: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Dropped */
+            dropped: number;
+        };
+        /**
+         * Hello
+         * @description The first message: which process this is, and the number of its last event.
+         */
+        Hello: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "hello";
+            /** Session */
+            session: string;
+            /** Seq */
+            seq: number;
+            /** Version */
+            version: string;
+        };
+        /**
+         * JobEvent
+         * @description A job began, went on or ended.
+         */
+        JobEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "job";
+            data: components["schemas"]["Job"];
+        };
+        /**
+         * ModelEvent
+         * @description A seat changed, or what is known of its model.
+         */
+        ModelEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "model";
+            data: components["schemas"]["Model"];
+        };
+        /**
+         * OrderEvent
+         * @description An order changed.
+         */
+        OrderEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "order";
+            data: components["schemas"]["Order"];
+        };
+        /**
+         * PositionEvent
+         * @description A position changed.
+         */
+        PositionEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "position";
+            data: components["schemas"]["Position"];
+        };
+        /**
+         * SignalEvent
+         * @description A new recommendation.
+         */
+        SignalEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "signal";
+            data: components["schemas"]["Signal"];
+        };
+        /**
+         * Snapshot
+         * @description The newest event of each topic and key; what follows has numbers beyond ``seq``.
+         */
+        Snapshot: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "snapshot";
+            /** Seq */
+            seq: number;
+            /** Events */
+            events: (components["schemas"]["StatusEvent"] | components["schemas"]["BarEvent"] | components["schemas"]["TickEvent"] | components["schemas"]["ForecastEvent"] | components["schemas"]["SignalEvent"] | components["schemas"]["AccountEvent"] | components["schemas"]["PositionEvent"] | components["schemas"]["OrderEvent"] | components["schemas"]["FillEvent"] | components["schemas"]["AlertEvent"] | components["schemas"]["ModelEvent"] | components["schemas"]["DriftEvent"] | components["schemas"]["HealthEvent"] | components["schemas"]["JobEvent"])[];
+        };
+        /**
+         * SocketError
+         * @description A message that was not understood.
+         */
+        SocketError: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "error";
+            /** Detail */
+            detail: string;
+            /** Hint */
+            hint: string;
+        };
+        /**
+         * StatusEvent
+         * @description The system's status changed.
+         */
+        StatusEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "status";
+            data: components["schemas"]["Status"];
+        };
+        /**
+         * Tick
+         * @description A price between closes.
+         */
+        Tick: {
+            /** Symbol */
+            symbol: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Price */
+            price: number | null;
+        };
+        /**
+         * TickEvent
+         * @description A price between closes.
+         */
+        TickEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "tick";
+            data: components["schemas"]["Tick"];
+        };
+        ServerMessage: components["schemas"]["Hello"] | components["schemas"]["Snapshot"] | components["schemas"]["Delta"] | components["schemas"]["Heartbeat"] | components["schemas"]["SocketError"];
+        /**
+         * Problem
+         * @description What went wrong and what to do about it (RFC 9457).
+         */
+        Problem: {
+            /**
+             * Type
+             * @description what kind of error, as a URI
+             */
+            type: string;
+            /** Title */
+            title: string;
+            /** Status */
+            status: number;
+            /** Detail */
+            detail: string;
+            /**
+             * Hint
+             * @description what to do next
+             */
+            hint: string | null;
+            /**
+             * Instance
+             * @description this request, as its log lines name it
+             */
+            instance: string;
         };
     };
     responses: never;
@@ -813,7 +2413,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description fine */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -822,430 +2422,13 @@ export interface operations {
                     "application/json": components["schemas"]["Status"];
                 };
             };
-            /** @description what went wrong, and what to do next */
-            default: {
+            /** @description a value that cannot be meant */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getSymbols: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["Symbol"][];
-                    };
-                };
-            };
-            /** @description what went wrong, and what to do next */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getSymbolsSymbolBars: {
-        parameters: {
-            query?: {
-                limit?: number;
-                until?: string;
-            };
-            header?: never;
-            path: {
-                symbol: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["Bar"][];
-                    };
-                };
-            };
-            /** @description what went wrong, and what to do next */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getSymbolsSymbolForecasts: {
-        parameters: {
-            query?: {
-                limit?: number;
-                until?: string;
-            };
-            header?: never;
-            path: {
-                symbol: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["Forecast"][];
-                    };
-                };
-            };
-            /** @description what went wrong, and what to do next */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getSymbolsSymbolNews: {
-        parameters: {
-            query?: {
-                limit?: number;
-            };
-            header?: never;
-            path: {
-                symbol: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["News"][];
-                    };
-                };
-            };
-            /** @description what went wrong, and what to do next */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getSignals: {
-        parameters: {
-            query?: {
-                symbol?: string;
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["Signal"][];
-                    };
-                };
-            };
-            /** @description what went wrong, and what to do next */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getAccount: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Account"];
-                };
-            };
-            /** @description what went wrong, and what to do next */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getAccountEquity: {
-        parameters: {
-            query?: {
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["EquityPoint"][];
-                    };
-                };
-            };
-            /** @description what went wrong, and what to do next */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getPositions: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["Position"][];
-                    };
-                };
-            };
-            /** @description what went wrong, and what to do next */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getOrders: {
-        parameters: {
-            query?: {
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["Order"][];
-                    };
-                };
-            };
-            /** @description what went wrong, and what to do next */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getFills: {
-        parameters: {
-            query?: {
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["Fill"][];
-                    };
-                };
-            };
-            /** @description what went wrong, and what to do next */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getAlerts: {
-        parameters: {
-            query?: {
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["Alert"][];
-                    };
-                };
-            };
-            /** @description what went wrong, and what to do next */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getModels: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["Model"][];
-                    };
-                };
-            };
-            /** @description what went wrong, and what to do next */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getDrift: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description fine */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["Drift"][];
-                    };
                 };
             };
             /** @description what went wrong, and what to do next */
@@ -1268,13 +2451,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description fine */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description what went wrong, and what to do next */
@@ -1291,6 +2483,7 @@ export interface operations {
     getJobs: {
         parameters: {
             query?: {
+                /** @description how many, at most 1,000 */
                 limit?: number;
             };
             header?: never;
@@ -1299,15 +2492,63 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description fine */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        items: components["schemas"]["Job"][];
-                    };
+                    "application/json": components["schemas"]["Jobs"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getAlerts: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 10,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alerts"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description what went wrong, and what to do next */
@@ -1330,15 +2571,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description fine */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        items: components["schemas"]["Playbook"][];
-                    };
+                    "application/json": components["schemas"]["Playbooks"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description what went wrong, and what to do next */
@@ -1361,15 +2609,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description fine */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        items: components["schemas"]["Report"][];
-                    };
+                    "application/json": components["schemas"]["Reports"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description what went wrong, and what to do next */
@@ -1383,7 +2638,991 @@ export interface operations {
             };
         };
     };
-    postControlHalt: {
+    getSymbols: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Symbols"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getBars: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 5,000 */
+                limit?: number;
+                /** @description only what was known by then (ISO 8601, UTC unless said) */
+                until?: string;
+            };
+            header?: never;
+            path: {
+                symbol: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Bars"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getForecasts: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 1,000 */
+                limit?: number;
+                /** @description only what was known by then (ISO 8601, UTC unless said) */
+                until?: string;
+            };
+            header?: never;
+            path: {
+                symbol: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Forecasts"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getNews: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 200 */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                symbol: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewsList"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSignals: {
+        parameters: {
+            query?: {
+                symbol?: string | null;
+                /** @description how many, at most 5,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Signals"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getAccount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getEquity: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 50,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Equity"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getPositions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Positions"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getOrders: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 10,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Orders"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getFills: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 10,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fills"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getModels: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Models"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getDrift: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Drifts"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getBarsTable: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 5,000 */
+                limit?: number;
+                /** @description only what was known by then (ISO 8601, UTC unless said) */
+                until?: string;
+            };
+            header?: never;
+            path: {
+                symbol: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a table */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSymbolsTable: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 50,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a table */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSignalsTable: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 50,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a table */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getEquityTable: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 50,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a table */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getPositionsTable: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 50,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a table */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getOrdersTable: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 50,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a table */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getFillsTable: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 50,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a table */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getAlertsTable: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 50,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a table */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getModelsTable: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 50,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a table */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getDriftTable: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 50,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a table */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getJobsTable: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 50,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a table */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getReportsTable: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 50,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a table */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    halt: {
         parameters: {
             query?: never;
             header?: never;
@@ -1396,15 +3635,22 @@ export interface operations {
             };
         };
         responses: {
-            /** @description what came of it */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["Outcome"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description what went wrong, and what to do next */
@@ -1418,7 +3664,7 @@ export interface operations {
             };
         };
     };
-    postControlRelease: {
+    release: {
         parameters: {
             query?: never;
             header?: never;
@@ -1431,15 +3677,22 @@ export interface operations {
             };
         };
         responses: {
-            /** @description what came of it */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["Outcome"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description what went wrong, and what to do next */
@@ -1453,7 +3706,49 @@ export interface operations {
             };
         };
     };
-    postModelsSeatRetrain: {
+    setSpeed: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Speed"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Outcome"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retrain: {
         parameters: {
             query?: never;
             header?: never;
@@ -1464,15 +3759,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description what came of it */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["Outcome"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description what went wrong, and what to do next */
@@ -1486,7 +3788,7 @@ export interface operations {
             };
         };
     };
-    postModelsSeatPromote: {
+    promote: {
         parameters: {
             query?: never;
             header?: never;
@@ -1501,15 +3803,22 @@ export interface operations {
             };
         };
         responses: {
-            /** @description what came of it */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["Outcome"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description what went wrong, and what to do next */
@@ -1523,7 +3832,7 @@ export interface operations {
             };
         };
     };
-    postModelsSeatRollback: {
+    rollBack: {
         parameters: {
             query?: never;
             header?: never;
@@ -1538,15 +3847,22 @@ export interface operations {
             };
         };
         responses: {
-            /** @description what came of it */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["Outcome"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description what went wrong, and what to do next */
@@ -1560,7 +3876,7 @@ export interface operations {
             };
         };
     };
-    postAlertsTest: {
+    tryAlerts: {
         parameters: {
             query?: never;
             header?: never;
@@ -1569,15 +3885,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description what came of it */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["Outcome"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description what went wrong, and what to do next */
@@ -1591,28 +3914,107 @@ export interface operations {
             };
         };
     };
-    postReplaySpeed: {
+    getAlive: {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["Speed"];
-            };
-        };
+        requestBody?: never;
         responses: {
-            /** @description what came of it */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["Alive"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getReady: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ready"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getMetrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description metrics */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description what went wrong, and what to do next */

@@ -62,7 +62,7 @@ function useScene(chart: PriceChart | null, { symbol, bars, fans, origin, now, l
     const draw = () => {
       const newest = store.get("price", symbol);
       const open = Date.parse(newest?.time ?? "") - Date.parse(last.time);
-      if (trail.current.since !== last.time) trail.current = { since: last.time, points: [{ ahead: 0, price: last.close }] };
+      if (trail.current.since !== last.time) trail.current = { since: last.time, points: last.close === null ? [] : [{ ahead: 0, price: last.close }] };
       const { points } = trail.current;
       if (newest && open > 0) points.push({ ahead: Math.min(0.98, open / barMs), price: newest.price });
       if (points.length > TRAIL) points.splice(1, points.length - TRAIL);

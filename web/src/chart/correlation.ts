@@ -8,8 +8,8 @@ export const LEAST_RETURNS = 20;
 export function returnsOf(bars: readonly Bar[]): Map<string, number> {
   const returns = new Map<string, number>();
   bars.forEach((bar, index) => {
-    const before = bars[index - 1];
-    if (before && before.close > 0 && bar.close > 0) returns.set(bar.time, Math.log(bar.close / before.close));
+    const [from, to] = [bars[index - 1]?.close ?? 0, bar.close ?? 0];
+    if (from > 0 && to > 0) returns.set(bar.time, Math.log(to / from));
   });
   return returns;
 }

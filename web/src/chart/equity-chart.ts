@@ -31,7 +31,7 @@ export class EquityChart {
 
   setPoints(points: readonly EquityPoint[]): void {
     const times = points.map((point) => chartTime(point.time, this.zone));
-    this.#equity.setData(points.map((point, n) => ({ time: times[n] as never, value: point.equity })));
+    this.#equity.setData(points.map((point, n) => ({ time: times[n] as never, ...(point.equity === null ? {} : { value: point.equity }) })));
     this.#start.setData(points.map((_, n) => ({ time: times[n] as never, value: this.capital })));
     this.#drawdown.setData(points.map((point, n) => ({ time: times[n] as never, ...(point.drawdown === null ? {} : { value: point.drawdown }) })));
     this.#chart.timeScale().fitContent();

@@ -120,7 +120,7 @@ export interface Tally {
 export function tally(
   forecasts: readonly { time: string; fan: ModelForecast | null | undefined }[],
   indexOf: ReadonlyMap<string, number>,
-  closes: readonly number[],
+  closes: readonly (number | null)[],
   ahead: number,
   [low, high]: readonly [number, number],
 ): Tally {
@@ -129,7 +129,7 @@ export function tally(
     const at = indexOf.get(time);
     const outcome = at === undefined ? undefined : closes[at + ahead];
     const horizon = fan?.horizons[String(ahead)];
-    if (outcome === undefined || !horizon) continue;
+    if (outcome === undefined || outcome === null || !horizon) continue;
     const prices = pricesOf(horizon);
     const [bottom, top] = [prices.get(low), prices.get(high)];
     if (bottom === undefined || top === undefined) continue;

@@ -1,6 +1,6 @@
 /** Candles, volume, fans and lines on one canvas: lightweight-charts behind a face of our own. Loaded when first needed. */
 import { CandlestickSeries, createChart, CrosshairMode, HistogramSeries, LineStyle } from "lightweight-charts";
-import type { CandlestickData, IChartApi, IPriceLine, ISeriesApi, MouseEventParams, UTCTimestamp } from "lightweight-charts";
+import type { CandlestickData, IChartApi, IPriceLine, ISeriesApi, MouseEventParams, UTCTimestamp, WhitespaceData } from "lightweight-charts";
 import type { Bar } from "../api/shapes";
 import { price as priceText } from "../format/numbers";
 import { colours } from "./colours";
@@ -120,14 +120,17 @@ export class PriceChart {
     return event.logical === undefined ? null : (this.#bars[Math.round(event.logical)] ?? null);
   }
 
-  #candle(bar: Bar): CandlestickData<UTCTimestamp> {
+  /** A bar that lacks a price keeps its place and shows nothing. */
+  #candle(bar: Bar): CandlestickData<UTCTimestamp> | WhitespaceData<UTCTimestamp> {
     const { open, high, low, close } = bar;
-    return { time: chartTime(bar.time, this.zone), open, high, low, close };
+    const time = chartTime(bar.time, this.zone);
+    if (open === null || high === null || low === null || close === null) return { time };
+    return { time, open, high, low, close };
   }
 
   #column(bar: Bar) {
-    const rgb = bar.close >= bar.open ? this.#colours.upRgb : this.#colours.downRgb;
-    return { time: chartTime(bar.time, this.zone), value: bar.volume ?? 0, color: `rgba(${rgb}, 0.3)` };
+    const rgb = (bar.close ?? 0) >= (bar.open ?? 0) ? this.#colours.upRgb : this.#colours.downRgb;
+    return { time: chartTime(bar.time, this.zone), ...(bar.volume === null ? {} : { value: bar.volume, color: `rgba(${rgb}, 0.3)` }) };
   }
 
   #look(name: Line["name"]) {

@@ -138,8 +138,6 @@ export class Connection {
       case "error":
         this.#change({ problem: [message.detail, message.hint].filter(Boolean).join(" → ") });
         break;
-      case "pong":
-        break;
     }
     this.#watch();
   }

@@ -173,9 +173,9 @@ export class Store {
   }
 
   /** Note a price: the last one of an earlier day is what today's change is counted from. */
-  #price(symbol: string, time: string, value: number): void {
+  #price(symbol: string, time: string, value: number | null): void {
     const last = this.get("price", symbol);
-    if (last && time < last.time) return;
+    if (value === null || (last && time < last.time)) return;
     const zone = this.get("status", "status")?.zone ?? "America/New_York";
     const day = dayIn(zone, time);
     const reference = last && last.day !== "" && day > last.day ? last.price : (last?.reference ?? null);

@@ -51,7 +51,7 @@ function median(signal: Signal): number | null {
 }
 
 function agreed(signal: Signal): string {
-  return Object.entries(signal.agreement ?? {})
+  return Object.entries(signal.agreement)
     .map(([name, opinion]) => `${name} ${opinion.action}`)
     .join("; ");
 }
@@ -60,8 +60,8 @@ function agreed(signal: Signal): string {
 function Agreement({ signal }: { signal: Signal }) {
   return (
     <span className="agreement">
-      {Object.entries(signal.agreement ?? {}).map(([name, { action, probability }]) => {
-        const side = action.includes("BUY") ? "up" : action.includes("SELL") ? "down" : "flat";
+      {Object.entries(signal.agreement).map(([name, { action, probability }]) => {
+        const side = action?.includes("BUY") ? "up" : action?.includes("SELL") ? "down" : "flat";
         return (
           <span key={name} className={side} title={`${name}: ${words(action).toLowerCase()}, ${percent(probability)}`}>
             <span aria-hidden="true">{{ up: "▲", down: "▼", flat: "–" }[side]}</span>

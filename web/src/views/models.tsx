@@ -173,7 +173,8 @@ function Coverage({ model }: { model: Model }) {
 }
 
 function Reliability({ model }: { model: Model }) {
-  const points = [...model.reliability].sort((a, b) => a.probability - b.probability);
+  const points = model.reliability.flatMap(({ probability, happened, n }) => (probability === null || happened === null ? [] : [{ probability, happened, n }]));
+  points.sort((a, b) => a.probability - b.probability);
   if (points.length < 2) return <Empty what="Reliability: too few outcomes yet." />;
   const [low, high] = extent(points.flatMap(({ probability, happened }) => [probability, happened]));
   const room = (high - low) * 0.08 || 0.05;
@@ -311,7 +312,7 @@ function Decisions({ model }: { model: Model }) {
 /** Retrain; promote and roll back only where a manual override is switched on. */
 function SeatActions({ model }: { model: Model }) {
   const [asked, setAsked] = useState<"retrain" | "promote" | "rollback" | null>(null);
-  const override = useEntry("status", "status")?.available?.manual_override === true;
+  const override = useEntry("status", "status")?.available.manual_override === true;
   const seat = `/models/${encodeURIComponent(model.seat)}`;
   const close = () => setAsked(null);
   return (

@@ -58,7 +58,7 @@ function One({ symbol, names }: { symbol: string; names: readonly string[] }) {
           <Warnings warnings={status?.warnings} />
         </Card>
         {signal && <Reasons signal={signal} />}
-        {status?.available?.news && <NewsCard symbol={symbol} />}
+        {status?.available.news && <NewsCard symbol={symbol} />}
       </div>
     </div>
   );
@@ -343,7 +343,7 @@ function Figures({ symbol, forecast, model, name, past, bars, indexOf, origin }:
                       {price(knot.prices.get(level))}
                     </td>
                   ))}
-                  <td>{outcome === undefined ? <span className="soft">not yet</span> : <Became at={outcome} place={placeOf(outcome, knot)} />}</td>
+                  <td>{outcome === undefined ? <span className="soft">not yet</span> : outcome === null ? <span className="soft">no price</span> : <Became at={outcome} place={placeOf(outcome, knot)} />}</td>
                   <Share {...half} />
                   <Share {...most} />
                 </tr>
@@ -426,8 +426,8 @@ function Fact({ name, note, children }: { name: string; note?: string | null; ch
 }
 
 function Reasons({ signal }: { signal: Signal }) {
-  const opinions = Object.entries(signal.agreement ?? {});
-  const sides = new Set(opinions.map(([, { action }]) => action.replace("STRONG_", "")));
+  const opinions = Object.entries(signal.agreement);
+  const sides = new Set(opinions.map(([, { action }]) => action?.replace("STRONG_", "")));
   return (
     <Card title="Why" aside={opinions.length > 1 && <span className={sides.size === 1 ? "agreed" : "soft"}>{sides.size === 1 ? "✓ models agree" : "≠ models differ"}</span>}>
       {opinions.length > 0 && (

@@ -91,7 +91,7 @@ function ReplayCard({ status }: { status: Status | undefined }) {
     );
   }
   const set = (speed: number | "max") => command("/replay/speed", { speed }).then(() => setError(null), (refused: unknown) => setError(refused as Error));
-  const share = replay.bars_total ? replay.bars_done / replay.bars_total : 0;
+  const share = replay.bars_total ? Math.min(1, replay.bars_done / replay.bars_total) : 0;
   return (
     <Card title="Replay" aside={<span className="soft">{replay.done ? "has ended" : `${count(replay.bars_done)} of ${count(replay.bars_total)} bars`}</span>}>
       <p>
@@ -245,7 +245,7 @@ function TestAlert() {
 }
 
 function Sentiment({ status }: { status: Status | undefined }) {
-  const known = status?.available?.sentiment === true;
+  const known = status?.available.sentiment === true;
   return (
     <Card title="Sentiment" aside={<span className={`level-word ${known ? "good" : "soft"}`}>{known ? "✓ available" : "– not available"}</span>}>
       <p className="soft">

@@ -60,7 +60,7 @@ function Headline() {
 function AccountCard() {
   const points = useItems<EquityPoint>("/account/equity?limit=400");
   const newest = useEntry("account", "account");
-  const values = useMemo(() => [...points.items.map((p) => p.equity), ...(newest?.equity ? [newest.equity] : [])], [points.items, newest]);
+  const values = useMemo(() => [...points.items.map((p) => p.equity), newest?.equity].filter((value) => typeof value === "number"), [points.items, newest]);
   return (
     <Card title="Account" className="account" aside={<Link to="/portfolio">Portfolio</Link>}>
       <AccountStrip />

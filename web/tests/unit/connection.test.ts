@@ -58,7 +58,7 @@ let clock: Clock;
 let sockets: FakeSocket[];
 let store: Store;
 let connection: Connection;
-const newest = () => sockets.at(-1) as FakeSocket;
+const newest = () => sockets.at(-1)!;
 
 beforeEach(() => {
   clock = new Clock();
@@ -101,7 +101,7 @@ describe("subscribing", () => {
     clock.pass(600);
     newest().say(hello("two"));
     expect(newest().sent[0]).toMatchObject({ resume: 41, session: "one" });
-    newest().say({ type: "snapshot", seq: 2, events: [{ seq: 2, topic: "tick", key: "A", at: "", data: { symbol: "A", time: "2023-09-12T14:31:00Z", price: 1 } }] });
+    newest().say({ type: "snapshot", seq: 2, events: [{ seq: 2, topic: "tick", key: "A", at: "", correlation: "", data: { symbol: "A", time: "2023-09-12T14:31:00Z", price: 1 } }] });
     expect([store.seq, store.get("tick", "A")?.price]).toEqual([2, 1]);
   });
 

@@ -12,12 +12,12 @@ function held() {
 }
 
 function tick(seq: number, symbol: string, price: number, time = AT): Event {
-  return { seq, topic: "tick", key: symbol, at: AT, data: { symbol, time, price } };
+  return { seq, topic: "tick", key: symbol, at: AT, correlation: "", data: { symbol, time, price } };
 }
 
 function bar(seq: number, symbol: string, close: number, time = AT): Event {
   const data: Bar = { symbol, time, open: close, high: close, low: close, close, volume: 1 };
-  return { seq, topic: "bar", key: symbol, at: AT, data };
+  return { seq, topic: "bar", key: symbol, at: AT, correlation: "", data };
 }
 
 const position = (symbol: string, shares: number) => ({ symbol, shares }) as Position;
@@ -55,24 +55,24 @@ describe("hearing", () => {
 
   it("forgets everything where another playbook runs now", () => {
     const { store } = held();
-    store.snapshot(2, [{ seq: 1, topic: "status", key: "status", at: AT, data: status("one") }, tick(2, "A", 10)]);
+    store.snapshot(2, [{ seq: 1, topic: "status", key: "status", at: AT, correlation: "", data: status("one") }, tick(2, "A", 10)]);
     store.hello("two");
-    store.snapshot(2, [{ seq: 1, topic: "status", key: "status", at: AT, data: status("two") }, tick(2, "B", 20)]);
+    store.snapshot(2, [{ seq: 1, topic: "status", key: "status", at: AT, correlation: "", data: status("two") }, tick(2, "B", 20)]);
     expect(store.get("tick", "A")).toBeUndefined();
     expect(store.get("status", "status")?.playbook).toBe("two");
   });
 
   it("drops a position of no shares", () => {
     const { store } = held();
-    store.delta([{ seq: 1, topic: "position", key: "A", at: AT, data: position("A", 5) }]);
+    store.delta([{ seq: 1, topic: "position", key: "A", at: AT, correlation: "", data: position("A", 5) }]);
     expect(store.all("position")).toHaveLength(1);
-    store.delta([{ seq: 2, topic: "position", key: "A", at: AT, data: position("A", 0) }]);
+    store.delta([{ seq: 2, topic: "position", key: "A", at: AT, correlation: "", data: position("A", 0) }]);
     expect(store.all("position")).toHaveLength(0);
   });
 
   it("keeps a bounded number of things, the newest", () => {
     const { store } = held();
-    const fill = (seq: number): Event => ({ seq, topic: "fill", key: `f${seq}`, at: AT, data: { id: `f${seq}` } as Fill });
+    const fill = (seq: number): Event => ({ seq, topic: "fill", key: `f${seq}`, at: AT, correlation: "", data: { id: `f${seq}` } as Fill });
     store.delta(Array.from({ length: KEPT + 10 }, (_, index) => fill(index + 1)));
     expect(store.all("fill")).toHaveLength(KEPT);
     expect(store.get("fill", "f10")).toBeUndefined();
@@ -104,7 +104,7 @@ describe("telling", () => {
 
   it("gives watchers every bar at once, so that a series loses none", () => {
     const { store } = held();
-    const closes: number[] = [];
+    const closes: (number | null)[] = [];
     const leave = store.watch("bar", (data) => closes.push(data.close));
     store.delta([bar(1, "A", 1), bar(2, "A", 2), bar(3, "A", 3)]);
     leave();
@@ -128,7 +128,7 @@ describe("loading from REST", () => {
 
   it("lets what was said after the question stand", () => {
     const { store } = held();
-    store.delta([{ seq: 7, topic: "position", key: "A", at: AT, data: position("A", 5) }]);
+    store.delta([{ seq: 7, topic: "position", key: "A", at: AT, correlation: "", data: position("A", 5) }]);
     store.load("position", [position("A", 3), position("B", 1)], keyOf, 6);
     expect(store.get("position", "A")?.shares).toBe(5);
     expect(store.get("position", "B")?.shares).toBe(1);
@@ -137,7 +137,7 @@ describe("loading from REST", () => {
   it("drops what REST does not know any more, but not what was said since", () => {
     const { store } = held();
     store.load("position", [position("A", 1), position("B", 1)], keyOf, 0);
-    store.delta([{ seq: 4, topic: "position", key: "C", at: AT, data: position("C", 2) }]);
+    store.delta([{ seq: 4, topic: "position", key: "C", at: AT, correlation: "", data: position("C", 2) }]);
     store.load("position", [position("B", 1)], keyOf, 3);
     expect(store.all("position").map(keyOf).sort()).toEqual(["B", "C"]);
   });
@@ -145,7 +145,7 @@ describe("loading from REST", () => {
   it("takes an answer of an older process's number for old after a restart", () => {
     const { store } = held();
     store.hello("one");
-    store.delta([{ seq: 900, topic: "position", key: "A", at: AT, data: position("A", 5) }]);
+    store.delta([{ seq: 900, topic: "position", key: "A", at: AT, correlation: "", data: position("A", 5) }]);
     store.hello("two");
     store.load("position", [position("B", 1)], keyOf, 0);
     expect(store.all("position").map(keyOf)).toEqual(["B"]);
@@ -183,7 +183,7 @@ describe("prices", () => {
 
   it("counts days in the exchange's calendar", () => {
     const { store } = held();
-    store.snapshot(1, [{ seq: 1, topic: "status", key: "status", at: AT, data: status("p", "Australia/Sydney") }]);
+    store.snapshot(1, [{ seq: 1, topic: "status", key: "status", at: AT, correlation: "", data: status("p", "Australia/Sydney") }]);
     // 13:59 and 14:01 UTC: before and after midnight in Sydney
     store.delta([tick(2, "A", 100, "2023-07-12T13:59:00Z"), tick(3, "A", 102, "2023-07-12T14:01:00Z")]);
     expect(store.get("price", "A")?.change).toBeCloseTo(0.02, 12);
