@@ -34,6 +34,7 @@ BLOCKS_MIN: Final = 3
 FORMAT: Final = 1
 _CHUNK: Final = 256
 _WINDOWS_MIN: Final = 10
+_LEAST_SPREAD: Final = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -386,7 +387,7 @@ def _centred(measured: FloatArray) -> tuple[FloatArray, FloatArray]:
     known = np.isfinite(measured).any(axis=0)
     filled = np.where(known, measured, 0.0)
     centre, high = np.nanquantile(filled, [0.5, 1.0 - TAIL], axis=0)
-    return centre, np.maximum(np.maximum(high - centre, 0.1 * np.abs(centre)), 1e-3)
+    return centre, np.maximum(np.maximum(high - centre, 0.1 * np.abs(centre)), _LEAST_SPREAD)
 
 
 def _score(measured: FloatArray, centre: FloatArray, spread: FloatArray) -> FloatArray:

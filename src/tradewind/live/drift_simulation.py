@@ -128,9 +128,9 @@ def simulate(
     Returns
     -------
     JSON-able. Of the newest life: ``detected`` (level ``drift`` at or after the change and not just before it),
-    ``delay_bars`` from the change to that reading, ``rolled_back`` and the reaction's ``action``, ``reasons`` and ``evidence``. Of all
-    lives: ``false_alarm_rate``, the share of those without a change in which the level was ever ``drift``, with
-    ``detected_share`` and ``delay_bars_median`` of those with one; the same for ``watch`` or more under ``watch``.
+    ``delay_bars`` from the change to that reading, ``rolled_back`` and the reaction's ``action``, ``reasons`` and
+    ``evidence``. Of all lives: ``false_alarm_rate``, the share of those without a change in which the level was ever
+    ``drift``, with ``detected_share`` and ``delay_bars_median`` of those with one; the same for ``watch`` or more under ``watch``.
 
     Raises
     ------
@@ -302,9 +302,9 @@ def with_change(history: History, planted: Planted, row: int, deviation: FloatAr
     """Return the history with the change from bar ``row`` on; mean and deviation of the features are its measure.
 
     ``mean_shift``: features move by so many deviations. ``variance``: they and the outcomes lie so many times as far
-    from their means. ``correlation``: each feature takes its own values of another time within the changed part, so that it
-    looks as before by itself. ``sign_flip``: what went up goes down; features stay. ``dead_feature``: keeps its last
-    value. ``missing_feature``: has none.
+    from their means. ``correlation``: each feature takes its own values of another time within the changed part, so
+    that it looks as before by itself. ``sign_flip``: what went up goes down; features stay. ``dead_feature``: keeps its
+    last value. ``missing_feature``: has none.
     """
     draw = np.random.default_rng(planted.seed)
     columns = _columns(planted, len(history.names), draw)

@@ -52,24 +52,25 @@ def histogram(values: ArrayLike, edges: FloatArray) -> CountArray:
     return counts
 
 
-def shares(counts: ArrayLike, pseudo_count: float = 0.5) -> FloatArray:
-    """Return the shares of bins ``(..., B)``, each counted ``pseudo_count`` more: none is zero (Jeffreys's prior)."""
-    held = np.asarray(counts, dtype=np.float64) + pseudo_count
-    return np.asarray(held / held.sum(axis=-1, keepdims=True))
-
-
 def population_stability(expected: ArrayLike, observed: ArrayLike) -> FloatArray:
-    """Return the population stability index of counts ``(..., B)``: ``Σ (q - p) log(q / p)`` over smoothed shares.
+    """Return the population stability index of counts ``(..., B)``: ``Σ (q - p) log(q / p)`` over shares of bins.
 
-    Of ``n`` and ``m`` values without any change it is about ``(B - 1) (1 / n + 1 / m)``, and not zero (it is then close
-    to a chi-square variable times ``1 / n + 1 / m``: Yurdakul & Naranjo 2020). That is taken off, so that it is about
-    zero, above or below, where nothing changed and the values are independent. Dependent ones vary more than that, by
-    what only data of the same kind can say.
+    No share is zero: each expected bin counts half a value more (Jeffreys's prior), and the observed ones together half
+    a value for each bin more, spread as is expected; so an index of two samples that lie in one bin is zero.
+
+    Of ``n`` and ``m`` values without any change it is about ``(K - 1) (1 / n + 1 / m)`` for ``K`` bins that hold
+    anything, and not zero (it is then close to a chi-square variable times ``1 / n + 1 / m``: Yurdakul & Naranjo 2020).
+    That is taken off, so that it is about zero, above or below, where nothing changed and the values are independent.
+    Dependent ones vary more than that, by what only data of the same kind can say.
     """
-    p, q = shares(expected), shares(observed)
-    n, m = (np.asarray(counts, dtype=np.float64).sum(axis=-1) for counts in (expected, observed))
+    x, y = np.asarray(expected, dtype=np.float64), np.asarray(observed, dtype=np.float64)
+    n, m = x.sum(axis=-1), y.sum(axis=-1)
+    bins = x.shape[-1]
+    p = (x + 0.5) / (n + bins / 2.0)[..., None]
+    q = (y + p * (bins / 2.0)) / (m + bins / 2.0)[..., None]
+    held = ((x > 0) | (y > 0)).sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        bias = (p.shape[-1] - 1) * (1.0 / n + 1.0 / m)
+        bias = np.maximum(held - 1, 0) * (1.0 / n + 1.0 / m)
     return np.asarray(((q - p) * np.log(q / p)).sum(axis=-1) - bias)
 
 
