@@ -445,7 +445,9 @@ class Line:
 @asynccontextmanager
 async def line(service: Service, **options: Any) -> AsyncIterator[Line]:
     """Connect; the greeting is heard already."""
-    async with websockets.connect(service.socket, max_size=None, max_queue=None, compression=None, **options) as connection:
+    async with websockets.connect(
+        service.socket, max_size=None, max_queue=None, compression=None, **options
+    ) as connection:
         made = Line(connection)
         assert (await made.hear("hello"))["session"]
         yield made

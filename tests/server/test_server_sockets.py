@@ -17,6 +17,7 @@ import websockets
 from server_kit import ADMIN, ENVIRON, READ, SYMBOLS, Line, Service, bar_of, eventually, line, service
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tradewind.server import serve as serving
 from tradewind.server.openapi import bare
 
 DOCUMENT = bare().openapi()
@@ -459,6 +460,29 @@ def test_one_whose_line_breaks_is_forgotten(tmp_path: Path) -> None:
             await eventually(lambda: not made.serving._server.server_state.connections)
 
     asyncio.run(scene())
+
+
+def test_one_that_answers_no_questions_is_given_up_without_a_word_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It does not say that it is there: the connection ends while deltas and signs of life are on their way."""
+    monkeypatch.setattr(serving, "PING_SECONDS", 0.05)
+
+    async def scene() -> None:
+        async with service(tmp_path, heartbeat_seconds=0.001) as made:
+            silent = [await asyncio.to_thread(_stuck, made) for _ in range(20)]
+            await eventually(lambda: made.serving._sockets._open == 20)
+
+            def gone() -> bool:
+                made.desk.publish_bar(500)
+                return made.serving._sockets._open == 0
+
+            await eventually(gone)
+            for client in silent:
+                client.close()
+
+    asyncio.run(scene())
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_two_hundred_hear_the_same_and_leave_nothing_behind(tmp_path: Path) -> None:

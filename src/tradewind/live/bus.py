@@ -220,11 +220,10 @@ class Subscription:
         return [] if self._closed else self._bus.collect(self)
 
     async def ready(self) -> None:
-        """Wait until there is something to hear, or it is closed."""
+        """Wait until there may be something to hear, it is closed, or somebody sets ``awake``."""
         self.awake.clear()
-        while not self._closed and self._bus.rest(self):
+        if not self._closed and self._bus.rest(self):
             await self.awake.wait()
-            self.awake.clear()
 
     def begin(self) -> tuple[int, list[Event]]:
         """Return the number of the last event and the newest of each topic and key, and hear what comes after."""

@@ -21,6 +21,8 @@ from tradewind.server.sockets import Sockets
 from tradewind.server.static import FOLDER
 
 BACKLOG = 2048
+PING_SECONDS = 20
+"""Time between two questions whether a WebSocket client is there, and how long it may take to answer."""
 
 
 class Serving:
@@ -88,6 +90,8 @@ def _config(app: Any, settings: ServerSettings) -> uvicorn.Config:
         ws="websockets-sansio",
         ws_max_size=settings.largest_message_bytes,
         ws_per_message_deflate=False,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
         lifespan="off",
         log_config=None,
         log_level="warning",

@@ -7,6 +7,7 @@ one that does not read at all is sent away. What a client missed while it was aw
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -40,7 +41,9 @@ RESTART: Final = 1012
 """Close code: the server stops."""
 
 PAUSE: Final = 0.01
-"""Seconds between two deltas to one client: what is said meanwhile goes together."""
+"""Least seconds between two deltas to one client: what is said meanwhile goes together."""
+SLICES: Final = 20
+"""In so many parts the clients get their signs of life, so that not all are told something at once."""
 ERRORS: Final = 20
 """Messages without a meaning after which a client is sent away."""
 SHOWN: Final = 200
@@ -82,8 +85,9 @@ class Sockets:
         self.clock, self.now, self._tokens = clock, now, tokens
         self.session = secrets.token_hex(8)
         self.drop: Callable[[Any], None] = lambda _address: None
-        self._open = 0
-        self._clients: set[_Client] = set()
+        self._open = self._met = 0
+        self._clients: dict[_Client, int] = {}
+        self._pulse: asyncio.Task[None] | None = None
 
     def send_away(self) -> None:
         """Tell every client that the server stops."""
@@ -132,11 +136,30 @@ class Sockets:
         return 1000
 
     async def _talk(self, client: _Client) -> None:
-        self._clients.add(client)
+        self._met += 1
+        self._clients[client] = self._met % SLICES
+        if self._pulse is None:
+            self._pulse = asyncio.create_task(self._beat())
         try:
             await client.talk()
         finally:
-            self._clients.discard(client)
+            del self._clients[client]
+            if not self._clients:
+                self._pulse.cancel()
+                self._pulse = None
+
+    async def _beat(self) -> None:
+        """See to it that each client gets its signs of life, and send away those that do not take what they are told.
+
+        One timer for all: a thousand clients with timers of their own would do little else.
+        """
+        turn = 0
+        while True:
+            await asyncio.sleep(self.settings.heartbeat_seconds / SLICES)
+            turn = (turn + 1) % SLICES
+            stuck_since = self.now() - self.settings.send_timeout_seconds
+            for client in [one for one, part in self._clients.items() if part == turn]:
+                client.stir(stuck_since)
 
     async def _sign_in(self, websocket: WebSocket, offered: bool) -> None:
         """Make sure that the client may listen; one that showed no token when it connected may send it first."""
@@ -171,13 +194,22 @@ class _Client:
     def __init__(self, home: Sockets, websocket: WebSocket) -> None:
         self._home, self._websocket, self._settings = home, websocket, home.settings
         self._turn = asyncio.Lock()
-        self._subscribed = asyncio.Event()
+        self._awake = asyncio.Event()
+        self._beat_due, self._told, self._writing_since = False, 0.0, math.inf
         self._subscription: Subscription | None = None
         self._symbols: frozenset[str] | None = None
         self._dropped = self._errors = 0
         self._allowance = Bucket(self._settings.socket_message_burst, home.now())
         self._tasks: list[asyncio.Task[None]] = []
         self._leave: _Leave | None = None
+
+    def stir(self, stuck_since: float) -> None:
+        """Let the client have a sign of life; send it away where it has been taking nothing since then."""
+        self._beat_due = True
+        if self._writing_since < stuck_since:
+            self.leave(MISUSE, "nothing was read for too long")
+        else:
+            (self._awake if self._subscription is None else self._subscription.awake).set()
 
     def leave(self, code: int, reason: str) -> None:
         """Send the client away."""
@@ -253,7 +285,7 @@ class _Client:
             else:
                 seq, events = self._subscription.begin()
                 await self._write(self._home.writer.snapshot(seq, _newest(self._chosen(events))))
-            self._subscribed.set()
+            self._awake.set()
 
     def _close_subscription(self) -> None:
         if self._subscription is not None:
@@ -269,32 +301,26 @@ class _Client:
     # -- speaking -------------------------------------------------------------------------------------------------
 
     async def _speak(self) -> None:
-        beat = self._home.now() + self._settings.heartbeat_seconds
         while True:
-            try:
-                async with asyncio.timeout(max(0.0, beat - self._home.now())):
-                    await self._news()
-            except TimeoutError:
+            if self._beat_due:
+                self._beat_due = False
                 await self._beat()
-                beat = self._home.now() + self._settings.heartbeat_seconds
-                continue
-            await self._tell()
-            await asyncio.sleep(PAUSE)
+            if self._subscription is None:
+                self._awake.clear()
+                await self._awake.wait()
+            else:
+                await self._subscription.ready()
+                await self._tell(self._subscription)
 
-    async def _news(self) -> None:
-        """Wait until there may be something to tell."""
-        if self._subscription is None:
-            await self._subscribed.wait()
-        else:
-            await self._subscription.ready()
-
-    async def _tell(self) -> None:
+    async def _tell(self, subscription: Subscription) -> None:
+        if (pause := self._told + PAUSE - self._home.now()) > 0:
+            await asyncio.sleep(pause)
         async with self._turn:
-            began = self._home.now()
-            events = self._chosen(self._subscription.take()) if self._subscription is not None else []
+            events = self._chosen(subscription.take())
             if events:
+                self._told = self._home.now()
                 await self._write(self._home.writer.delta(events))
-                self._home.metrics.sending.observe(self._home.now() - began)
+                self._home.metrics.sending.observe(self._home.now() - self._told)
 
     def _chosen(self, events: list[Event]) -> list[Event]:
         """Return the events of the symbols that the client wants, and those that are of no symbol."""
@@ -312,11 +338,12 @@ class _Client:
         await self._write(message.model_dump_json())
 
     async def _write(self, text: str) -> None:
+        self._writing_since = self._home.now()
         try:
-            async with asyncio.timeout(self._settings.send_timeout_seconds):
-                await self._websocket.send_text(text)
-        except TimeoutError:
-            raise _Leave(MISUSE, "nothing was read for too long") from None
+            await self._websocket.send_text(text)
+        except RuntimeError:  # it ended while this was on its way
+            raise WebSocketDisconnect(1006) from None
+        self._writing_since = math.inf
         self._home.metrics.messages.inc()
 
 
