@@ -32,7 +32,9 @@ ENVIRONMENT_PREFIX = "TRADEWIND__"
 PARTS = "timeframes"
 """Tables of sections that make several systems of one playbook, each over its own bars."""
 
-WITHOUT_RESULT = frozenset({"playbook", "tune", "broker", "challenge", "schedule", "alerts", "server"})
+WITHOUT_RESULT = frozenset(
+    {"playbook", "tune", "broker", "challenge", "schedule", "alerts", "drift", "ingest", "live", "server"}
+)
 """Sections that change no result: name and description, what a search may try, and how a system is run."""
 
 S = TypeVar("S", bound=Section)

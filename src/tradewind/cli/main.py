@@ -21,6 +21,7 @@ from tradewind.cli import (
     features,
     halt,
     init,
+    live,
     models,
     optimise,
     pairs,
@@ -48,8 +49,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    init, sync, train, tune, backtest, recommend, explain, ranks, paper, halt, optimise, pairs, stress, risk, report,
-    reproduce, retrain, backup, demo, doctor,
+    init, sync, train, tune, backtest, recommend, explain, ranks, paper, live, retrain, halt, optimise, pairs, stress,
+    risk, report, reproduce, backup, demo, doctor,
 )  # fmt: skip
 for verb in VERBS:
     verb.add_to(app)

@@ -74,7 +74,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 #: Sections of the rooms below, which validate them where they are used. None changes a result.
-BELOW = ("alerts", "server")
+BELOW = ("alerts", "drift", "ingest", "live", "server")
 
 #: Sections that a timeframe may narrow; what is left belongs to the account that all share.
 IN_A_TIMEFRAME = {

@@ -188,6 +188,11 @@ class LiveCorridor:
         return LiveStep(row, members, views, decision, clock.seconds)
 
     @property
+    def log_closes(self) -> FloatArray:
+        """Log of the adjusted closes so far, ``(T, N)``; NaN where there is no bar."""
+        return np.asarray(self._closes.view)
+
+    @property
     def _alone(self) -> bool:
         """Whether nothing surrounds the bars that the plan's decisions look at."""
         from tradewind.decisions.surroundings import asked_for

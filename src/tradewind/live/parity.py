@@ -7,7 +7,7 @@ to everything, and the account let live through it. The two share functions, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.surroundings import laid_on, market_regimes
 from tradewind.evaluation.workspace import Workspace
 from tradewind.live.corridor import LiveStep
+from tradewind.live.quiet import quieted
 from tradewind.live.served import Timeline, history
 from tradewind.live.trader import iso
 from tradewind.market.panel import Panel
@@ -104,8 +105,12 @@ def backtest_of(
     notes: tuple[str, ...] = (),
     cache: FoldCache | None = None,
     progress: Progress = silent,
+    held: Mapping[str, Sequence[tuple[np.datetime64, np.datetime64 | None]]] | None = None,
 ) -> Reference:
-    """Walk a panel in one go, with the walk-forward's models and, since they were trained, those that forecast live."""
+    """Walk a panel in one go, with the walk-forward's models and, since they were trained, those that forecast live.
+
+    Between the closes of ``held``, by seat, nothing is recommended: a corridor that was stopped said nothing either.
+    """
     plan, cache = workspace.plan, cache or FoldCache(None)
     regimes = market_regimes(panel, plan.regimes) if plan.regimes.use else None
     world = corridor.base_world(plan, panel, notes, laid_on(workspace, panel, regimes))
@@ -119,7 +124,18 @@ def backtest_of(
     made = members[plan.models.use] if combined is None else combined.forecast
     believed = corridor.believed(world, made, combined)
     belief, signals, targets = corridor.act(world, believed.forecast, believed.members, must_fire=False)
-    return Reference(world, members, believed, Decision(world, belief, signals, targets, combined))
+    decision = Decision(world, belief, signals, targets, combined)
+    return Reference(world, members, believed, _quieted(decision, held or {}))
+
+
+def _quieted(decision: Decision, held: Mapping[str, Sequence[tuple[np.datetime64, np.datetime64 | None]]]) -> Decision:
+    times = decision.world.panel.times
+    still = np.zeros(len(times), dtype=bool)
+    for spans in held.values():
+        for first, last in spans:
+            still |= (times >= first) & (True if last is None else times <= last)
+    rows = np.flatnonzero(still)
+    return quieted(decision, rows, ", ".join(held)) if len(rows) else decision
 
 
 def differences(live: Recorder, told: Reference, ledger: str | None, start: int) -> list[Difference]:

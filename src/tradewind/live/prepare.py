@@ -1,9 +1,10 @@
-"""Everything a running corridor needs before its first bar: data, trained models, exported files, a session, an account."""
+"""What a running corridor needs before its first bar: data, models, exported files, a session, an account."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+
 import numpy as np
 
 from tradewind.clock import Clock
@@ -63,9 +64,11 @@ def prepare(
     settings: LiveSection,
     mode: Mode,
     clock: Clock,
+    wall: Clock,
     *,
     opened: datetime | None = None,
     until: datetime | None = None,
+    anew: bool = False,
     progress: Progress = silent,
 ) -> Prepared:
     """Load, train where nothing is trained yet, export, and walk the history up to the first bar.
@@ -74,8 +77,12 @@ def prepare(
     ----------
     clock
         The session's: a replay's stands at the bar that is being lived through.
+    wall
+        What time it really is.
     opened, until
         The first and the last close of a replay; by default all bars that nobody has learnt from.
+    anew
+        Begin a session of its own, even where one of the same days was not brought to its end.
 
     Raises
     ------
@@ -88,14 +95,14 @@ def prepare(
     progress("load", 0, 1)
     loaded = load_or_sync(workspace, progress, as_of=until if mode == "REPLAY" else None)
     registry = ModelRegistry(workspace.home, workspace.records, clock)
-    _train_the_missing(workspace, registry, progress)
+    train_the_missing(workspace, registry, progress)
     serving = champions(workspace, registry, settings.engine)
     panel = loaded.panel
     start = _first_row(panel, serving, opened) if mode == "REPLAY" else len(panel)
     first = panel.times[start] if start < len(panel) else instant(clock.now())
-    session = resumed(workspace.records, workspace.plan, mode, first, until)
+    session = None if anew else resumed(workspace.records, workspace.plan, mode, first, until)
     if session is None:
-        session = begun(workspace.records, workspace.plan, mode, clock.now(), first, until, serving)
+        session = begun(workspace.records, workspace.plan, mode, wall.now(), first, until, serving)
     start = int(np.searchsorted(panel.times, session.opened))
     next_row = _next_row(workspace, session, panel, start)
     seen = panel.head(next_row)
@@ -116,7 +123,7 @@ def prepare(
     return Prepared(workspace, settings, session, registry, loaded, start, next_row, walked, trader, cache)
 
 
-def _train_the_missing(workspace: Workspace, registry: ModelRegistry, progress: Progress) -> None:
+def train_the_missing(workspace: Workspace, registry: ModelRegistry, progress: Progress) -> None:
     """Train where a seat has no champion yet: a first start needs no other command."""
     seats = seats_of(workspace.plan)
     empty = [s for s in seats if current(workspace.records.alias_changes(s)).get(CHAMPION) is None]

@@ -1,4 +1,4 @@
-"""A running corridor from its first bar on, through every stop and kill: who forecast since when, and what was held back.
+"""A running corridor from its first bar on, through every stop and kill: who forecast since when, what was held back.
 
 It is a row of the records, brought up to date whenever something of it changes; the account's journal says how far it
 has come.

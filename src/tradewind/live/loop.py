@@ -1,0 +1,385 @@
+"""One bar from its arrival to the page: corridor, account, records, drift, and then everybody hears of it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.clock import Clock
+from tradewind.decisions.signals import Action
+from tradewind.evaluation.model_registry import CHAMPION, current
+from tradewind.evaluation.prediction_log import as_datetime, predictions_at, target_of
+from tradewind.evaluation.recommend import Decision
+from tradewind.execution.desk_bars import session_ends
+from tradewind.live import payloads
+from tradewind.live.bus import Bus
+from tradewind.live.corridor import LiveStep
+from tradewind.live.latency import Latency
+from tradewind.live.logs import logger
+from tradewind.live.parity import Recorder
+from tradewind.live.prepare import Prepared
+from tradewind.live.quiet import quieted
+from tradewind.live.served import require_exports, seated
+from tradewind.live.tape import BarRow
+from tradewind.live.trader import Traded, fill_payload, order_payload
+from tradewind.market.panel import Panel
+from tradewind.market.store.records import Prediction, SignalRecord
+from tradewind.models.assembly import ExponentialMean, last_known
+from tradewind.models.settings import ENSEMBLE
+from tradewind.risk.regimes.naming import LABELS
+
+FloatArray = NDArray[np.float64]
+
+ACTED: Final = ("BUY", "STRONG_BUY", "SELL", "STRONG_SELL")
+
+
+@dataclass
+class Counts:
+    """How much a session has done since this process began."""
+
+    bars: int = 0
+    forecasts: int = 0
+    signals: int = 0
+    orders: int = 0
+    fills: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What was last decided, to be shown to whoever asks: replaced as a whole with every bar."""
+
+    step: LiveStep
+    traded: Traded
+    at: datetime
+
+    @property
+    def decision(self) -> Decision:
+        """World, belief, signals, targets."""
+        return self.step.decision
+
+
+@dataclass(eq=False)
+class Loop:
+    """Lives through bars, one at a time, in one thread.
+
+    Parameters
+    ----------
+    watch
+        Told of every step before it is shown; may hold a seat's recommendations back or bring another model
+        (:meth:`hold`, :meth:`seat`): the drift monitor.
+    """
+
+    prepared: Prepared
+    bus: Bus
+    clock: Clock
+    latency: Latency
+    watch: Callable[[LiveStep], None] | None = None
+    counts: Counts = field(default_factory=Counts)
+    shown: Shown | None = None
+    recorder: Recorder | None = None
+    halted: bool = False
+    alerts: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=1_000))
+    _asked: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Stand where the session stands."""
+        prepared = self.prepared
+        panel = prepared.corridor.world.panel
+        self._log = logger("live.loop")
+        self._records, self._session = prepared.workspace.records, prepared.session
+        self._scale = _NaiveScale(panel)
+        self._session_equity = prepared.trader.equity
+        self._told = 0
+        if prepared.session.mode == "REPLAY" and prepared.settings.parity_bars:
+            self.recorder = Recorder()
+
+    # -- one bar -----------------------------------------------------------------------------------------------
+
+    def take(self, bar: BarRow, correlation: str, arrived: float | None = None) -> Shown:
+        """Live through one bar that has closed; ``arrived`` is when it came, by ``time.perf_counter``."""
+        began = time.perf_counter() if arrived is None else arrived
+        prepared = self.prepared
+        self._seat_the_chosen()
+        step = prepared.corridor.step(bar)
+        for stage in ("features", "forecast"):
+            self.latency.add(stage, step.seconds[stage])
+        self.latency.add("decide", step.seconds["calibrate"] + step.seconds["decide"])
+        if self.recorder is not None and len(self.recorder) < prepared.settings.parity_bars:
+            self.recorder.take(step)
+        if self.watch is not None:
+            self.watch(step)
+        step = replace(step, decision=self._held_back(step.decision))
+        with self.latency.stage("trade"):
+            if prepared.trader.controls is None:
+                prepared.trader.paper.heed_the_switch(self.halted)
+            traded = prepared.trader.step(step.decision)
+        with self.latency.stage("records"):
+            self._record(step)
+        self.shown = Shown(step, traded, as_datetime(bar.time))
+        with self.latency.stage("push"):
+            self._tell(self.shown, correlation)
+        self.latency.add("total", time.perf_counter() - began)
+        return self.shown
+
+    # -- who forecasts -----------------------------------------------------------------------------------------
+
+    def seat(self, seat: str, model: str) -> None:
+        """Let a model forecast for a seat from the next bar on."""
+        self._asked[seat] = model
+
+    def follow_the_registry(self) -> None:
+        """Let whoever became champion elsewhere forecast from the next bar on."""
+        for name, since in self.prepared.corridor.serving.items():
+            one = since[-1][1]
+            champion = current(self._records.alias_changes(one.seat)).get(CHAMPION)
+            if champion is not None and champion != one.artefact.id:
+                self.seat(one.seat, champion)
+                self._log.info("champion", seat=one.seat, model=champion, name=name)
+
+    def _seat_the_chosen(self) -> None:
+        asked, self._asked = self._asked, {}
+        prepared = self.prepared
+        for name, since in prepared.corridor.serving.items():
+            seat, sitting = since[-1][1].seat, since[-1][1]
+            model = asked.get(seat)
+            if model is None or model == sitting.artefact.id:
+                continue
+            at = prepared.corridor.world.panel.times[-1]
+            one = seated(prepared.registry, seat, name, prepared.settings.engine, model)
+            require_exports({name: one}, prepared.corridor.world)
+            prepared.corridor.switch(one, at)
+            self._session.switched(one, at + np.timedelta64(1, "us"))
+            self._session.save(self._records)
+
+    # -- recommendations that are held back --------------------------------------------------------------------
+
+    def hold(self, seat: str) -> None:
+        """Recommend nothing any more that this seat's forecasts have a say in, from this bar on."""
+        spans = self._session.held.setdefault(seat, [])
+        if spans and spans[-1][1] is None:
+            return
+        spans.append((self.prepared.corridor.world.panel.times[-1], None))
+        self._session.save(self._records)
+
+    def let_go(self, seat: str) -> None:
+        """Recommend again, from the next bar on."""
+        spans = self._session.held.get(seat, [])
+        if spans and spans[-1][1] is None:
+            spans[-1] = (spans[-1][0], self.prepared.corridor.world.panel.times[-1])
+            self._session.save(self._records)
+
+    @property
+    def holding(self) -> list[str]:
+        """The seats whose recommendations are held back."""
+        return [seat for seat, spans in self._session.held.items() if spans and spans[-1][1] is None]
+
+    def _held_back(self, decision: Decision) -> Decision:
+        if not self.holding:
+            return decision
+        return quieted(decision, np.array([len(decision.world.panel) - 1]), ", ".join(self.holding))
+
+    # -- records -----------------------------------------------------------------------------------------------
+
+    def _record(self, step: LiveStep) -> None:
+        """Store what was forecast and recommended, and what became of what was forecast before."""
+        made = self._predictions(step)
+        said = self._signals(step.decision, step.row)
+        self._records.record_predictions(made)
+        self._records.record_signals(said)
+        self._records.resolve_all(self._resolved(step), at=self.clock.now())
+        self.counts.bars += 1
+        self.counts.forecasts += len(made)
+        self.counts.signals += sum(one.action in ACTED for one in said)
+
+    def _predictions(self, step: LiveStep) -> list[Prediction]:
+        scale = self._scale.step(step.world.panel)
+        regime = _regime_of(step)
+        found: list[Prediction] = []
+        for name, one in step.calibrated.items():
+            served = self.prepared.corridor.serving[name][-1][1]
+            found += predictions_at(
+                one,
+                step.row,
+                run=self._session.id,
+                model=name,
+                seat=served.seat,
+                artefact=served.artefact.id,
+                regime=regime,
+                scale=scale,
+            )
+        if step.world.plan.models.use == ENSEMBLE:
+            traded = step.decision.belief.forecast
+            found += predictions_at(traded, step.row, run=self._session.id, regime=regime, scale=scale)
+        return found
+
+    def _signals(self, decision: Decision, row: int) -> list[SignalRecord]:
+        signals, panel = decision.signals, decision.world.panel
+        at = as_datetime(panel.times[row])
+        found = []
+        for column in np.flatnonzero(signals.decided[row]):
+            weight = float(decision.targets.weight[row, column])
+            found.append(
+                SignalRecord(
+                    run=self._session.id,
+                    symbol=panel.symbols[column],
+                    time=at,
+                    action=Action(int(signals.action[row, column])).name,
+                    horizon_bars=int(signals.horizon_bars[row, column]),
+                    confidence=payloads.finite(signals.confidence[row, column]),
+                    weight=weight if np.isfinite(weight) else None,
+                    detail={
+                        "stop": payloads.finite(signals.stop[row, column]),
+                        "target": payloads.finite(signals.target[row, column]),
+                        "clause": signals.clauses[int(signals.clause[row, column])],
+                    },
+                )
+            )
+        return found
+
+    def _resolved(self, step: LiveStep) -> list[tuple[Prediction, float]]:
+        """Return the session's forecasts whose horizon ends with this bar, and what came."""
+        panel, start = step.world.panel, self.prepared.start
+        closes = self.prepared.corridor.log_closes
+        found: list[tuple[Prediction, float]] = []
+        targets = [target_of(name) for name in step.calibrated]
+        targets += [target_of()] if step.world.plan.models.use == ENSEMBLE else []
+        for horizon in next(iter(step.calibrated.values())).horizons:
+            made = step.row - horizon
+            if made < start:
+                continue
+            came, at = closes[step.row] - closes[made], as_datetime(panel.times[made])
+            for column in np.flatnonzero(np.isfinite(came)):
+                symbol, outcome = panel.symbols[column], float(came[column])
+                found += [(Prediction(self._session.id, symbol, at, t, horizon), outcome) for t in targets]
+        return found
+
+    # -- what is said ------------------------------------------------------------------------------------------
+
+    def _tell(self, shown: Shown, correlation: str) -> None:
+        panel, row = shown.step.world.panel, shown.step.row
+        say = self._say(correlation)
+        for column in np.flatnonzero(panel.mask[row]):
+            symbol = panel.symbols[column]
+            say("bar", symbol, payloads.bar(panel, row, int(column)))
+            say("forecast", symbol, self.forecast_of(shown, int(column), row))
+            say("signal", symbol, payloads.signal(shown.decision, row, int(column)))
+        self._tell_of_the_account(shown, say)
+
+    def _say(self, correlation: str) -> Callable[[str, str, Mapping[str, Any]], None]:
+        def say(topic: str, key: str, data: Mapping[str, Any]) -> None:
+            self.bus.publish(topic, key, data, correlation=correlation)
+
+        return say
+
+    def _tell_of_the_account(self, shown: Shown, say: Callable[[str, str, Mapping[str, Any]], None]) -> None:
+        trader = self.prepared.trader
+        for order in shown.traded.orders:
+            say("order", order.request.client_order_id, order_payload(order))
+        for fill in shown.traded.fills:
+            say("fill", fill.execution_id, fill_payload(fill))
+        self.counts.orders += sum(o.request.decided_at == shown.at for o in shown.traded.orders)
+        self.counts.fills += len(shown.traded.fills)
+        held = {one["symbol"]: one for one in trader.positions()}
+        for fill in shown.traded.fills:
+            if fill.symbol not in held:
+                say("position", fill.symbol, {**_NO_POSITION, "symbol": fill.symbol})
+        for symbol, one in held.items():
+            say("position", symbol, one)
+        say("account", "account", self.account())
+        panel = shown.step.world.panel
+        if session_ends(panel.rows(len(panel) - 1, len(panel)))[0]:
+            self._session_equity = trader.equity
+        for alert in shown.traded.alerts:
+            self.alert(alert["level"], alert["kind"], alert["what"], shown.at, say=say)
+
+    def alert(
+        self,
+        level: str,
+        kind: str,
+        what: str,
+        at: datetime,
+        detail: Mapping[str, Any] | None = None,
+        say: Callable[[str, str, Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        """Show an alert; of paper trading the account has stored its own, and the rest is stored here."""
+        self._told += 1
+        number = f"{self._session.id}-{self._told}"
+        told = {
+            "id": number,
+            "at": payloads.stamp(at),
+            "level": level,
+            "kind": kind,
+            "what": what,
+            "detail": dict(detail or {}),
+        }
+        self.alerts.append(told)
+        (say or self._say(""))("alert", number, told)
+
+    def account(self) -> dict[str, Any]:
+        """Return the account as the page shows it."""
+        panel, trader = self.prepared.corridor.world.panel, self.prepared.trader
+        told = trader.told(panel.times[-1], self._session_equity)
+        return {**told, "mode": self._session.mode}
+
+    def forecast_of(self, shown: Shown, column: int, row: int) -> dict[str, Any]:
+        """Return what was forecast of a symbol at one close of the session."""
+        step = shown.step
+        traded = step.decision.belief.forecast if step.world.plan.models.use == ENSEMBLE else None
+        return payloads.forecast(
+            step.world.panel,
+            row,
+            column,
+            step.calibrated,
+            traded,
+            self.prepared.corridor.serving,
+            shown.decision.signals,
+        )
+
+
+_NO_POSITION: Final[Mapping[str, Any]] = {
+    "timeframe": None,
+    "shares": 0.0,
+    "price": None,
+    "value": 0.0,
+    "entry_price": None,
+    "profit": None,
+    "profit_pct": None,
+    "stop": None,
+    "opened": None,
+    "weight": 0.0,
+}
+
+
+def _regime_of(step: LiveStep) -> str | None:
+    regime = step.world.surroundings.regime
+    if regime is None or regime[step.row] < 0:
+        return None
+    return LABELS[int(regime[step.row])]
+
+
+class _NaiveScale:
+    """One-bar volatility as the naive forecast has it, bar by bar."""
+
+    def __init__(self, panel: Panel) -> None:
+        self._close = np.full(panel.shape[1], np.nan)
+        self._variance = ExponentialMean((panel.shape[1],), 0.94)
+        self._take(panel, 0)
+
+    def step(self, panel: Panel) -> FloatArray:
+        """Take in the newest bar; return ``(N,)``."""
+        return self._take(panel, len(panel) - 1)
+
+    def _take(self, panel: Panel, start: int) -> FloatArray:
+        price = np.where(panel.mask[start:], panel.close[start:] * panel.factor[start:], np.nan)
+        close = np.log(price)
+        known = last_known(np.concatenate([self._close[None], close]))
+        variance = self._variance.step((close - known[:-1]) ** 2)
+        self._close = known[-1]
+        return np.asarray(np.sqrt(variance[-1])) if len(variance) else np.full(panel.shape[1], np.nan)

@@ -1,0 +1,598 @@
+"""A running corridor as everybody sees it: it takes bars as they close, answers questions and carries out commands.
+
+One process, one event loop. The corridor itself lives in one thread of its own, so that a page that asks much never
+keeps it from the next bar; retraining has another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from tradewind.clock import Clock
+from tradewind.errors import InputError, TradewindError, did_you_mean
+from tradewind.evaluation.corridor import Progress, silent
+from tradewind.evaluation.live_skill import seat_report
+from tradewind.evaluation.model_registry import CHAMPION, current, seats_of
+from tradewind.evaluation.retraining import retrain
+from tradewind.evaluation.workspace import Workspace
+from tradewind.execution.controls import Controls
+from tradewind.live import payloads
+from tradewind.live.bus import Bus
+from tradewind.live.health import Health
+from tradewind.live.logs import correlation, logger
+from tradewind.live.loop import Loop, Shown
+from tradewind.live.parity import Difference, backtest_of, differences
+from tradewind.live.prepare import Prepared, prepare, with_clock
+from tradewind.live.runtime import Mode
+from tradewind.live.settings import LiveSection
+from tradewind.live.settings_alerts import AlertsSection
+from tradewind.live.tape import BarRow
+from tradewind.live.trader import fill_payload, iso, order_payload
+from tradewind.market.panel import Panel
+from tradewind.market.store.records import Job
+
+COMMANDS: Final = ("halt", "release", "retrain", "promote", "rollback", "test_alert", "speed")
+SHOWN_EQUITY: Final = 5_000
+
+Bars = AsyncIterator[tuple[BarRow, str]]
+"""Bars as they close, each with the name that everything that follows from it bears."""
+
+
+@dataclass
+class _Job:
+    """A piece of work in the background."""
+
+    id: str
+    kind: str
+    status: str
+    started: datetime
+    finished: datetime | None = None
+    progress: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "status": self.status,
+            "started": payloads.stamp(self.started),
+            "finished": payloads.stamp(self.finished),
+            "progress": self.progress,
+            "result": self.result,
+            "error": self.error,
+        }
+
+
+@dataclass(eq=False)
+class LiveRuntime:
+    """A playbook on a clock; see :class:`tradewind.live.runtime.Runtime` for what it shows.
+
+    Parameters
+    ----------
+    clock
+        The session's: a replay's stands at the bar that is being lived through.
+    wall
+        What time it really is.
+    """
+
+    workspace: Workspace
+    settings: LiveSection
+    mode: Mode
+    clock: Clock
+    wall: Clock
+    alerts_section: AlertsSection = field(default_factory=AlertsSection)
+    bus: Bus = field(init=False)
+    health_of: Health = field(init=False)
+    prepared: Prepared | None = None
+    loop: Loop | None = None
+    heard: Progress = silent
+    speed: Callable[[Any], None] | None = None
+    replaying: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        self.workspace = with_clock(self.workspace, self.clock)
+        self.bus = Bus(self.wall)
+        records = self.workspace.records
+        lake = self.workspace.home / "lake" / self.workspace.lake_name
+        self.health_of = Health(
+            self.workspace.home, records, self.alerts_section.health, lake=lake, bus=self.bus, clock=self.wall
+        )
+        self.started = self.wall.now()
+        self.phase: dict[str, Any] | None = {"phase": "start", "done": 0, "total": 1}
+        self._log = logger("live")
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="corridor")
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="jobs")
+        self._jobs: deque[_Job] = deque(maxlen=200)
+        self._equity: deque[dict[str, Any]] = deque(maxlen=SHOWN_EQUITY)
+        self._running: set[asyncio.Task[Any]] = set()
+        self._seats: dict[str, dict[str, Any]] = {}
+        self._readings: dict[str, dict[str, Any]] = {}
+        self._last_bar: float | None = None
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    async def prepare(
+        self, *, opened: datetime | None = None, until: datetime | None = None, anew: bool = False
+    ) -> Prepared:
+        """Make everything ready for the first bar; the page shows how far it is."""
+        work = partial(
+            prepare, self.workspace, self.settings, self.mode, self.clock, self.wall,
+            opened=opened, until=until, anew=anew, progress=self._progress,
+        )  # fmt: skip
+        self.prepared = await self._in(self._worker, work)
+        self.loop = Loop(self.prepared, self.bus, self.clock, self.health_of.latency)
+        self._recall_equity()
+        self.phase = None
+        self.health_of.warming = None
+        await self._in(self._worker, self._refresh_seats)
+        self.publish_status()
+        return self.prepared
+
+    async def run(self, bars: Bars) -> None:
+        """Live through bars until there are no more; a bar that fails stops trading and is told, never passed over."""
+        async for bar, name in bars:
+            await self.take(bar, name)
+
+    async def take(self, bar: BarRow, name: str) -> Shown:
+        """Live through one bar."""
+        loop = self._loop
+        arrived = time.perf_counter()
+        try:
+            with correlation(name):
+                shown = await self._in(self._worker, partial(loop.take, bar, name, arrived))
+        except TradewindError as error:
+            self.health_of.operations.add(False)
+            self._log.error("bar_failed", time=str(bar.time), error=str(error))
+            raise
+        self.health_of.operations.add(True)
+        self._last_bar = time.monotonic()
+        self._note_equity()
+        self.publish_status()
+        return shown
+
+    async def close(self) -> None:
+        """End what runs in the background."""
+        for task in self._running:
+            task.cancel()
+        self._worker.shutdown(wait=True)
+        self._background.shutdown(wait=False, cancel_futures=True)
+
+    async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], Any]) -> Any:
+        from tradewind.live.logs import carried
+
+        return await asyncio.get_running_loop().run_in_executor(pool, carried(work))
+
+    def _progress(self, phase: str, done: int, total: int) -> None:
+        self.phase = {"phase": phase, "done": done, "total": total}
+        self.health_of.warming = phase
+        self.heard(phase, done, total)
+        self.publish_status()
+
+    @property
+    def _loop(self) -> Loop:
+        if self.loop is None:
+            raise InputError("the corridor is not ready yet", hint="wait until /readyz answers")
+        return self.loop
+
+    @property
+    def _panel(self) -> Panel | None:
+        return None if self.prepared is None else self.prepared.corridor.world.panel
+
+    # -- parity ------------------------------------------------------------------------------------------------
+
+    def parity(self) -> list[Difference] | None:
+        """Lay what was lived through beside the back-test of the same days; None where nothing was kept to compare."""
+        loop, prepared = self._loop, self.prepared
+        if prepared is None or loop.recorder is None or not len(loop.recorder):
+            return None
+        stop = loop.recorder.first + len(loop.recorder)
+        panel = prepared.corridor.world.panel.head(stop)
+        told = backtest_of(
+            prepared.workspace, panel, prepared.corridor.serving, prepared.loaded.notes, prepared.cache,
+            held=prepared.session.held,
+        )  # fmt: skip
+        whole = loop.recorder.first == prepared.start and stop == len(prepared.corridor.world.panel)
+        ledger = prepared.trader.ledger_hash() if whole and not loop.halted else None
+        return differences(loop.recorder, told, ledger, prepared.start)
+
+    # -- questions ---------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Return what runs, and how far it is."""
+        from tradewind import __version__
+
+        plan, panel = self.workspace.plan, self._panel
+        now, fresh = self.wall.now(), self.health_of.freshness()
+        return {
+            "playbook": plan.playbook.name,
+            "description": plan.head.description,
+            "mode": self.mode,
+            "source": plan.data.source,
+            "timeframe": plan.data.timeframe,
+            "as_of": None if panel is None or not len(panel) else iso(panel.times[-1]),
+            "started": payloads.stamp(self.started),
+            "now": payloads.stamp(now),
+            "market_open": self._market_open(),
+            "halted": self._halted(),
+            "progress": self.phase,
+            "replay": self.replaying,
+            "stale": bool(fresh.get("stale")),
+            "fresh_seconds": fresh.get("seconds"),
+            "dropped": self.bus.dropped,
+            "warnings": list(plan.head.warnings),
+            "version": __version__,
+        }
+
+    def _market_open(self) -> bool | None:
+        from tradewind.market.calendar import calendar, instant
+
+        panel = self._panel
+        now = panel.times[-1] if self.mode == "REPLAY" and panel is not None else instant(self.wall.now())
+        return bool(calendar("XNYS").session_of(np.array([now]))[0] >= 0)
+
+    def _halted(self) -> dict[str, Any] | None:
+        if self.mode == "REPLAY":
+            return self._switch
+        state = Controls(self.workspace.records, clock=self.wall).state()
+        if not state.halted:
+            return None
+        return {"since": payloads.stamp(state.since), "reasons": list(state.reasons), "by": state.by}
+
+    _switch: dict[str, Any] | None = None
+
+    def publish_status(self) -> None:
+        """Say where things stand."""
+        self.bus.publish("status", "status", self.status())
+
+    def symbols(self) -> list[dict[str, Any]]:
+        """Return the watch-list."""
+        panel = self._panel
+        if panel is None or not len(panel):
+            return []
+        row, before = len(panel) - 1, _session_before(panel)
+        shown = self._loop.shown
+        signals = None if shown is None else shown.decision.signals
+        return [payloads.watched(panel, row, n, before, signals) for n in range(len(panel.symbols))]
+
+    def bars(self, symbol: str, *, limit: int = 500, until: datetime | None = None) -> list[dict[str, Any]]:
+        """Return the newest bars of a symbol, oldest first."""
+        panel, column = self._place(symbol)
+        rows = np.flatnonzero(panel.mask[: self._stop(panel, until), column])
+        chosen = rows[-min(limit, self.settings.shown_bars) :]
+        return [payloads.bar(panel, int(row), column) for row in chosen]
+
+    def forecasts(self, symbol: str, *, limit: int = 1, until: datetime | None = None) -> list[dict[str, Any]]:
+        """Return the newest forecasts of a symbol, oldest first."""
+        panel, column = self._place(symbol)
+        loop = self._loop
+        shown = loop.shown
+        if shown is None:
+            return []
+        panel = shown.step.world.panel
+        made = next(iter(shown.step.calibrated.values())).available[: self._stop(panel, until), column].any(axis=1)
+        rows = np.flatnonzero(made)[-min(limit, self.settings.shown_bars) :]
+        return [loop.forecast_of(shown, column, int(row)) for row in rows]
+
+    def signals(self, *, symbol: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the newest recommendations, the surest first."""
+        shown = self._loop.shown if self.loop is not None else None
+        if shown is None:
+            return []
+        panel, row = shown.step.world.panel, shown.step.row
+        if symbol is not None:
+            _, column = self._place(symbol)
+            rows = np.flatnonzero(shown.decision.signals.decided[:, column])[-limit:]
+            return [payloads.signal(shown.decision, int(at), column) for at in rows[::-1]]
+        told = [payloads.signal(shown.decision, row, int(n)) for n in np.flatnonzero(panel.mask[row])]
+        return sorted(told, key=lambda s: (s["action"] == "HOLD", -(s["confidence"] or 0.0), s["symbol"]))[:limit]
+
+    def account(self) -> dict[str, Any]:
+        """Return the paper account."""
+        return self._loop.account()
+
+    def equity(self, *, limit: int = SHOWN_EQUITY) -> list[dict[str, Any]]:
+        """Return what the account was worth, oldest first."""
+        return list(self._equity)[-limit:]
+
+    def positions(self) -> list[dict[str, Any]]:
+        """Return what is held."""
+        self._loop  # noqa: B018 - says so where it is not ready
+        assert self.prepared is not None
+        return self.prepared.trader.positions()
+
+    def orders(self, *, limit: int = 200) -> list[dict[str, Any]]:
+        """Return orders, newest first."""
+        self._loop  # noqa: B018
+        assert self.prepared is not None
+        return [order_payload(one) for one in self.prepared.trader.journal.orders()[::-1][:limit]]
+
+    def fills(self, *, limit: int = 200) -> list[dict[str, Any]]:
+        """Return fills, newest first."""
+        self._loop  # noqa: B018
+        assert self.prepared is not None
+        return [fill_payload(one) for one in self.prepared.trader.journal.executions()[::-1][:limit]]
+
+    def alerts(self, *, limit: int = 200) -> list[dict[str, Any]]:
+        """Return alerts, newest first."""
+        from tradewind.live.alerting import newest_alerts
+
+        own = [] if self.loop is None else list(self.loop.alerts)[::-1]
+        if self.mode == "REPLAY":
+            return own[:limit]
+        stored = [one.to_dict() for one in newest_alerts(self.workspace.records, limit=limit)]
+        return stored[:limit]
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return every seat as it was when it was last looked at."""
+        return list(self._seats.values())
+
+    def drift(self) -> list[dict[str, Any]]:
+        """Return the newest drift reading of each seat."""
+        return list(self._readings.values())
+
+    def health(self) -> dict[str, Any]:
+        """Return how well everything is."""
+        return dict(self.health_of.state())
+
+    def jobs(self, *, limit: int = 50) -> list[dict[str, Any]]:
+        """Return jobs, newest first: those of this process, and before them those in the records."""
+        own = [one.to_dict() for one in reversed(self._jobs)]
+        if len(own) >= limit:
+            return own[:limit]
+        stored = [_stored(job) for job in self.workspace.records.jobs()[: limit - len(own)]]
+        return [*own, *stored]
+
+    def playbooks(self) -> list[dict[str, Any]]:
+        """Return the playbooks that are shipped, and the one that runs."""
+        from tradewind.evaluation.plan import Plan
+        from tradewind.playbook import load, shipped
+
+        running = self.workspace.plan.playbook.name
+        found = {}
+        for name in shipped():
+            head = Plan.of(load(name)).head
+            found[name] = {"name": name, "description": head.description, "running": name == running}
+        own = {"name": running, "description": self.workspace.plan.head.description, "running": True}
+        return [*({running: own} | found).values()]
+
+    def reports(self) -> list[dict[str, Any]]:
+        """Return finished runs, newest first."""
+        return [
+            {
+                "id": run.id,
+                "verb": run.verb,
+                "playbook": run.playbook,
+                "started": payloads.stamp(run.started),
+                "seconds": run.seconds,
+                "url": None,
+            }
+            for run in self.workspace.records.runs()
+            if run.result_path
+        ]
+
+    def _place(self, symbol: str) -> tuple[Panel, int]:
+        panel = self._panel
+        if panel is None:
+            raise InputError("the corridor is not ready yet", hint="wait until /readyz answers")
+        if symbol not in panel.symbols:
+            raise did_you_mean("symbol", symbol, panel.symbols)
+        return panel, panel.symbols.index(symbol)
+
+    def _stop(self, panel: Panel, until: datetime | None) -> int:
+        from tradewind.market.calendar import instant
+
+        if until is None:
+            return len(panel)
+        return int(np.searchsorted(panel.times, instant(until), side="right"))
+
+    def _note_equity(self) -> None:
+        told = self._loop.account()
+        self._equity.append({name: told[name] for name in ("time", "equity", "drawdown")})
+
+    def _recall_equity(self) -> None:
+        """Bring back what the account was worth before this process began."""
+        assert self.prepared is not None
+        high = 0.0
+        for mark in self.prepared.trader.journal.marks()[-SHOWN_EQUITY:]:
+            equity = mark.equity_cents / 100
+            high = max(high, equity)
+            told = {
+                "time": payloads.stamp(mark.time),
+                "equity": equity,
+                "drawdown": equity / high - 1 if high else None,
+            }
+            self._equity.append(told)
+
+    # -- seats -------------------------------------------------------------------------------------------------
+
+    def _refresh_seats(self) -> None:
+        """Look at every seat again, and say what is new."""
+        assert self.prepared is not None
+        runs = (self.prepared.session.id,)
+        for seat in seats_of(self.workspace.plan):
+            told = seat_report(self.workspace.records, seat, runs=runs)
+            if self._seats.get(seat) != told:
+                self._seats[seat] = told
+                self.bus.publish("model", told["seat"], told)
+
+    # -- commands ----------------------------------------------------------------------------------------------
+
+    async def command(self, name: str, actor: str, **arguments: Any) -> dict[str, Any]:
+        """Carry out a command of a person's."""
+        act: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+            "halt": self._halt,
+            "release": self._release,
+            "retrain": self._retrain,
+            "promote": self._promote,
+            "rollback": self._rollback,
+            "test_alert": self._test_alert,
+            "speed": self._speed,
+        }
+        if name not in act:
+            raise did_you_mean("command", name, act)
+        self._log.info("command", command=name, actor=actor)
+        return await act[name](actor, **arguments)
+
+    async def _halt(self, actor: str, *, reason: str) -> dict[str, Any]:
+        if not reason.strip():
+            raise InputError("a halt needs a reason", hint="say in a few words why")
+        if self.mode == "REPLAY":
+            self._loop.halted = True
+            reasons = [*(self._switch or {"reasons": []})["reasons"], reason]
+            since = (self._switch or {}).get("since") or payloads.stamp(self.wall.now())
+            self._switch = {"since": since, "reasons": reasons, "by": actor}
+        else:
+            controls = Controls(self.workspace.records, clock=self.wall)
+            await asyncio.to_thread(controls.halt, reason, actor)
+        self.publish_status()
+        return {"halted": self._halted()}
+
+    async def _release(self, actor: str, *, reason: str) -> dict[str, Any]:
+        if self.mode == "REPLAY":
+            if self._switch is None:
+                raise InputError("trading is not halted", hint="there is nothing to release")
+            self._loop.halted, self._switch = False, None
+        else:
+            controls = Controls(self.workspace.records, clock=self.wall)
+            await asyncio.to_thread(controls.release, reason, actor)
+        self.publish_status()
+        return {"halted": self._halted()}
+
+    async def _test_alert(self, actor: str, *, level: str = "info") -> dict[str, Any]:
+        what = f"a test, asked for by {actor}"
+        if self.mode == "REPLAY":
+            self._loop.alert(level, "test", what, self.wall.now())
+        else:
+            controls = Controls(self.workspace.records, clock=self.wall)
+            await asyncio.to_thread(controls.append_alert, level, "test", what)  # type: ignore[arg-type]
+        return {"sent": True, "level": level}
+
+    async def _speed(self, actor: str, *, speed: Any) -> dict[str, Any]:
+        if self.speed is None or self.replaying is None:
+            raise InputError("only a replay has a speed", hint="this corridor runs on the market's own time")
+        self.speed(speed)
+        self.replaying = {**self.replaying, "speed": speed}
+        self.publish_status()
+        return {"speed": speed}
+
+    async def _retrain(self, actor: str, *, seat: str | None = None) -> dict[str, Any]:
+        if any(job.kind == "retrain" and job.status == "running" for job in self._jobs):
+            raise InputError("a retraining is running already", hint="wait for it: it is among the jobs")
+        self._loop  # noqa: B018
+        job = self.start_job("retrain", partial(self._retrained, actor))
+        return {"job": job.id}
+
+    def _retrained(self, actor: str, progress: Progress) -> dict[str, Any]:
+        workspace = self.workspace
+        result = retrain(workspace, progress, as_of=self.clock.now(), by=actor)
+        self._loop.follow_the_registry()
+        return result
+
+    async def _promote(self, actor: str, *, seat: str, model: str, reason: str) -> dict[str, Any]:
+        self._loop  # noqa: B018
+        assert self.prepared is not None
+        place = self._seat(seat)
+        state = await asyncio.to_thread(self.prepared.registry.promote, model, place)
+        await self._after_a_change()
+        return dict(state)
+
+    async def _rollback(self, actor: str, *, seat: str, reason: str) -> dict[str, Any]:
+        self._loop  # noqa: B018
+        assert self.prepared is not None
+        state = await asyncio.to_thread(self.prepared.registry.rollback, self._seat(seat))
+        await self._after_a_change()
+        return dict(state)
+
+    def _seat(self, name: str) -> str:
+        """Return a seat by its own name or by its member's."""
+        seats = seats_of(self.workspace.plan)
+        by_member = {member: seat for seat, member in seats.items()}
+        if name not in seats and name not in by_member:
+            raise did_you_mean("seat", name, [*seats, *by_member])
+        return name if name in seats else by_member[name]
+
+    async def _after_a_change(self) -> None:
+        self._loop.follow_the_registry()
+        await asyncio.to_thread(self._refresh_seats)
+
+    # -- jobs --------------------------------------------------------------------------------------------------
+
+    def start_job(self, kind: str, work: Callable[[Progress], dict[str, Any]]) -> _Job:
+        """Do something in the background, one thing at a time, and say how far it is."""
+        started = self.wall.now()
+        job = _Job(f"{kind}-{started.astimezone(UTC):%Y%m%dT%H%M%S%f}", kind, "running", started)
+        self._jobs.append(job)
+
+        def progress(phase: str, done: int, total: int) -> None:
+            job.progress = {"phase": phase, "done": done, "total": total}
+            self.bus.publish("job", job.id, job.to_dict())
+
+        async def run() -> None:
+            try:
+                job.result = _short(await self._in(self._background, partial(work, progress)))
+                job.status = "done"
+            except TradewindError as error:
+                job.status, job.error = "failed", str(error)
+                self._log.error("job_failed", job=job.id, error=str(error))
+            job.finished, job.progress = self.wall.now(), None
+            self.bus.publish("job", job.id, job.to_dict())
+            await asyncio.to_thread(self._refresh_seats)
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        self.bus.publish("job", job.id, job.to_dict())
+        return job
+
+    async def jobs_done(self) -> None:
+        """Wait until nothing runs in the background any more."""
+        while self._running:
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    def champions(self) -> dict[str, str | None]:
+        """Return who is champion of each seat."""
+        records = self.workspace.records
+        return {seat: current(records.alias_changes(seat)).get(CHAMPION) for seat in seats_of(self.workspace.plan)}
+
+
+def _session_before(panel: Panel) -> Any:
+    """Return the closes of the session before the newest bar's, ``(N,)``."""
+    from tradewind.features.timetable import dates
+
+    days = dates(panel.times[-1_000:])
+    earlier = np.flatnonzero(days < days[-1])
+    if not len(earlier):
+        return np.full(panel.shape[1], np.nan)
+    row = len(panel) - len(days) + int(earlier[-1])
+    return np.where(panel.mask[row], panel.close[row], np.nan)
+
+
+def _stored(job: Job) -> dict[str, Any]:
+    return {
+        "id": f"{job.kind}-{job.id}",
+        "kind": job.kind,
+        "status": job.status,
+        "started": payloads.stamp(job.started),
+        "finished": payloads.stamp(job.finished),
+        "progress": None,
+        "result": None,
+        "error": None,
+    }
+
+
+def _short(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a result is worth showing beside a job."""
+    kept = ("decision", "champion", "evidence", "seconds")
+    return {name: result[name] for name in kept if name in result} or dict(result)

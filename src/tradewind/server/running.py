@@ -1,0 +1,189 @@
+"""A playbook started, shown and stopped: what `tradewind live` and `tradewind parity` do."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tradewind.clock import SystemClock
+from tradewind.errors import InputError
+from tradewind.evaluation.corridor import Progress, silent
+from tradewind.evaluation.data import load_or_sync
+from tradewind.evaluation.model_registry import ModelRegistry
+from tradewind.evaluation.workspace import Workspace
+from tradewind.live.prepare import train_the_missing
+from tradewind.live.replay import Replay, result_of
+from tradewind.live.service import LiveRuntime
+from tradewind.live.settings import LiveSection
+from tradewind.live.settings_alerts import AlertsSection
+from tradewind.market.sources.replay import ReplayClock, Speed
+from tradewind.market.store.records import Records
+from tradewind.server.serve import Serving, serve
+from tradewind.server.settings import ServerSettings
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a playbook is to run.
+
+    Attributes
+    ----------
+    replay
+        Live through stored days again, between ``opened`` and ``until``, at a ``speed``.
+    until_done
+        End with the last bar; else stay, so that the page can be looked at.
+    page
+        Serve page and API, on ``port`` where one is named.
+    anew
+        Begin a replay of its own, even where one of the same days was not brought to its end.
+    """
+
+    replay: bool = False
+    opened: datetime | None = None
+    until: datetime | None = None
+    speed: Speed = 60.0
+    until_done: bool = False
+    page: bool = True
+    port: int | None = None
+    anew: bool = False
+
+
+def run(
+    workspace: Workspace,
+    wanted: Run,
+    *,
+    progress: Progress = silent,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Run a playbook on a clock until it is done or stopped, and return what it came to."""
+    if not wanted.replay:
+        raise InputError("no feed yet", hint="--replay")
+    return asyncio.run(_replayed(workspace, wanted, progress, say))
+
+
+async def _replayed(
+    workspace: Workspace, wanted: Run, progress: Progress, say: Callable[[str], None]
+) -> dict[str, Any]:
+    clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
+    runtime = made(workspace, "REPLAY", clock)
+    runtime.heard = progress
+    with stopping() as stop:
+        serving = await served(runtime, wanted, say)
+        try:
+            prepared = await runtime.prepare(opened=wanted.opened, until=wanted.until, anew=wanted.anew)
+            replay = Replay(runtime, prepared, clock, wanted.speed)
+            living = asyncio.create_task(runtime.run(replay.bars()))
+            await first_of(living, stop)
+            if not wanted.until_done and not stop.is_set():
+                say("the replay is over; the page stays until you stop it (Ctrl-C)")
+                await stop.wait()
+            await runtime.jobs_done()
+            result = await asyncio.to_thread(result_of, runtime)
+            if replay.done:
+                prepared.workspace.records.stop_live_session(prepared.session.id, at=SystemClock().now())
+            return result
+        finally:
+            await runtime.close()
+            if serving is not None:
+                await serving.stop()
+
+
+def made(workspace: Workspace, mode: Any, clock: Any) -> LiveRuntime:
+    """Return a runtime with the playbook's own sections."""
+    playbook = workspace.plan.playbook
+    live = playbook.section("live", LiveSection)
+    alerts = playbook.section("alerts", AlertsSection)
+    return LiveRuntime(workspace, live, mode, clock, SystemClock(), alerts)
+
+
+async def served(runtime: LiveRuntime, wanted: Run, say: Callable[[str], None]) -> Serving | None:
+    """Serve page and API, where they are wanted, from before anything is ready."""
+    if not wanted.page:
+        return None
+    settings = runtime.workspace.plan.playbook.section("server", ServerSettings)
+    if wanted.port is not None:
+        settings = settings.model_copy(update={"port": wanted.port})
+    serving = await serve(runtime, settings)
+    say(f"{runtime.workspace.plan.playbook.name} on {serving.url}  (Ctrl-C stops it)")
+    return serving
+
+
+async def first_of(living: asyncio.Task[Any], stop: asyncio.Event) -> None:
+    """Wait for what lives, or for the wish that it ends; the bar under way is finished first."""
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([living, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not living.done():
+        living.cancel()
+        with suppress(asyncio.CancelledError):
+            await living
+        return
+    living.result()
+
+
+@contextmanager
+def stopping() -> Iterator[asyncio.Event]:
+    """Set an event where the process is asked to end, instead of ending in the middle of a bar."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+    try:
+        for one in signals:
+            loop.add_signal_handler(one, stop.set)
+    except (NotImplementedError, RuntimeError):  # not the main thread
+        signals = ()
+    try:
+        yield stop
+    finally:
+        for one in signals:
+            loop.remove_signal_handler(one)
+
+
+def prove(
+    workspace: Workspace,
+    *,
+    opened: datetime | None = None,
+    until: datetime | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Replay stored days without page or schedule and lay them beside their back-test; nothing of it is kept.
+
+    Raises ``InputError`` where not a single bar could be compared.
+    """
+    load_or_sync(workspace, progress)
+    train_the_missing(workspace, ModelRegistry(workspace.home, workspace.records, workspace.clock), progress)
+    wanted = Run(True, opened, until, "max", until_done=True, page=False, anew=True)
+    with tempfile.TemporaryDirectory(prefix="tradewind-parity-") as folder:
+        result = run(_beside(workspace, Path(folder)), wanted, progress=progress)
+    parity: Mapping[str, Any] = result["parity"]
+    if parity["equal"] is None:
+        raise InputError("no bar could be compared", hint="set live.parity_bars above 0, or ask for other days")
+    kept = ("playbook", "source", "from", "to", "engine", "models", "bars", "forecasts", "signals", "orders", "equity")
+    return {
+        "equal": parity["equal"],
+        "first_difference": parity["first_difference"],
+        **{name: result[name] for name in kept},
+        "ledger_hash": result["ledger_hash"],
+    }
+
+
+def _beside(workspace: Workspace, folder: Path) -> Workspace:
+    """Return the workspace with a copy of its records: a proof leaves no session and no account behind."""
+    made = replace(workspace)
+    made.__dict__.update({name: workspace.__dict__[name] for name in ("lake", "source") if name in workspace.__dict__})
+    database = workspace.records.database
+    if not database.is_sqlite:  # a server keeps what is written; its sessions say that they were replays
+        made.__dict__["records"] = workspace.records
+        return made
+    path = folder / "records.sqlite"
+    with database.engine.connect() as connection, sqlite3.connect(path) as copy:
+        connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
+    made.__dict__["records"] = Records(f"sqlite:///{path}")
+    return made
