@@ -191,9 +191,7 @@ class Loop:
         """Store what was forecast and recommended, and what became of what was forecast before."""
         made = self._predictions(step)
         said = self._signals(step.decision, step.row)
-        self._records.record_predictions(made)
-        self._records.record_signals(said)
-        self._records.resolve_all(self._resolved(step), at=self.clock.now())
+        self._records.record_close(made, said, self._resolved(step), at=self.clock.now())
         self.counts.bars += 1
         self.counts.forecasts += len(made)
         self.counts.signals += sum(one.action in ACTED for one in said)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +24,7 @@ from tradewind.live.service import LiveRuntime
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_alerts import AlertsSection
 from tradewind.market.sources.replay import ReplayClock, Speed
+from tradewind.market.store.database import copy_sqlite
 from tradewind.market.store.records import Records
 from tradewind.server.serve import Serving, serve
 from tradewind.server.settings import ServerSettings
@@ -183,7 +183,6 @@ def _beside(workspace: Workspace, folder: Path) -> Workspace:
         made.__dict__["records"] = workspace.records
         return made
     path = folder / "records.sqlite"
-    with database.engine.connect() as connection, sqlite3.connect(path) as copy:
-        connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
+    copy_sqlite(Path(str(database.place)), path)
     made.__dict__["records"] = Records(f"sqlite:///{path}")
     return made

@@ -355,8 +355,26 @@ class Records:
 
     def record_predictions(self, predictions: Sequence[Prediction]) -> None:
         """Store forecasts; one already stored for its run, symbol, time, target and horizon stays as it is."""
-        names = _names(Prediction)
-        self._store(schema.predictions, [{name: getattr(p, name) for name in names} for p in predictions])
+        self._store(schema.predictions, _prediction_rows(predictions))
+
+    def record_close(
+        self,
+        predictions: Sequence[Prediction],
+        signals: Sequence[SignalRecord],
+        outcomes: Sequence[tuple[Prediction, float]],
+        *,
+        at: datetime,
+    ) -> None:
+        """Store all that a close brings in one transaction: forecasts, recommendations, what became of earlier ones.
+
+        What is stored already stays as it is.
+        """
+        with self.database.writing() as connection:
+            rows = {schema.predictions: _prediction_rows(predictions), schema.signals: [asdict(s) for s in signals]}
+            for table, some in rows.items():
+                if some:
+                    connection.execute(self.insert(table).on_conflict_do_nothing(), some)
+            _resolve(connection, outcomes, at)
 
     def unresolved(self, *, until: datetime, runs: Collection[str] | None = None) -> list[Prediction]:
         """Return forecasts made by ``until`` whose outcome is not known yet, oldest first; of some runs where given."""
@@ -375,16 +393,8 @@ class Records:
         """Note what became of many forecasts, together. First outcomes stay."""
         if not outcomes:
             return
-        table = schema.predictions
-        names = ("run", "symbol", "time", "target", "horizon_bars")
-        same = [table.c[name] == sa.bindparam(f"of_{name}") for name in names]
-        change = sa.update(table).where(*same, table.c.outcome.is_(None))
-        rows = [
-            {**{f"of_{n}": getattr(p, n) for n in names}, "outcome": outcome, "resolved_at": at}
-            for p, outcome in outcomes
-        ]
         with self.database.writing() as connection:
-            connection.execute(change, rows)
+            _resolve(connection, outcomes, at)
 
     def predictions(self, run: str) -> list[Prediction]:
         """Return the forecasts of a run by time and symbol."""
@@ -562,6 +572,24 @@ def _select_predictions() -> sa.Select[Any]:
 def _of_seat(seat: str, runs: Collection[str] | None) -> list[sa.ColumnElement[bool]]:
     table = schema.predictions
     return [table.c.seat == seat, *([] if runs is None else [table.c.run.in_(runs)])]
+
+
+def _prediction_rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    names = _names(Prediction)
+    return [{name: getattr(p, name) for name in names} for p in predictions]
+
+
+def _resolve(connection: Connection, outcomes: Sequence[tuple[Prediction, float]], at: datetime) -> None:
+    if not outcomes:
+        return
+    table = schema.predictions
+    names = ("run", "symbol", "time", "target", "horizon_bars")
+    same = [table.c[name] == sa.bindparam(f"of_{name}") for name in names]
+    change = sa.update(table).where(*same, table.c.outcome.is_(None))
+    rows = [
+        {**{f"of_{n}": getattr(p, n) for n in names}, "outcome": outcome, "resolved_at": at} for p, outcome in outcomes
+    ]
+    connection.execute(change, rows)
 
 
 def _alias_changes(connection: Connection, lineage: str | None) -> list[AliasChange]:
