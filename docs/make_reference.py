@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tradewind.evaluation.plan import SECTIONS
+from tradewind.live.settings_alerts import AlertsSection, DestinationSection, HealthLimits
 from tradewind.market.sources.files import FilesOptions
 from tradewind.market.sources.synthetic import SyntheticOptions
 from tradewind.market.sources.yahoo import YahooOptions
+
+#: Sections of the rooms below the plan, which validate them where they are used.
+LIVE = {"alerts": AlertsSection, "alerts.to.NAME": DestinationSection, "alerts.health": HealthLimits}
 
 OPTIONS = {"files": FilesOptions, "synthetic": SyntheticOptions, "yahoo": YahooOptions}
 
@@ -34,7 +38,7 @@ This page is made from the code by `python docs/make_reference.py`.
 
 def reference() -> str:
     """Return the page."""
-    parts = [_section(f"[{name}]", model) for name, model in SECTIONS.items()]
+    parts = [_section(f"[{name}]", model) for name, model in {**SECTIONS, **LIVE}.items()]
     parts += [_section(f"[source.{name}.options]", model) for name, model in OPTIONS.items()]
     return "\n".join([HEAD, *parts])
 
@@ -52,6 +56,8 @@ def _default(model: Any, key: str) -> str:
     if model.model_fields[key].is_required():
         return "none: say it"
     value = model.model_fields[key].get_default(call_default_factory=True)
+    if isinstance(value, HealthLimits):
+        return "`[alerts.health]`"
     return "–" if value in (None, (), {}, "") else f"`{value}`".replace("|", "\\|")
 
 

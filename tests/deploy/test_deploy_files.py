@@ -134,6 +134,8 @@ def is_sent(path: str) -> bool:
         ".env",
         "deploy/.env",
         "src/.env",
+        "deploy/playbook.env",
+        "src/tradewind/playbook.env",
         "src/tradewind/.env.local",
         "web/.env.production",
         ".git/config",
@@ -250,6 +252,7 @@ def test_every_variable_stands_in_the_example_and_no_secret_has_a_value_there() 
     optional = {"TRADEWIND_TAG", "TRADEWIND_CPUS", "TRADEWIND_MEMORY", "PROMETHEUS_PORT"}
     assert wanted - optional <= set(named)
     assert set(named) - wanted == {"COMPOSE_PROFILES"}
+    assert not re.search(r"^[A-Z]", (DEPLOY / "playbook.env.example").read_text("utf-8"), re.M), "all commented out"
     assert not {name: value for name, value in named.items() if is_secret_variable(name) and value}
 
 
