@@ -149,9 +149,10 @@ def concept_reference(
 
     Notes
     -----
-    The bands come from the stationary bootstrap (Politis & Romano 1994) of the validation's own bars, in blocks of the
-    longest horizon at least: in each sample one part says what is expected, the other lives a model's life, and counts
-    with its worst mean. The probability is shared between coverage, Brier score, loss and direction.
+    The bands come from the stationary bootstrap (Politis & Romano 1994) of the validation's own bars, in blocks of
+    twice the longest horizon at least: in each sample one part says what is expected, the other lives a model's life, and
+    counts with its worst mean. They are wider by one standard error of a deviation known from so few blocks. The
+    probability is shared between coverage, Brier score, loss and direction.
 
     Raises
     ------
@@ -169,8 +170,9 @@ def concept_reference(
         )
     width = min(settings.concept_bars, len(series) // 2)
     life = min(max(life_bars, width), _LIFE_MOST)
-    block = max(longest_horizon_bars, *(automatic_block_length(column) for column in series.T))
-    worst, usual = _lives(series, width, life, float(min(block, len(series))), np.random.default_rng(seed))
+    block = min(max(2 * longest_horizon_bars, *(automatic_block_length(column) for column in series.T)), len(series))
+    worst, usual = _lives(series, width, life, float(block), np.random.default_rng(seed))
+    worst, usual = worst * (widened := 1.0 + math.sqrt(block / (2.0 * len(series)))), usual * widened
     share = settings.concept_false_alarm / 4.0
     low, high = np.quantile(worst[0], share, axis=0), np.quantile(worst[1], 1.0 - share, axis=0)
     expected = series.mean(axis=0)

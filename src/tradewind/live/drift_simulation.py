@@ -130,7 +130,8 @@ def simulate(
     JSON-able. Of the newest life: ``detected`` (level ``drift`` at or after the change and not just before it),
     ``delay_bars`` from the change to that reading, ``rolled_back`` and the reaction's ``action``, ``reasons`` and
     ``evidence``. Of all lives: ``false_alarm_rate``, the share of those without a change in which the level was ever
-    ``drift``, with ``detected_share`` and ``delay_bars_median`` of those with one; the same for ``watch`` or more under ``watch``.
+    ``drift``, with ``detected_share`` and ``delay_bars_median`` of those with one; the same for ``watch`` or more
+    under ``watch``.
 
     Raises
     ------

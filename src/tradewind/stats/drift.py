@@ -22,7 +22,8 @@ BINS = 20
 def quantile_edges(reference: ArrayLike, bins: int = BINS) -> FloatArray:
     """Return the inner edges ``(F, bins - 1)`` that cut each feature of ``(n, F)`` into equal shares.
 
-    Edges of a feature that takes few values coincide: bins between them stay empty. All NaN where nothing is known.
+    Bin ``b`` holds ``edge[b-1] <= x < edge[b]``. Edges of a feature that takes few values coincide: bins between them stay
+    empty. All NaN where nothing is known.
     """
     if bins < 2:
         raise InputError(f"{bins} bins tell nothing apart, take 2 or more")
@@ -34,22 +35,6 @@ def quantile_edges(reference: ArrayLike, bins: int = BINS) -> FloatArray:
         if known.size:
             edges[column] = np.quantile(known.astype(np.float64), level)
     return edges
-
-
-def histogram(values: ArrayLike, edges: FloatArray) -> CountArray:
-    """Return counts ``(F, bins + 1)`` of ``(n, F)``: bin ``b`` holds ``edge[b-1] <= x < edge[b]``, the last NaN.
-
-    A value that is not finite is missing.
-    """
-    x = np.asarray(values)
-    bins = edges.shape[1] + 1
-    counts = np.zeros((x.shape[1], bins + 1), dtype=np.int64)
-    for column, cuts in enumerate(edges):
-        known = x[:, column][np.isfinite(x[:, column])]
-        place = np.searchsorted(cuts, known.astype(np.float64), side="right")
-        counts[column, :bins] = np.bincount(place, minlength=bins)
-        counts[column, bins] = len(x) - known.size
-    return counts
 
 
 def population_stability(expected: ArrayLike, observed: ArrayLike) -> FloatArray:
