@@ -150,8 +150,8 @@ def concept_reference(
     Notes
     -----
     The bands come from the stationary bootstrap (Politis & Romano 1994) of the validation's own bars, in blocks of
-    twice the longest horizon at least: in each sample one part says what is expected, the other lives a model's life, and
-    counts with its worst mean. They are wider by one standard error of a deviation known from so few blocks. The
+    twice the longest horizon at least: in each sample one part says what is expected, the other lives a model's life
+    and counts with its worst mean. They are wider by one standard error of a deviation known from so few blocks. The
     probability is shared between coverage, Brier score, loss and direction.
 
     Raises

@@ -22,8 +22,8 @@ BINS = 20
 def quantile_edges(reference: ArrayLike, bins: int = BINS) -> FloatArray:
     """Return the inner edges ``(F, bins - 1)`` that cut each feature of ``(n, F)`` into equal shares.
 
-    Bin ``b`` holds ``edge[b-1] <= x < edge[b]``. Edges of a feature that takes few values coincide: bins between them stay
-    empty. All NaN where nothing is known.
+    Bin ``b`` holds ``edge[b-1] <= x < edge[b]``. Edges of a feature that takes few values coincide: bins between them
+    stay empty. All NaN where nothing is known.
     """
     if bins < 2:
         raise InputError(f"{bins} bins tell nothing apart, take 2 or more")
