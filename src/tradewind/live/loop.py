@@ -17,6 +17,7 @@ from tradewind.decisions.signals import Action
 from tradewind.evaluation.model_registry import CHAMPION, current
 from tradewind.evaluation.prediction_log import as_datetime, predictions_at, target_of
 from tradewind.evaluation.recommend import Decision
+from tradewind.execution.controls import Controls, Level
 from tradewind.execution.desk_bars import session_ends
 from tradewind.live import payloads
 from tradewind.live.bus import Bus
@@ -294,31 +295,24 @@ class Loop:
         panel = shown.step.world.panel
         if session_ends(panel.rows(len(panel) - 1, len(panel)))[0]:
             self._session_equity = trader.equity
-        for alert in shown.traded.alerts:
-            self.alert(alert["level"], alert["kind"], alert["what"], shown.at, say=say)
+        if self._session.mode == "REPLAY":  # else the account has stored them, and whoever follows the records tells
+            for alert in shown.traded.alerts:
+                self._show_alert(alert["level"], alert["kind"], alert["what"])
 
-    def alert(
-        self,
-        level: str,
-        kind: str,
-        what: str,
-        at: datetime,
-        detail: Mapping[str, Any] | None = None,
-        say: Callable[[str, str, Mapping[str, Any]], None] | None = None,
-    ) -> None:
-        """Show an alert; of paper trading the account has stored its own, and the rest is stored here."""
+    def alert(self, level: Level, kind: str, what: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Tell people something: a replay shows it and keeps it to itself, paper trading stores it for good."""
+        if self._session.mode != "REPLAY":
+            Controls(self._records, clock=self.clock).append_alert(level, kind, what, detail)
+            return
+        self._show_alert(level, kind, what, detail)
+
+    def _show_alert(self, level: str, kind: str, what: str, detail: Mapping[str, Any] | None = None) -> None:
         self._told += 1
         number = f"{self._session.id}-{self._told}"
-        told = {
-            "id": number,
-            "at": payloads.stamp(at),
-            "level": level,
-            "kind": kind,
-            "what": what,
-            "detail": dict(detail or {}),
-        }
+        at = payloads.stamp(self.clock.now())
+        told = {"id": number, "at": at, "level": level, "kind": kind, "what": what, "detail": dict(detail or {})}
         self.alerts.append(told)
-        (say or self._say(""))("alert", number, told)
+        self.bus.publish("alert", number, told)
 
     def account(self) -> dict[str, Any]:
         """Return the account as the page shows it."""

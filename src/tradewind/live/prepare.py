@@ -93,9 +93,10 @@ def prepare(
     """
     require_servable(workspace)
     progress("load", 0, 1)
-    loaded = load_or_sync(workspace, progress, as_of=until if mode == "REPLAY" else None)
+    today = with_clock(workspace, wall)
+    loaded = load_or_sync(today, progress, as_of=until if mode == "REPLAY" else None)
+    train_the_missing(today, progress)
     registry = ModelRegistry(workspace.home, workspace.records, clock)
-    train_the_missing(workspace, registry, progress)
     serving = champions(workspace, registry, settings.engine)
     panel = loaded.panel
     start = _first_row(panel, serving, opened) if mode == "REPLAY" else len(panel)
@@ -123,8 +124,9 @@ def prepare(
     return Prepared(workspace, settings, session, registry, loaded, start, next_row, walked, trader, cache)
 
 
-def train_the_missing(workspace: Workspace, registry: ModelRegistry, progress: Progress) -> None:
+def train_the_missing(workspace: Workspace, progress: Progress) -> None:
     """Train where a seat has no champion yet: a first start needs no other command."""
+    registry = ModelRegistry(workspace.home, workspace.records, workspace.clock)
     seats = seats_of(workspace.plan)
     empty = [s for s in seats if current(workspace.records.alias_changes(s)).get(CHAMPION) is None]
     if empty:

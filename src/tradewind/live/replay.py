@@ -36,7 +36,18 @@ class Replay:
         self._speed, self._faster = known_speed(speed), asyncio.Event()
         self.done = False
         runtime.speed = self.change_speed
+        runtime.health_of.freshness = self._freshness
+        runtime.health_of.services.append(self._services)
         self._tell(prepared.next_row)
+
+    def _freshness(self) -> dict[str, Any]:
+        """Say that a replay is never stale."""
+        return {"seconds": 0.0, "limit": None, "stale": False}
+
+    def _services(self) -> list[dict[str, Any]]:
+        now = self._clock.now().isoformat()
+        said = {"last_success": now, "last_error": None, "failures": 0, "next_try": None, "heartbeat": now}
+        return [{"name": "replay", "state": "stopped" if self.done else "ok", **said}]
 
     def change_speed(self, speed: Speed) -> None:
         """Go on at another speed, at once."""

@@ -25,15 +25,18 @@ from tradewind.evaluation.live_skill import seat_report
 from tradewind.evaluation.model_registry import CHAMPION, current, seats_of
 from tradewind.evaluation.retraining import retrain
 from tradewind.evaluation.workspace import Workspace
-from tradewind.execution.controls import Controls
+from tradewind.execution.controls import Controls, Level
 from tradewind.live import payloads
 from tradewind.live.bus import Bus
+from tradewind.live.destinations import destinations, send_test
 from tradewind.live.health import Health
+from tradewind.live.ingest import Ticks
 from tradewind.live.logs import correlation, logger
 from tradewind.live.loop import Loop, Shown
 from tradewind.live.parity import Difference, backtest_of, differences
 from tradewind.live.prepare import Prepared, prepare, with_clock
 from tradewind.live.runtime import Mode
+from tradewind.live.schedule import COMPACT, RETRAIN, Schedule, Scheduler
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_alerts import AlertsSection
 from tradewind.live.tape import BarRow
@@ -43,6 +46,9 @@ from tradewind.market.store.records import Job
 
 COMMANDS: Final = ("halt", "release", "retrain", "promote", "rollback", "test_alert", "speed")
 SHOWN_EQUITY: Final = 5_000
+
+LOOK_S: Final = 10.0
+"""Seconds, at least, between two looks at seats and machine."""
 
 Bars = AsyncIterator[tuple[BarRow, str]]
 """Bars as they close, each with the name that everything that follows from it bears."""
@@ -119,7 +125,8 @@ class LiveRuntime:
         self._running: set[asyncio.Task[Any]] = set()
         self._seats: dict[str, dict[str, Any]] = {}
         self._readings: dict[str, dict[str, Any]] = {}
-        self._last_bar: float | None = None
+        self._looked = float("-inf")
+        self._looks: set[asyncio.Task[Any]] = set()
 
     # -- life --------------------------------------------------------------------------------------------------
 
@@ -157,14 +164,30 @@ class LiveRuntime:
             self._log.error("bar_failed", time=str(bar.time), error=str(error))
             raise
         self.health_of.operations.add(True)
-        self._last_bar = time.monotonic()
         self._note_equity()
         self.publish_status()
+        self._look_around()
         return shown
+
+    def _look_around(self) -> None:
+        """Look at the seats and the machine again, now and then, in the background."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_S or any(not task.done() for task in self._looks):
+            return
+        self._looked = now
+        task = asyncio.get_running_loop().create_task(asyncio.to_thread(self._refresh))
+        self._looks = {task}
+
+    def _refresh(self) -> None:
+        self._refresh_seats()
+        self.health_of.examine()
+        if self.mode != "REPLAY":
+            self.health_of.watch(Controls(self.workspace.records, clock=self.wall))
+        self.bus.publish("health", "health", self.health())
 
     async def close(self) -> None:
         """End what runs in the background."""
-        for task in self._running:
+        for task in (*self._running, *self._looks):
             task.cancel()
         self._worker.shutdown(wait=True)
         self._background.shutdown(wait=False, cancel_futures=True)
@@ -188,6 +211,9 @@ class LiveRuntime:
 
     @property
     def _panel(self) -> Panel | None:
+        """The bars that everything shown is of: those of the last decision, while the next bar is worked on."""
+        if self.loop is not None and self.loop.shown is not None:
+            return self.loop.shown.step.world.panel
         return None if self.prepared is None else self.prepared.corridor.world.panel
 
     # -- parity ------------------------------------------------------------------------------------------------
@@ -258,11 +284,11 @@ class LiveRuntime:
 
     def symbols(self) -> list[dict[str, Any]]:
         """Return the watch-list."""
-        panel = self._panel
+        shown = None if self.loop is None else self.loop.shown
+        panel = self._panel if shown is None else shown.step.world.panel
         if panel is None or not len(panel):
             return []
         row, before = len(panel) - 1, _session_before(panel)
-        shown = self._loop.shown
         signals = None if shown is None else shown.decision.signals
         return [payloads.watched(panel, row, n, before, signals) for n in range(len(panel.symbols))]
 
@@ -470,14 +496,11 @@ class LiveRuntime:
         self.publish_status()
         return {"halted": self._halted()}
 
-    async def _test_alert(self, actor: str, *, level: str = "info") -> dict[str, Any]:
-        what = f"a test, asked for by {actor}"
-        if self.mode == "REPLAY":
-            self._loop.alert(level, "test", what, self.wall.now())
-        else:
-            controls = Controls(self.workspace.records, clock=self.wall)
-            await asyncio.to_thread(controls.append_alert, level, "test", what)  # type: ignore[arg-type]
-        return {"sent": True, "level": level}
+    async def _test_alert(self, actor: str, *, level: Level = "info") -> dict[str, Any]:
+        found = destinations(self.alerts_section)
+        told = await asyncio.to_thread(send_test, found, level)
+        await asyncio.to_thread(self._loop.alert, level, "test", f"a test, asked for by {actor}")
+        return {"destinations": told, "level": level}
 
     async def _speed(self, actor: str, *, speed: Any) -> dict[str, Any]:
         if self.speed is None or self.replaying is None:
@@ -555,6 +578,26 @@ class LiveRuntime:
         task.add_done_callback(self._running.discard)
         self.bus.publish("job", job.id, job.to_dict())
         return job
+
+    def scheduler(self) -> Scheduler:
+        """Return what keeps the playbook's schedule: retraining, and the lake's nightly compaction."""
+        settings = self.workspace.plan.schedule
+        actions: dict[str, Any] = {COMPACT: lambda _: self.workspace.lake.compact()}
+        if self.settings.retrain and settings.retrain != "never":
+            actions[RETRAIN] = self._retrain_on_schedule
+        name = self.workspace.plan.playbook.name
+        return Scheduler(Schedule(settings), self.clock, self.workspace.records, self.workspace.home, name, actions)
+
+    async def _retrain_on_schedule(self, _at: datetime) -> None:
+        await self._retrain("schedule")
+        await self.jobs_done()
+
+    async def pass_on(self, ticks: Ticks) -> None:
+        """Say every price between two closes, until cancelled."""
+        async for heard in ticks:
+            for tick in heard:
+                told = {"symbol": tick.symbol, "time": payloads.stamp(tick.time), "price": tick.price}
+                self.bus.publish("tick", tick.symbol, told)
 
     async def jobs_done(self) -> None:
         """Wait until nothing runs in the background any more."""

@@ -13,18 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from tradewind.clock import SystemClock
-from tradewind.errors import InputError
+from tradewind.errors import InputError, RetryError
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.data import load_or_sync
-from tradewind.evaluation.model_registry import ModelRegistry
 from tradewind.evaluation.workspace import Workspace
+from tradewind.execution.controls import Controls
+from tradewind.live.alerting import Dispatcher
+from tradewind.live.destinations import destinations
+from tradewind.live.logs import configure_logs
+from tradewind.live.market import MarketBars, ingest_of
 from tradewind.live.prepare import train_the_missing
 from tradewind.live.replay import Replay, result_of
 from tradewind.live.service import LiveRuntime
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_alerts import AlertsSection
+from tradewind.live.settings_ingest import IngestSection
 from tradewind.market.sources.replay import ReplayClock, Speed
 from tradewind.market.store.database import copy_sqlite
+from tradewind.market.store.lock import writer_lock
 from tradewind.market.store.records import Records
 from tradewind.server.serve import Serving, serve
 from tradewind.server.settings import ServerSettings
@@ -64,9 +70,11 @@ def run(
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run a playbook on a clock until it is done or stopped, and return what it came to."""
-    if not wanted.replay:
-        raise InputError("no feed yet", hint="--replay")
-    return asyncio.run(_replayed(workspace, wanted, progress, say))
+    logs = configure_logs("warning", "auto")
+    try:
+        return asyncio.run((_replayed if wanted.replay else _on_the_market)(workspace, wanted, progress, say))
+    finally:
+        logs.close()
 
 
 async def _replayed(
@@ -94,6 +102,70 @@ async def _replayed(
             await runtime.close()
             if serving is not None:
                 await serving.stop()
+
+
+async def _on_the_market(
+    workspace: Workspace, wanted: Run, progress: Progress, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Trade on paper on bars as they close, until asked to stop."""
+    clock = SystemClock()
+    runtime = made(workspace, "PAPER", clock)
+    runtime.heard = progress
+    playbook = workspace.plan.playbook
+    controls = Controls(workspace.records, clock=clock)
+    alerts = Dispatcher(
+        workspace.records,
+        destinations(runtime.alerts_section),
+        runtime.alerts_section,
+        bus=runtime.bus,
+        signature=f"{playbook.name} (paper)",
+        locks=workspace.home,
+    )
+    with alone(workspace), stopping() as stop, alerts:
+        runtime.health_of.services.append(alerts.services)
+        serving = await served(runtime, wanted, say)
+        try:
+            prepared = await runtime.prepare()
+            panel = prepared.corridor.world.panel
+
+            def alarm(level: Any, kind: str, what: str, detail: Mapping[str, Any]) -> None:
+                controls.append_alert(level, kind, what, detail)
+                alerts.wake()
+
+            section = playbook.section("ingest", IngestSection)
+            ingest = ingest_of(prepared.workspace, panel, section, clock, alarm)
+            runtime.health_of.services.append(ingest.state)
+            runtime.health_of.freshness = lambda: ingest.health()["freshness"]
+            market = MarketBars(prepared.workspace, panel, ingest)
+            schedule = runtime.scheduler()
+            schedule.open()
+            schedule.start()
+            watching = asyncio.create_task(runtime.pass_on(ingest.ticks))
+            try:
+                await first_of(asyncio.create_task(runtime.run(market.bars())), stop)
+            finally:
+                watching.cancel()
+                await schedule.close()
+            return await asyncio.to_thread(result_of, runtime)
+        finally:
+            await runtime.close()
+            if serving is not None:
+                await serving.stop()
+
+
+@contextmanager
+def alone(workspace: Workspace) -> Iterator[None]:
+    """Hold the one place of a playbook's paper trading in a home; whoever dies leaves it."""
+    workspace.home.mkdir(parents=True, exist_ok=True)
+    name = workspace.plan.playbook.name
+    try:
+        with writer_lock(workspace.home / f"live-{name}.lock", patience_seconds=0.0):
+            yield
+    except RetryError as error:
+        raise RetryError(
+            f"{name} is running already in {workspace.home}: {error.what}",
+            hint="look at its page, or stop it first; a replay may run beside it",
+        ) from None
 
 
 def made(workspace: Workspace, mode: Any, clock: Any) -> LiveRuntime:
@@ -158,7 +230,7 @@ def prove(
     Raises ``InputError`` where not a single bar could be compared.
     """
     load_or_sync(workspace, progress)
-    train_the_missing(workspace, ModelRegistry(workspace.home, workspace.records, workspace.clock), progress)
+    train_the_missing(workspace, progress)
     wanted = Run(True, opened, until, "max", until_done=True, page=False, anew=True)
     with tempfile.TemporaryDirectory(prefix="tradewind-parity-") as folder:
         result = run(_beside(workspace, Path(folder)), wanted, progress=progress)

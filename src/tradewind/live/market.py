@@ -1,0 +1,147 @@
+"""Bars of the present: what ingest has stored, as rows of the panel that the corridor grows by."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import polars as pl
+
+from tradewind.clock import Clock
+from tradewind.evaluation.data import load
+from tradewind.evaluation.prediction_log import as_datetime
+from tradewind.evaluation.workspace import Workspace
+from tradewind.features.timetable import dates
+from tradewind.live.ingest import Ingest
+from tradewind.live.ingest_store import ClosedBars
+from tradewind.live.settings_ingest import IngestSection
+from tradewind.live.tape import BarRow
+from tradewind.market.calendar import calendar, instant
+from tradewind.market.feeds import FEEDS, Feed
+from tradewind.market.panel import FloatArray, Panel
+from tradewind.market.quality import EXCLUDED
+from tradewind.market.sources.poll import PollFeed
+from tradewind.market.store.lake import Lake
+from tradewind.market.sync import source_tag
+
+if TYPE_CHECKING:
+    from tradewind.live.ingest_supervisor import Alarm
+
+CONTEXT_AGE: Final = timedelta(days=5)
+"""How long the last close of an index is carried on, as in a panel that is loaded."""
+
+PRICES: Final = ("open", "high", "low", "close", "volume")
+
+
+def feed_of(workspace: Workspace, settings: IngestSection, clock: Clock) -> Feed:
+    """Return who speaks: the source's own stream, or the source asked again and again."""
+    if settings.feed == "stream":
+        return FEEDS.create(workspace.plan.data.source, **workspace.plan.playbook.source_options)
+    settle = timedelta(seconds=settings.settle_seconds)
+    return PollFeed(workspace.source, calendar("XNYS"), clock, minutes=settings.poll_minutes, settle=settle)
+
+
+def ingest_of(workspace: Workspace, panel: Panel, settings: IngestSection, clock: Clock, alarm: Alarm) -> Ingest:
+    """Return what brings the bars of a panel's symbols in, and those of its context as far as the source has them."""
+    source = workspace.source
+    served = set(source.symbols(panel.timeframe))
+    context = [s for s in workspace.plan.data.context.values() if s in served]
+    return Ingest(
+        Lake(workspace.home / "lake" / workspace.lake_name),
+        settings,
+        symbols=(*panel.symbols, *context),
+        timeframe=panel.timeframe,
+        feed=feed_of(workspace, settings, clock),
+        source=source,
+        clock=clock,
+        tag=source_tag(source),
+        alarm=alarm,
+    )
+
+
+@dataclass(eq=False)
+class MarketBars:
+    """Turns closes into rows of a panel.
+
+    The first bar of a session is read back from the lake, as a back-test reads it: that is where splits and dividends
+    take effect. Every other bar is what has come.
+
+    Parameters
+    ----------
+    panel
+        The bars so far; its symbols, members and context are gone on with.
+    """
+
+    workspace: Workspace
+    panel: Panel
+    ingest: Ingest
+    late: Callable[[ClosedBars], None] = lambda _: None
+    _context: dict[str, tuple[float, np.datetime64]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Stand at the panel's end."""
+        self._place = {symbol: column for column, symbol in enumerate(self.panel.symbols)}
+        self._names = {symbol: name for name, symbol in self.workspace.plan.data.context.items()}
+        self._last = self.panel.times[-1]
+        self._member = self.panel.member[-1]
+        known = {name: np.flatnonzero(np.isfinite(series)) for name, series in self.panel.context.items()}
+        self._context = {
+            name: (float(self.panel.context[name][rows[-1]]), self.panel.times[rows[-1]])
+            for name, rows in known.items()
+            if len(rows)
+        }
+
+    async def bars(self) -> AsyncIterator[tuple[BarRow, str]]:
+        """Yield each bar that closes after the panel's end, once it is stored."""
+        async for closed in self.ingest.closed_bars(as_datetime(self._last)):
+            if len(closed.earlier):
+                self.late(closed)
+            time = instant(closed.time)
+            if time <= self._last:
+                continue
+            row = await asyncio.to_thread(self._first, time) if self._begins(time) else None
+            yield row or self._row(closed.frame, time), closed.correlation
+            self._last = time
+
+    def _begins(self, time: np.datetime64) -> bool:
+        """Return whether a bar is the first of its session."""
+        days = dates(np.array([self._last, time]))
+        return bool(days[0] != days[1])
+
+    def _first(self, time: np.datetime64) -> BarRow | None:
+        """Return the first bar of a session as the lake has it; None where it does not have it."""
+        panel = load(self.workspace).panel
+        row = int(np.searchsorted(panel.times, time))
+        if row >= len(panel) or panel.times[row] != time or panel.symbols != self.panel.symbols:
+            return None
+        self._member = panel.member[row]
+        return BarRow.of(panel, row)
+
+    def _row(self, frame: pl.DataFrame, time: np.datetime64) -> BarRow:
+        width = len(self.panel.symbols)
+        fields: dict[str, FloatArray] = {name: np.full(width, np.nan) for name in PRICES}
+        mask = np.zeros(width, dtype=np.bool_)
+        for bar in frame.iter_rows(named=True):
+            if bar["symbol"] in self._place:
+                column = self._place[bar["symbol"]]
+                mask[column] = _usable(bar)
+                for name in PRICES:
+                    fields[name][column] = bar[name] if mask[column] and bar[name] is not None else np.nan
+            elif bar["symbol"] in self._names and bar["close"] is not None:
+                self._context[self._names[bar["symbol"]]] = float(bar["close"]), time
+        fields |= {"split": np.ones(width), "dividend": np.zeros(width)}
+        return BarRow(time, fields, mask, self._member, self._known_context(time))
+
+    def _known_context(self, time: np.datetime64) -> Mapping[str, float]:
+        age = np.timedelta64(CONTEXT_AGE)
+        told = {name: value for name, (value, at) in self._context.items() if time - at <= age}
+        return {name: told.get(name, np.nan) for name in self.panel.context}
+
+
+def _usable(bar: Mapping[str, Any]) -> bool:
+    close = bar["close"]
+    return close is not None and np.isfinite(close) and close > 0 and EXCLUDED not in str(bar["marks"])
