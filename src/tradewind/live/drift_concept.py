@@ -124,7 +124,8 @@ class ConceptReference:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return it as arrays that are stored without pickle."""
-        held = {name: getattr(self, name) for name in ("expected", "low", "high", "usual", "newest")}
+        names = ("expected", "low", "high", "usual", "newest")
+        held = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
         return {**held, "numbers": np.array([self.loss_most, self.stride_bars, self.bars])}
 
     @classmethod

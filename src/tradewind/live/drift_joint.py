@@ -58,7 +58,7 @@ class Directions:
     Attributes
     ----------
     loadings
-        ``(F, K)``.
+        ``(F, K)``, contiguous: the last bits of a product depend on the layout in memory.
     group
         ``(K,)`` which of :data:`NAMES` each belongs to.
     """
@@ -74,7 +74,9 @@ class Directions:
         total = max(float(power.sum()), 1e-300)
         before = (np.cumsum(power) - power) / total
         scale = np.sqrt(np.maximum(power, _FLOOR * total / len(power)))
-        return cls(vectors / scale, np.searchsorted(_SHARES, before, side="right").astype(np.int64))
+        return cls(
+            np.ascontiguousarray(vectors / scale), np.searchsorted(_SHARES, before, side="right").astype(np.int64)
+        )
 
     def lengths(self, standardised: FloatArray) -> NDArray[np.float32]:
         """Return, for each group, the log of the mean squared score of each row ``(N, F)``: ``(N, G)``."""

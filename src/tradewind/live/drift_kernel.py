@@ -18,7 +18,7 @@ def count_bars(values: NDArray[np.float32], edges: FloatArray) -> tuple[NDArray[
     Parameters
     ----------
     edges
-        ``(F, E)`` inner edges; NaN where nothing is known of a feature, whose values then all count as missing.
+        ``(F, E)`` inner edges; NaN where nothing is known of a feature, whose values then are all in the last bin.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def count_bars(values: NDArray[np.float32], edges: FloatArray) -> tuple[NDArray[
         for n in range(symbols):
             for f in range(features):
                 x = np.float64(values[t, n, f])
-                if not math.isfinite(x) or math.isnan(edges[f, 0]):
+                if not math.isfinite(x):
                     counts[t, f, cuts + 1] += 1
                     continue
                 low, high = 0, cuts
@@ -44,6 +44,8 @@ def count_bars(values: NDArray[np.float32], edges: FloatArray) -> tuple[NDArray[
                     else:
                         low = middle + 1
                 counts[t, f, low] += 1
+                if math.isnan(edges[f, 0]):
+                    continue
                 if low == 0:
                     beyond[t, f, 0] += edges[f, 0] - x
                 elif low == cuts:

@@ -150,7 +150,8 @@ class DriftReference:
         """Return it as arrays that are stored without pickle; ``header`` is JSON in UTF-8."""
         header = {"format": FORMAT, **{f.name: getattr(self, f.name) for f in fields(self) if f.name in _HEADER}}
         told = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8).copy()
-        return {"header": told, **{f.name: getattr(self, f.name) for f in fields(self) if f.name not in _HEADER}}
+        held = {f.name: np.ascontiguousarray(getattr(self, f.name)) for f in fields(self) if f.name not in _HEADER}
+        return {"header": told, **held}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> DriftReference:
@@ -199,7 +200,7 @@ def drift_reference(
     if values.ndim != 3 or values.shape[-1] != len(names) or not names:
         raise InputError(f"{len(names)} names do not fit features of shape {values.shape}")
     settings = settings or DriftSection()
-    learnt = _Learning(_warm(values), tuple(names), window_bars, max(life_bars, window_bars), settings)
+    learnt = _Learning(_warm(values), tuple(map(str, names)), window_bars, max(life_bars, window_bars), settings)
     return learnt.reference()
 
 
