@@ -445,11 +445,15 @@ def test_a_promotion_by_id_goes_to_the_models_own_seat(both: Workspace) -> None:
     made = retrain(own)["seats"]["quick/ridge"]["artefact"]
     registry = registry_of(own)
     before = registry.find("quick/ridge:champion").id
-    assert registry.promote(made)["lineage"] == "quick/ridge"
+    assert registry.promote(made, reason="tried on paper", by="anna")["lineage"] == "quick/ridge"
     assert registry.rollback("quick/ridge") == {
         "lineage": "quick/ridge", "champion": before, "challenger": made, "champions_before": []
     }  # fmt: skip
     assert registry.state_of("quick/naive_t")["challenger"] is None
+    back, forth, *_ = own.records.model_decisions("quick/ridge")
+    assert (forth.decision, forth.champion, forth.challenger, forth.by) == ("promoted", before, made, "anna")
+    assert forth.reasons == ["tried on paper"] and back.reasons == ["no reason was given"]
+    assert (back.decision, back.champion, back.challenger, back.by) == ("rolled_back", made, before, "by hand")
     own.records.close()
 
 

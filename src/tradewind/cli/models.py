@@ -30,6 +30,7 @@ FamilyOption = Annotated[str | None, typer.Option("--playbook", help="Only model
 TrustOption = Annotated[
     bool, typer.Option("--trust-pickle", help="Read pickled parts: whoever wrote the file can run anything here.")
 ]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is kept with the decision.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="What runs it: torch (as trained), onnx or tflite.")]
 
 
@@ -165,17 +166,19 @@ def export(
 
 
 @app.command(epilog="Example: tradewind models promote challenger")
-def promote(model: ModelArgument, playbook: FamilyOption = None, json: JsonOption = False) -> None:
-    """Make a model the champion of its playbook; the present one is kept for `rollback`."""
+def promote(
+    model: ModelArgument, playbook: FamilyOption = None, reason: ReasonOption = "", json: JsonOption = False
+) -> None:
+    """Make a model the champion of its seat; the present one is kept for `rollback`."""
     with failures(json):
-        _say(_registry().promote(model, playbook), json)
+        _say(_registry().promote(model, playbook, reason=reason), json)
 
 
 @app.command(epilog="Example: tradewind models rollback --playbook sample")
-def rollback(playbook: FamilyOption = None, json: JsonOption = False) -> None:
+def rollback(playbook: FamilyOption = None, reason: ReasonOption = "", json: JsonOption = False) -> None:
     """Bring back the champion before the present one, which becomes the challenger."""
     with failures(json):
-        _say(_registry().rollback(playbook), json)
+        _say(_registry().rollback(playbook, reason=reason), json)
 
 
 def _titles(row: Mapping[str, Any]) -> list[str]:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 ALIASES = (CHAMPION, CHALLENGER)
 
+BY_HAND = "by hand"
+"""Who is noted to have decided where nobody says more."""
+
 
 def seat_of(lineage: str, member: str) -> str:
     """Return the seat of a member of an ensemble."""
@@ -108,13 +111,20 @@ class ModelRegistry:
         return {c.alias: model for c in self.records.change_aliases(seat, decide)}
 
     def promote(
-        self, reference: str, seat: str | None = None, *, decision: ModelDecision | None = None
+        self,
+        reference: str,
+        seat: str | None = None,
+        *,
+        decision: ModelDecision | None = None,
+        reason: str = "",
+        by: str = BY_HAND,
     ) -> dict[str, Any]:
         """Make a model champion of its seat; a challenger that is promoted is no challenger any more.
 
         Its files are compared with their hashes first. ``decision`` is stored with the change, and says over whom it
-        was decided. Raises as :meth:`artefact`; ``InputError`` where it is no model of that seat, or its champion
-        already; ``RetryError`` where another champion sat down since the decision.
+        was decided; without one it is noted who did it by hand and why. Raises as :meth:`artefact`; ``InputError``
+        where it is no model of that seat, or its champion already; ``RetryError`` where another champion sat down since
+        the decision.
         """
         record = self.find(reference, seat)
         seat = self._seat_for(record, reference, seat)
@@ -134,13 +144,18 @@ class ModelRegistry:
                 made.append(self._change(seat, CHALLENGER, None, "promote"))
             return made
 
-        self.records.change_aliases(seat, decide, decision)
+        def noted(changes: Sequence[AliasChange]) -> ModelDecision:
+            return self._noted(seat, "promoted", current(changes).get(CHAMPION), record.id, reason, by)
+
+        self.records.change_aliases(seat, decide, decision or noted)
         return self.state_of(seat)
 
-    def rollback(self, seat: str | None = None, *, decision: ModelDecision | None = None) -> dict[str, Any]:
+    def rollback(
+        self, seat: str | None = None, *, decision: ModelDecision | None = None, reason: str = "", by: str = BY_HAND
+    ) -> dict[str, Any]:
         """Bring back the champion before the present one; the present one becomes the challenger.
 
-        ``decision`` is stored with the change.
+        ``decision`` is stored with the change; without one it is noted who did it by hand and why.
         """
         seat = self._only_seat(seat)
 
@@ -157,7 +172,11 @@ class ModelRegistry:
                 self._change(seat, CHALLENGER, champions[-1], "rollback"),
             ]
 
-        self.records.change_aliases(seat, decide, decision)
+        def noted(changes: Sequence[AliasChange]) -> ModelDecision:
+            before, present = stack(changes)[-2:]
+            return self._noted(seat, "rolled_back", present, before, reason, by)
+
+        self.records.change_aliases(seat, decide, decision or noted)
         return self.state_of(seat)
 
     def state_of(self, seat: str) -> dict[str, Any]:
@@ -273,6 +292,14 @@ class ModelRegistry:
         from tradewind.market.store.records import AliasChange
 
         return AliasChange(seat, alias, model, self.clock.now(), why)
+
+    def _noted(
+        self, seat: str, what: str, champion: str | None, challenger: str, reason: str, by: str
+    ) -> ModelDecision:
+        from tradewind.market.store.records import ModelDecision
+
+        reasons = [reason] if reason else ["no reason was given"]
+        return ModelDecision(seat, self.clock.now(), what, champion, challenger, reasons, {}, by)
 
     def _row(self, record: ModelRecord, meant: Mapping[str, Mapping[str, str | None]]) -> dict[str, Any]:
         seats = {a: [seat for seat, now in meant.items() if now.get(a) == record.id] for a in ALIASES}

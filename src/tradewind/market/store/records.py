@@ -173,9 +173,9 @@ class AliasChange:
 class ModelDecision:
     """What was decided about a seat, by whom and why. Never changed, never deleted.
 
-    ``decision`` is ``first``, ``promoted``, ``kept`` or ``rolled_back``; ``champion`` and ``challenger`` are who sat
-    there and who asked for it when it was decided; ``key`` is the same where the same was asked of the same bars, and
-    stands once a seat.
+    ``decision`` is ``first``, ``promoted``, ``kept`` or ``rolled_back``; ``champion`` sat there when it was decided, and
+    ``challenger`` asked for the seat (or was brought back); ``key`` is the same where the same was asked of the same
+    bars, and stands once a seat.
     """
 
     seat: str
@@ -482,20 +482,22 @@ class Records:
         self,
         lineage: str,
         decide: Callable[[list[AliasChange]], Sequence[AliasChange]],
-        decision: ModelDecision | None = None,
+        decision: ModelDecision | Callable[[list[AliasChange]], ModelDecision] | None = None,
     ) -> list[AliasChange]:
         """Change aliases of a seat together or not at all, knowing all changes so far; nobody else can meanwhile.
 
-        A ``decision`` about it is stored with them, or not at all. Returns the changes that were made.
+        A ``decision`` about it, which may look at the changes so far, is stored with them or not at all. Returns the
+        changes that were made.
         """
         with self.database.writing() as connection:
             if not self.database.is_sqlite:  # SQLite's own writers wait for each other
                 connection.execute(sa.text("LOCK TABLE model_aliases IN EXCLUSIVE MODE"))
-            changes = list(decide(_alias_changes(connection, lineage)))
+            known = _alias_changes(connection, lineage)
+            changes = list(decide(known))
             if changes:
                 connection.execute(sa.insert(schema.model_aliases), [asdict(change) for change in changes])
             if decision is not None:
-                connection.execute(self._new_decision(decision))
+                connection.execute(self._new_decision(decision(known) if callable(decision) else decision))
         return changes
 
     def seats(self, lineage: str) -> list[str]:
