@@ -19,6 +19,7 @@ export default ts.config(
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
     },
   },
+  { files: ["tests/**"], rules: { "react-hooks/rules-of-hooks": "off" } }, // Playwright's fixtures call what they are given `use`
   {
     files: ["dev/**", "*.js"],
     extends: [ts.configs.disableTypeChecked],

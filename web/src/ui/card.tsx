@@ -4,6 +4,8 @@ import { ApiError } from "../api/http";
 
 interface CardProps {
   title: string;
+  /** Of what, where several cards of this title stand on one page: said to those who do not see where it stands. */
+  of?: string;
   /** Beside the title, at the right. */
   aside?: ReactNode;
   /** Under the title, in one line. */
@@ -13,12 +15,15 @@ interface CardProps {
 }
 
 /** A part of a view under its own heading. */
-export function Card({ title, aside, lead, className = "", children }: CardProps) {
+export function Card({ title, of, aside, lead, className = "", children }: CardProps) {
   const id = useId();
   return (
     <section className={`card ${className}`} aria-labelledby={id}>
       <header>
-        <h2 id={id}>{title}</h2>
+        <h2 id={id}>
+          {title}
+          {of && <span className="unseen"> of {of}</span>}
+        </h2>
         {aside && <div className="aside">{aside}</div>}
       </header>
       {lead && <p className="lead">{lead}</p>}

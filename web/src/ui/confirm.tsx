@@ -40,7 +40,7 @@ export function ConfirmDialog({ title, what, path, body = {}, verb, word, reason
         {reason && (
           <label>
             Reason, which is recorded
-            <input type="text" required autoFocus maxLength={200} value={why} onChange={(event) => setWhy(event.target.value)} />
+            <input type="text" required maxLength={200} value={why} onChange={(event) => setWhy(event.target.value)} />
           </label>
         )}
         {word && (

@@ -14,7 +14,10 @@ export function Dialog({ title, onClose, className = "", children }: Props) {
   const id = useId();
   useEffect(() => {
     const dialog = element.current;
-    if (dialog && !dialog.open) dialog.showModal();
+    if (dialog && !dialog.open) {
+      dialog.showModal();
+      dialog.querySelector<HTMLElement>("form input, [role=combobox]")?.focus();
+    }
     return () => dialog?.close();
   }, []);
   return (

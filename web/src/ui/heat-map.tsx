@@ -14,7 +14,7 @@ interface Props {
 
 export function HeatMap({ caption, rows, columns, value, show, full }: Props) {
   return (
-    <div className="scroll" role="region" aria-label={caption} tabIndex={0}>
+    <div className="scroll" role="group" aria-label={caption} tabIndex={0}>
       <table className="heat-map">
         <caption className="unseen">{caption}</caption>
         <thead>

@@ -56,7 +56,6 @@ export function Search({ onClose }: { onClose: () => void }) {
         aria-controls={id}
         aria-activedescendant={found[at] ? `${id}-${at}` : undefined}
         placeholder="Symbol, sector or view"
-        autoFocus
         autoComplete="off"
         spellCheck={false}
         value={typed}

@@ -69,7 +69,7 @@ export function DataTable<R>(props: Props<R>) {
   const turn = (id: string, number: boolean) => setSort({ id, down: sort?.id === id ? !sort.down : number });
   return (
     <div className="table">
-      <div className="scroll" role="region" aria-label={caption} tabIndex={0}>
+      <div className="scroll" role="group" aria-label={caption} tabIndex={0}>
         <table className={dense ? "dense" : ""} data-list="">
           <caption className="unseen">{caption}</caption>
           <thead>

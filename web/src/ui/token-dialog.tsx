@@ -23,7 +23,7 @@ export function TokenDialog({ onClose }: { onClose: () => void }) {
         </p>
         <label>
           Token
-          <input type="password" autoComplete="off" autoFocus required value={typed} onChange={(event) => setTyped(event.target.value)} />
+          <input type="password" autoComplete="off" required value={typed} onChange={(event) => setTyped(event.target.value)} />
         </label>
         <div className="buttons">
           <button type="submit" className="primary">

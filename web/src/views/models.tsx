@@ -103,7 +103,7 @@ function Regimes({ byRegime }: { byRegime: Record<string, unknown> }) {
   const names = [...new Set(rows.flatMap(([, measured]) => Object.keys(measured)))];
   if (!rows.length) return null;
   return (
-    <div className="scroll" role="region" aria-label="by regime" tabIndex={0}>
+    <div className="scroll" role="group" aria-label="by regime" tabIndex={0}>
       <table className="dense">
         <caption className="unseen">live record by regime</caption>
         <thead>
@@ -137,7 +137,7 @@ const PROMISED = 0.8;
 
 function KeptWord({ model }: { model: Model }) {
   return (
-    <Card title="Does it keep its word?">
+    <Card title="Does it keep its word?" of={model.seat}>
       <div className="pair">
         <Coverage model={model} />
         <Reliability model={model} />
@@ -173,7 +173,7 @@ function Coverage({ model }: { model: Model }) {
 }
 
 function Reliability({ model }: { model: Model }) {
-  const points = model.reliability.flatMap(({ probability, happened, n }) => (probability === null || happened === null ? [] : [{ probability, happened, n }]));
+  const points = model.reliability.flatMap(({ probability, happened, n }) => (happened === null ? [] : [{ probability, happened, n }]));
   points.sort((a, b) => a.probability - b.probability);
   if (points.length < 2) return <Empty what="Reliability: too few outcomes yet." />;
   const [low, high] = extent(points.flatMap(({ probability, happened }) => [probability, happened]));
@@ -237,6 +237,7 @@ function DriftCard({ drift }: { drift: Drift }) {
   return (
     <Card
       title="Drift"
+      of={drift.seat}
       aside={
         <span className={`level-word ${level.tone}`}>
           <span aria-hidden="true">{level.sign}</span> {level.text}
@@ -275,7 +276,7 @@ const SAID: Record<GateDecision["decision"], { text: string; sign: string }> = {
 function Decisions({ model }: { model: Model }) {
   const newest = [...model.decisions].sort((a, b) => (a.at < b.at ? 1 : -1));
   return (
-    <Card title="Decisions of the gate" lead="A challenger is promoted only with evidence on data that neither has seen, and a margin.">
+    <Card title="Decisions of the gate" of={model.seat} lead="A challenger is promoted only with evidence on data that neither has seen, and a margin.">
       {!newest.length && <Empty what="Nothing was decided yet." mend="A retraining brings a challenger:" command="tradewind retrain dual-model" />}
       <ol className="decisions">
         {newest.map((decision) => (

@@ -311,7 +311,7 @@ function Figures({ symbol, forecast, model, name, past, bars, indexOf, origin }:
       aside={<span className="soft">{model.calibrated ? "calibrated" : "not calibrated"}</span>}
       lead={<>{name}, made at <Time at={forecast.time} full /> at {price(forecast.close)}. On the right: of the past forecasts shown here, how many closes came to lie inside.</>}
     >
-      <div className="scroll" role="region" aria-label={`forecast of ${symbol}`} tabIndex={0}>
+      <div className="scroll" role="group" aria-label={`forecast of ${symbol}`} tabIndex={0}>
         <table>
           <caption className="unseen">quantiles by horizon</caption>
           <thead>

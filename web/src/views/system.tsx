@@ -95,7 +95,7 @@ function ReplayCard({ status }: { status: Status | undefined }) {
   return (
     <Card title="Replay" aside={<span className="soft">{replay.done ? "has ended" : `${count(replay.bars_done)} of ${count(replay.bars_total)} bars`}</span>}>
       <p>
-        Stored days from <Time at={replay.from} full /> to <Time at={replay.to} full />, at {replay.speed === "max" ? "full speed" : `${decimal(Number(replay.speed), 0)}× the clock`}.
+        Stored days from <Time at={replay.from} full /> to <Time at={replay.to} full />, at {replay.speed === "max" ? "full speed" : `${decimal(replay.speed, 0)}× the clock`}.
       </p>
       <div className="progress" role="progressbar" aria-label="replay" aria-valuenow={Math.round(share * 100)} aria-valuemin={0} aria-valuemax={100}>
         <span style={{ width: `${share * 100}%` }} />

@@ -58,7 +58,11 @@ let clock: Clock;
 let sockets: FakeSocket[];
 let store: Store;
 let connection: Connection;
-const newest = () => sockets.at(-1)!;
+function newest(): FakeSocket {
+  const socket = sockets.at(-1);
+  if (!socket) throw new Error("nothing was opened");
+  return socket;
+}
 
 beforeEach(() => {
   clock = new Clock();
