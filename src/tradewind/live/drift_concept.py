@@ -34,6 +34,7 @@ BARS_MIN: Final = 20
 _SAMPLES: Final = 500
 _LIFE_MOST: Final = 2000
 _SURE: Final = 2.0
+_ARRAYS: Final = ("expected", "low", "high", "usual", "losses", "newest")
 
 
 def outcomes(
@@ -103,37 +104,32 @@ class ConceptReference:
         the lowest coverage and share of directions, the highest Brier score and loss. Infinite for the others.
     usual
         ``(5,)`` standard deviation of the mean of so many bars.
-    loss_most
-        Loss that ADWIN takes for one: 99 of 100 bars of the validation had less.
+    losses
+        ``(T,)`` loss of each bar of the validation with outcomes, in time order: ADWIN is told how many of them a new
+        one exceeds, so that it sees values in [0, 1] whose mean was one half.
     newest
         ``(C, 5)`` the last bars with outcomes of the validation: what the rolling means begin with.
     stride_bars
-        Bars whose mean loss is one value for ADWIN: the longest horizon.
-    bars
-        Bars of the validation with outcomes.
+        Bars whose mean is one value for ADWIN, which takes values for independent: the block length of the losses.
     """
 
     expected: FloatArray
     low: FloatArray
     high: FloatArray
     usual: FloatArray
-    loss_most: float
+    losses: FloatArray
     newest: FloatArray
     stride_bars: int
-    bars: int
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return it as arrays that are stored without pickle."""
-        names = ("expected", "low", "high", "usual", "newest")
-        held = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
-        return {**held, "numbers": np.array([self.loss_most, self.stride_bars, self.bars])}
+        held = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
+        return {**held, "stride_bars": np.array([self.stride_bars])}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ConceptReference:
         """Return what :meth:`arrays` said."""
-        most, stride, bars = arrays["numbers"]
-        held = {name: arrays[name] for name in ("expected", "low", "high", "usual", "newest")}
-        return cls(**held, loss_most=float(most), stride_bars=int(stride), bars=int(bars))
+        return cls(**{name: arrays[name] for name in _ARRAYS}, stride_bars=int(arrays["stride_bars"][0]))
 
 
 def concept_reference(
@@ -178,10 +174,8 @@ def concept_reference(
     low, high = np.quantile(worst[0], share, axis=0), np.quantile(worst[1], 1.0 - share, axis=0)
     expected = series.mean(axis=0)
     low[[_BRIER, _LOSS, _CONFIDENCE]], high[[_COVERAGE, _HIT, _CONFIDENCE]] = -np.inf, np.inf
-    most = float(np.quantile(series[:, _LOSS], 0.99))
-    return ConceptReference(
-        expected, expected + low, expected + high, usual, most, series[-width:], longest_horizon_bars, len(series)
-    )
+    stride = math.ceil(min(automatic_block_length(series[:, _LOSS]), longest_horizon_bars))
+    return ConceptReference(expected, expected + low, expected + high, usual, series[:, _LOSS], series[-width:], stride)
 
 
 def _lives(
@@ -273,9 +267,9 @@ class ConceptReading:
 
 
 def start(reference: ConceptReference) -> ConceptState:
-    """Return the state at the end of the validation: its last bars are the newest, and ADWIN has seen them."""
+    """Return the state at the end of the validation: its last bars are the newest, and ADWIN has seen all of it."""
     state = ConceptState(reference.newest, adwin.AdwinState.empty(), np.empty(0), -1)
-    for loss in reference.newest[:, _LOSS]:
+    for loss in reference.losses:
         state = _told_adwin(state, loss, reference, 1e-300)
     return state
 
@@ -294,11 +288,11 @@ def step(
 
 
 def _told_adwin(state: ConceptState, loss: float, reference: ConceptReference, delta: float) -> ConceptState:
-    waiting = np.append(state.waiting, loss)
+    exceeded = np.searchsorted(np.sort(reference.losses), loss) / len(reference.losses)
+    waiting = np.append(state.waiting, exceeded)
     if len(waiting) < reference.stride_bars:
         return ConceptState(state.newest, state.window, waiting, state.since_change)
-    scaled = float(np.clip(waiting.mean() / reference.loss_most, 0.0, 1.0)) if reference.loss_most > 0 else 0.0
-    window, changed = adwin.step(state.window, scaled, delta)
+    window, changed = adwin.step(state.window, float(waiting.mean()), delta)
     return ConceptState(state.newest, window, np.empty(0), 0 if changed > 0 else state.since_change)
 
 

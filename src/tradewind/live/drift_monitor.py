@@ -107,6 +107,9 @@ class DriftReading:
         What outcomes say; None where nothing is known of the model's validation.
     persistence, needed
         Readings in a row that spoke of drift, and how many are needed.
+    recent_bars
+        Newest bars that are surely of the changed world, or began in it: those readings and a window before them. On
+        their outcomes champions are compared.
     triggers
         Why to train again: ``accuracy``, ``psi``, ``age``.
     stability
@@ -133,6 +136,7 @@ class DriftReading:
     concept: ConceptReading | None
     persistence: int
     needed: int
+    recent_bars: int
     triggers: tuple[str, ...]
     stability: float
     warm: bool
@@ -296,6 +300,7 @@ class DriftMonitor:
             of_outcomes,
             int(kept.max()),
             needed,
+            int(kept.max()) + self.reference.window_bars,
             self._triggers(time, of_outcomes, stability),
             stability,
             data.warm,

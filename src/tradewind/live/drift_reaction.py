@@ -58,8 +58,9 @@ def reaction(
     Parameters
     ----------
     champion_losses, previous_losses
-        Losses on the same newest bars ``(T,)``, ``(T, N)`` or ``(T, N, H)``, NaN where a forecast or its outcome is
-        missing; smaller is better. None: there is no previous champion, or nothing is known of one.
+        Losses on the same bars ``(T,)``, ``(T, N)`` or ``(T, N, H)``, NaN where a forecast or its outcome is missing;
+        smaller is better. Only of forecasts whose outcome came with one of the newest ``reading.recent_bars`` bars:
+        what was lost before the change says nothing. None: there is no previous champion, or nothing is known of one.
     horizon_bars
         Longest horizon of the forecasts.
 
@@ -67,7 +68,10 @@ def reaction(
     -----
     Drift alone does not say that the previous champion would do better: it takes over only if the test of Diebold and
     Mariano says that it lost less on these bars. Else nothing that is there can be trusted, and recommendations stop.
-    Triggers of a retraining (accuracy, stability index, age) never stop or replace a model.
+
+    Ask again at each bar that reads drift. Right after a change too little is known, and recommendations stop at once;
+    the previous champion takes over when outcomes have shown that it is better. What calls for a retraining (accuracy,
+    stability index, age) never stops or replaces a model.
     """
     settings = settings or DriftSection()
     wanted = tuple(_TRIGGERS[name] for name in reading.triggers)

@@ -128,10 +128,10 @@ def simulate(
     Returns
     -------
     JSON-able. Of the newest life: ``detected`` (level ``drift`` at or after the change and not just before it),
-    ``delay_bars`` from the change to that reading, ``rolled_back`` and the reaction's ``action``, ``reasons`` and
-    ``evidence``. Of all lives: ``false_alarm_rate``, the share of those without a change in which the level was ever
-    ``drift``, with ``detected_share`` and ``delay_bars_median`` of those with one; the same for ``watch`` or more
-    under ``watch``.
+    ``delay_bars`` from the change to that reading, ``rolled_back`` (and ``rolled_back_after_bars`` from the change) and
+    the reaction's ``action``, ``reasons`` and ``evidence``. Of all lives: ``false_alarm_rate``, the share of those
+    without a change in which the level was ever ``drift``, with ``detected_share`` and ``delay_bars_median`` of those
+    with one; the same for ``watch`` or more under ``watch``.
 
     Raises
     ------
@@ -169,6 +169,7 @@ def simulate(
         **_counted([(one.delay, one.alarm) for one in found]),
         "detected": newest.delay is not None,
         "delay_bars": newest.delay,
+        "rolled_back_after_bars": newest.back,
         "rolled_back": newest.reaction is not None and newest.reaction.action == "rolled_back",
         "false_alarm_rate": float(np.mean([one.alarm for one in found])),
     }
@@ -185,6 +186,7 @@ class _Found:
     level: str
     what: str
     reaction: Reaction | None
+    back: int | None
 
 
 def _counted(lives: list[tuple[int | None, bool]]) -> dict[str, Any]:
@@ -231,6 +233,7 @@ def _lived(
     before = life.change - life.start
     delay, watch_delay = (_delay(loud, before, level) for level in ("drift", "watch"))
     end = loud[before + delay] if delay is not None else loud[-1]
+    back, reacted = (None, None) if delay is None else _reacted(changed, loud, before + delay, life, settings)
     return _Found(
         delay,
         any(one.level == "drift" for one in quiet),
@@ -238,7 +241,8 @@ def _lived(
         any(one.level != "ok" for one in quiet),
         end.level,
         end.what,
-        None if delay is None else _reacted(changed, end, life.change + delay, settings),
+        reacted,
+        None if back is None else back - before,
     )
 
 
@@ -281,21 +285,37 @@ def _readings(monitor: DriftMonitor, history: History, life: _Life, settings: Dr
     yield from readings
 
 
-def _reacted(history: History, reading: DriftReading, row: int, settings: DriftSection) -> Reaction:
+def _reacted(
+    history: History, readings: list[DriftReading], first: int, life: _Life, settings: DriftSection
+) -> tuple[int | None, Reaction]:
+    """Return when the previous champion takes over and why; else None, and why recommendations stop.
+
+    Asked at each bar from the first that reads drift until one does not.
+    """
     horizon = max(history.horizons, default=1)
-    champion, previous = (_losses(history, said, row, settings) for said in (history.champion, history.previous))
-    return reaction(reading, champion, previous, settings, horizon_bars=horizon)
+    newest: Reaction | None = None
+    for row in range(first, len(readings)):
+        if readings[row].level != "drift":
+            break
+        recent, now = readings[row].recent_bars, life.start + row
+        champion, previous = (_losses(history, said, now, recent) for said in (history.champion, history.previous))
+        newest = reaction(readings[row], champion, previous, settings, horizon_bars=horizon)
+        if newest.action == "rolled_back":
+            return row, newest
+    assert newest is not None, "the first reading is one of drift"
+    return None, newest
 
 
-def _losses(history: History, said: Said | None, row: int, settings: DriftSection) -> FloatArray | None:
-    """Return the losses of the newest forecasts whose outcomes are known at the close of a bar, ``(C, N, H)``."""
+def _losses(history: History, said: Said | None, row: int, recent_bars: int) -> FloatArray | None:
+    """Return the losses of forecasts whose outcome came with one of the newest bars up to ``row``, ``(T, N, H)``."""
     if said is None or history.returns is None:
         return None
-    first = max(0, row - settings.concept_bars - max(history.horizons))
+    first = max(0, row + 1 - recent_bars - max(history.horizons))
     rows = slice(first, row + 1)
     loss = pinball(history.returns[rows], said.quantiles[rows], history.levels).mean(axis=-1)
     for column, horizon in enumerate(history.horizons):
-        loss[max(len(loss) - horizon, 0) :, :, column] = np.nan
+        came = np.arange(first, row + 1) + horizon
+        loss[(came > row) | (came <= row - recent_bars), :, column] = np.nan
     return np.asarray(loss)
 
 
