@@ -173,8 +173,8 @@ class AliasChange:
 class ModelDecision:
     """What was decided about a seat, by whom and why. Never changed, never deleted.
 
-    ``decision`` is ``first``, ``promoted``, ``kept`` or ``rolled_back``; ``champion`` sat there when it was decided, and
-    ``challenger`` asked for the seat (or was brought back); ``key`` is the same where the same was asked of the same
+    ``decision`` is ``first``, ``promoted``, ``kept`` or ``rolled_back``; ``champion`` sat there when it was decided,
+    ``challenger`` asked for the seat, or was brought back; ``key`` is the same where the same was asked of the same
     bars, and stands once a seat.
     """
 
