@@ -36,7 +36,8 @@ OffLoop = Callable[..., Awaitable[Any]]
 _WAITING: Final = 64
 """Arrivals that may wait for the gate; then the feed waits."""
 
-_REMEMBERED: Final = timedelta(days=5)
+_REMEMBERED: Final = timedelta(days=2)
+"""So far back of the newest bar the lake is looked at for holes, and for what is no news."""
 _LOOK_S: Final = 5.0
 _JUMP: Final = timedelta(seconds=60)
 _QUARANTINE: Final = 1000
@@ -50,6 +51,7 @@ class _Word:
     """Something that the price service hears: from its feed, or from a question of its own."""
 
     kind: Kind
+    at: datetime
     arrival: Arrival | None = None
     until: datetime | None = None
     error: Exception | None = None
@@ -94,7 +96,7 @@ class Ingest:
     symbols, timeframe
         What is traded. The lake must know it already as far as anybody needs its past (``tradewind sync``).
     feed
-        Who speaks.
+        Who speaks. One that moves the clock (a replay) goes on only once what it said was acted upon.
     source
         Who is asked for what the feed left out; None: nobody, and it stays missing.
     tag
@@ -135,6 +137,7 @@ class Ingest:
         self._settings, self._feed, self._source, self._clock = settings, feed, source, clock
         self._alarm, self._sleep, self._off_loop = alarm, sleep, off_loop
         self._calendar, self._lag = calendar(exchange), timedelta(0) if source is None else source.publication_lag
+        self._lockstep = bool(getattr(feed, "moves_clock", False))
         self.symbols, self.timeframe = tuple(symbols), timeframe
         name = tag or (feed.name if source is None else source_tag(source))
         self.store = BarStore(lake, name, timeframe, self.symbols)
@@ -190,6 +193,7 @@ class Ingest:
             await self.supervisor.start()
             while (batch := await self._closed.get()) is not None:
                 yield batch
+                self._closed.task_done()
         finally:
             await self.stop()
 
@@ -223,7 +227,10 @@ class Ingest:
             while (word := await self._heard(words)) is None or word.kind != "over":
                 watch.beat()
                 await self._take(word, watch)
-                self._look_after(words)
+                self._look_after(words, self._clock.now() if word is None else word.at)
+                if word is not None and self._lockstep:
+                    await self._closed.join()
+                    words.task_done()
             await self._finish(watch)
         finally:
             await _dropped(pump, self._filling)
@@ -235,7 +242,7 @@ class Ingest:
         if self._source is not None and self.gate.missing:
             first, last = min(self.gate.missing), max(self.gate.missing)
             arrival = await self._question(self.symbols, first, last)
-            await self._take(_Word("filled", arrival, last), watch)
+            await self._take(_Word("filled", self._clock.now(), arrival, last), watch)
             await self._settle(self.gate.at(self._clock.now() + self.gate.rules.wait), watch)
         self._closed.put_nowait(None)
 
@@ -244,11 +251,13 @@ class Ingest:
         wanted = Wanted(self.symbols, self.timeframe, self.gate.released)
         try:
             async for arrival in self._feed.listen(wanted):
-                await words.put(_Word("told", arrival))
+                await words.put(_Word("told", self._clock.now(), arrival))
+                if self._lockstep:
+                    await words.join()
         except Exception as error:  # noqa: BLE001 - it is raised where the service can be seen to fail
-            await words.put(_Word("failed", error=error))
+            await words.put(_Word("failed", self._clock.now(), error=error))
         else:
-            await words.put(_Word("over"))
+            await words.put(_Word("over", self._clock.now()))
 
     async def _heard(self, words: asyncio.Queue[_Word]) -> _Word | None:
         """Return the next word; None where it is time to look whether a close has waited long enough."""
@@ -262,7 +271,7 @@ class Ingest:
             return None
 
     async def _take(self, word: _Word | None, watch: Watch) -> None:
-        now = self._clock.now()
+        now = self._clock.now() if word is None else word.at
         if word is None:
             await self._settle(self.gate.at(now), watch)
         elif word.kind == "failed":
@@ -349,18 +358,17 @@ class Ingest:
         while not question.done():
             await asyncio.wait((question,), timeout=_LOOK_S)
             watch.beat()
-        await self._take(_Word("filled", question.result(), due), watch)
+        await self._take(_Word("filled", self._clock.now(), question.result(), due), watch)
 
     async def _question(self, symbols: Sequence[str], start: datetime, end: datetime) -> Arrival:
         assert self._source is not None
         request = Request(tuple(symbols), self.timeframe, start, end)
         return await self._off_loop(_asked, self._source, request)
 
-    def _look_after(self, words: asyncio.Queue[_Word]) -> None:
-        """See to freshness, the clock, and what is missing."""
-        now = self._clock.now()
+    def _look_after(self, words: asyncio.Queue[_Word], now: datetime) -> None:
+        """See to the clock, to freshness, and to what is missing."""
+        self._look_at_clock(self._clock.now())
         self._look_at_freshness(now)
-        self._look_at_clock(now)
         if self._source is not None and (self._filling is None or self._filling.done()):
             wanted = self._wanting(now)
             if wanted:
@@ -391,9 +399,9 @@ class Ingest:
             limit = self._settings.answer_seconds
             arrival = await asyncio.wait_for(self._question(sorted(symbols), first, last), limit)
         except (TradewindError, TimeoutError) as error:
-            await words.put(_Word("unfilled", until=last, error=error))
+            await words.put(_Word("unfilled", self._clock.now(), until=last, error=error))
         else:
-            await words.put(_Word("filled", replace(arrival, ticks=()), last))
+            await words.put(_Word("filled", self._clock.now(), replace(arrival, ticks=()), last))
 
     # -- what is looked after --------------------------------------------------------------------------------
 
@@ -410,14 +418,14 @@ class Ingest:
             f"no new bar for {self._settings.stale_minutes:g} minutes; the newest is of {newest and newest.isoformat()}"
         )
         self._alarm("critical", "freshness", what, reading)
-        if not self._feed.asks and not getattr(self._feed, "moves_clock", False):
+        if not self._feed.asks and not self._lockstep:
             raise RetryError(what, hint="the connection is made anew")
 
     def _look_at_clock(self, now: datetime) -> None:
         """Say so where the clock jumped against the time that passed; nothing else depends on it."""
         lived = asyncio.get_running_loop().time()
         before, self._lived = self._lived, (now, lived)
-        if before is None or getattr(self._feed, "moves_clock", False):
+        if before is None or self._lockstep:
             return
         jump = (now - before[0]) - timedelta(seconds=lived - before[1])
         if abs(jump) > _JUMP:

@@ -185,11 +185,16 @@ class BarGate:
     # -- what goes in ----------------------------------------------------------------------------------------
 
     def remember(self, stored: pl.DataFrame) -> None:
-        """Learn what was stored before (``SOURCE_BAR_COLUMNS``, oldest first): it is not news any more."""
+        """Learn what was stored before (``SOURCE_BAR_COLUMNS``): it is not news any more, and its holes are missing."""
         for row in stored.select(list(SOURCE_BAR_SCHEMA)).sort("time").iter_rows(named=True):
             self._known.setdefault(row["time"], {})[row["symbol"]] = _row(row, row["time"], "assumed").values
             self._moves.add(row["symbol"], row["close"])
         self._forget()
+        if self._known and self.released is not None:
+            alive = {symbol for rows in self._known.values() for symbol in rows}
+            for close in self._between(min(self._known), self.released)[-self.rules.remembered :]:
+                if holes := alive - self._known.get(close, {}).keys():
+                    self.missing[close] = holes
 
     def offer(self, bars: pl.DataFrame, now: datetime, origin: Origin = "observed") -> Passed:
         """Take rows of ``SOURCE_BAR_COLUMNS`` that arrived at ``now`` and return what can be let through."""

@@ -121,9 +121,8 @@ class BarStore:
         for row in told.filter(pl.col("kind") == "rename").sort("time").iter_rows(named=True):
             names.rename(row["symbol"], row["detail"], row["time"], source=self.tag)
         once = told.select(SOURCE_ACTION_COLUMNS).unique(["symbol", "time", "kind"], keep="last", maintain_order=True)
-        return (
-            self._long(once, names, now).with_columns(known_at="time", vintage=pl.lit("assumed")).select(list(ACTION_SCHEMA))
-        )
+        rows = self._long(once, names, now).with_columns(known_at="time", vintage=pl.lit("assumed"))
+        return rows.select(list(ACTION_SCHEMA))
 
 
 def closes_of(rows: pl.DataFrame, timeframe: str, symbols: Sequence[str], how: How) -> Iterator[ClosedBars]:

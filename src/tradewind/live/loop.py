@@ -86,6 +86,7 @@ class Loop:
     shown: Shown | None = None
     recorder: Recorder | None = None
     halted: bool = False
+    was_halted: bool = False
     alerts: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=1_000))
     _asked: dict[str, str] = field(default_factory=dict)
 

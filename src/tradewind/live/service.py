@@ -229,8 +229,8 @@ class LiveRuntime:
             prepared.workspace, panel, prepared.corridor.serving, prepared.loaded.notes, prepared.cache,
             held=prepared.session.held,
         )  # fmt: skip
-        whole = loop.recorder.first == prepared.start and stop == len(prepared.corridor.world.panel)
-        ledger = prepared.trader.ledger_hash() if whole and not loop.halted else None
+        to_the_end = stop == len(prepared.corridor.world.panel) and not loop.was_halted
+        ledger = prepared.trader.ledger_hash() if to_the_end else None
         return differences(loop.recorder, told, ledger, prepared.start)
 
     # -- questions ---------------------------------------------------------------------------------------------
@@ -475,7 +475,7 @@ class LiveRuntime:
         if not reason.strip():
             raise InputError("a halt needs a reason", hint="say in a few words why")
         if self.mode == "REPLAY":
-            self._loop.halted = True
+            self._loop.halted = self._loop.was_halted = True
             reasons = [*(self._switch or {"reasons": []})["reasons"], reason]
             since = (self._switch or {}).get("since") or payloads.stamp(self.wall.now())
             self._switch = {"since": since, "reasons": reasons, "by": actor}
