@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import socket
 import sys
 import threading
@@ -569,3 +570,25 @@ def test_when_the_server_stops_clients_are_told_to_come_back(tmp_path: Path, cap
 
     asyncio.run(scene())
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_the_example_of_the_documentation_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+    async def scene() -> None:
+        async with service(tmp_path) as made:
+            names: dict[str, Any] = {}
+            example = block.replace("ws://127.0.0.1:8321/ws", made.socket).replace("asyncio.run(main())", "")
+            exec(compile(example, "docs/api.md", "exec"), names)
+            made.desk.publish_bar()
+            running = asyncio.create_task(names["main"]())
+            shown = ""
+            while "MSFT SELL 0.61" not in shown:
+                shown += capsys.readouterr().out
+                await asyncio.sleep(0.01)
+                assert not running.done()
+        with pytest.raises(ConnectionClosed):
+            await running
+
+    asyncio.run(scene())
