@@ -19,8 +19,8 @@ NEW_YORK = calendar("XNYS")
 
 
 @lru_cache
-def bars(first: str = "2025-03-03", last: str = "2025-03-03", timeframe: str = "5m") -> pl.DataFrame:
-    """Bars of AAA, BBB and CCC on some days of March 2025."""
+def bars(first: str = "2025-03-03", last: str = "2025-03-03", timeframe: str = "5m", closes: int = 24) -> pl.DataFrame:
+    """Bars of AAA, BBB and CCC on some days of March 2025, the first closes of each."""
     source = SOURCES.create("synthetic", seed=11, n_symbols=8)
     start, end = datetime.fromisoformat(first), datetime.fromisoformat(last) + timedelta(days=1)
     request = Request(tuple(f"SYN00{n}" for n in range(8)), timeframe, *(m.replace(tzinfo=UTC) for m in (start, end)))
@@ -28,7 +28,9 @@ def bars(first: str = "2025-03-03", last: str = "2025-03-03", timeframe: str = "
     whole = table.group_by("symbol", maintain_order=True).len().filter(pl.col("len") == pl.col("len").max())
     names = dict(zip(whole["symbol"].head(3).to_list(), SYMBOLS, strict=True))
     chosen = table.filter(pl.col("symbol").is_in(list(names)))
-    return chosen.with_columns(symbol=pl.col("symbol").replace(names)).sort("time", "symbol")
+    day = pl.col("time").dt.date()
+    early = chosen.filter(pl.col("time").rank("dense").over(day) <= closes)
+    return early.with_columns(symbol=pl.col("symbol").replace(names)).sort("time", "symbol")
 
 
 class Stored:

@@ -20,11 +20,11 @@ def gate(**named):
 
 
 def times(count=None):
-    return bars()["time"].unique().sort().to_list()[:count]
+    return bars(closes=40)["time"].unique().sort().to_list()[:count]
 
 
 def at(*moments, symbols=SYMBOLS, **values):
-    chosen = bars().filter(pl.col("time").is_in(moments) & pl.col("symbol").is_in(symbols))
+    chosen = bars(closes=40).filter(pl.col("time").is_in(moments) & pl.col("symbol").is_in(symbols))
     return chosen.with_columns(**{name: pl.lit(value) for name, value in values.items()})
 
 
@@ -186,7 +186,7 @@ def test_a_wild_move_is_marked_and_goes_on():
     subject = gate()
     for moment in moments[:-1]:
         subject.offer(at(moment), moment + SECOND)
-    spread = bars().filter(symbol="AAA")["close"].log().diff().head(29).std()
+    spread = bars(closes=40).filter(symbol="AAA")["close"].log().diff().head(29).std()
     before = at(moments[-2], symbols=["AAA"])["close"][0]
     wild = before * math.exp(4 * spread)
     passed = subject.offer(at(moments[-1]).with_columns(

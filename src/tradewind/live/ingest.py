@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 import polars as pl
@@ -27,7 +27,7 @@ from tradewind.market.bars import SOURCE_BAR_COLUMNS, UTC_TIME
 from tradewind.market.calendar import calendar
 from tradewind.market.feeds import Arrival, Feed, Wanted
 from tradewind.market.sources.base import Request, Source, Tick
-from tradewind.market.sources.poll import PollFeed
+from tradewind.market.sources.poll import OVERLAP_BARS, PollFeed
 from tradewind.market.store.lake import Lake
 from tradewind.market.sync import source_tag
 
@@ -38,6 +38,7 @@ _WAITING: Final = 64
 
 _REMEMBERED: Final = timedelta(days=2)
 """So far back of the newest bar the lake is looked at for holes, and for what is no news."""
+_FIRST_LOOK: Final = timedelta(days=1)
 _LOOK_S: Final = 5.0
 _JUMP: Final = timedelta(seconds=60)
 _QUARANTINE: Final = 1000
@@ -150,6 +151,7 @@ class Ingest:
         self._earlier: list[pl.DataFrame] = []
         self._attempts: Counter[datetime] = Counter()
         self._alarmed: dict[str, datetime] = {}
+        self._caught_up = False
         self._unsettled: tuple[Passed, pl.DataFrame | None] | None = None
         self._filling: asyncio.Task[None] | None = None
         self._repaired_at: datetime | None = None
@@ -347,18 +349,43 @@ class Ingest:
     # -- what is missing -------------------------------------------------------------------------------------
 
     async def _catch_up(self, watch: Watch) -> None:
-        """Ask for what closed since the newest bar, before anything newer is let through."""
+        """Ask for what closed since the newest bar, before anything newer is let through, and for what changed before.
+
+        Once for a day back, because nobody listened before; later for the last bars, around the lost connection.
+        """
         after, now = self.gate.released, self._clock.now()
         if self._source is None or self._feed.asks or after is None:
             return
         due = now - timedelta(seconds=self._settings.settle_seconds)
-        if not len(self._calendar.bar_closes(self.timeframe, after + timedelta(microseconds=1), due)):
+        behind = len(self._calendar.bar_closes(self.timeframe, after + timedelta(microseconds=1), due)) > 0
+        if not behind and self._caught_up:
             return
-        question = asyncio.ensure_future(self._question(self.symbols, after, due))
-        while not question.done():
-            await asyncio.wait((question,), timeout=_LOOK_S)
-            watch.beat()
-        await self._take(_Word("filled", self._clock.now(), question.result(), due), watch)
+        start = self._before(after) if self._caught_up else after - _FIRST_LOOK
+        try:
+            arrival = await self._patiently(self._question(self.symbols, start, max(due, start)), watch)
+        except RetryError as error:
+            if behind:
+                raise
+            watch.trouble(error)
+            return
+        self._caught_up = True
+        await self._take(_Word("filled", self._clock.now(), arrival, due), watch)
+
+    async def _patiently(self, question: Coroutine[Any, Any, Arrival], watch: Watch) -> Arrival:
+        """Wait for an answer, showing signs of life."""
+        asked = asyncio.ensure_future(question)
+        try:
+            while not asked.done():
+                await asyncio.wait((asked,), timeout=_LOOK_S)
+                watch.beat()
+            return asked.result()
+        finally:
+            asked.cancel()
+
+    def _before(self, close: datetime) -> datetime:
+        """Return the close some bars before one: providers correct their last ones."""
+        closes = self._calendar.bar_closes(self.timeframe, close - timedelta(days=10), close)[-OVERLAP_BARS:]
+        return close if len(closes) == 0 else min(close, closes[0].item().replace(tzinfo=UTC))
 
     async def _question(self, symbols: Sequence[str], start: datetime, end: datetime) -> Arrival:
         assert self._source is not None
@@ -378,7 +405,7 @@ class Ingest:
         """Return whom to ask for, from when to when; None where nothing is missing, or it was just asked for."""
         gap = self.gate.gap()
         if gap is not None:
-            return set(self.symbols), gap[0], gap[1]
+            return set(self.symbols), self._before(gap[0]), gap[1]
         pause = timedelta(seconds=self._settings.repair_seconds)
         if self._repaired_at is not None and timedelta(0) <= now - self._repaired_at < pause:
             return None

@@ -27,6 +27,9 @@ Turn = Callable[[int], Awaitable[None]]
 OVERLAP_BARS: Final = 3
 """So many bars before the newest one are asked for again, because providers correct their last ones."""
 
+_FIRST_LOOK: Final = timedelta(days=1)
+"""So far back it is asked first, for what was corrected while nobody listened."""
+
 _NAP_S: Final = 20.0
 _AGAIN_S: Final = 10.0
 
@@ -75,11 +78,12 @@ class PollFeed:
         self._step, self._settle, self._again = timedelta(minutes=minutes), settle, again
         self._turn, self._sleep, self._off_loop = turn, sleep, off_loop
         self._after: datetime | None = None
+        self._back = timedelta(0)
 
     async def listen(self, wanted: Wanted) -> AsyncIterator[Arrival]:
         """Ask at once for what came after ``wanted.after``, then round by round."""
         check_timeframe(self.source, wanted.timeframe)
-        self._after = wanted.after
+        self._after, self._back = wanted.after, _FIRST_LOOK
         while True:
             behind: Sequence[str] = wanted.symbols
             for attempt in range(self._again + 1):
@@ -90,7 +94,7 @@ class PollFeed:
                 behind = self._behind(behind, arrival.bars, wanted.timeframe)
                 if not behind:
                     break
-            self._after = self._due(wanted.timeframe) or self._after
+            self._after, self._back = self._due(wanted.timeframe) or self._after, timedelta(0)
             await self._until(self._next_round(self._clock.now()))
 
     # -- one question ----------------------------------------------------------------------------------------
@@ -103,11 +107,13 @@ class PollFeed:
         return await self._off_loop(_answers, self.source, groups)
 
     def _start(self, timeframe: str, now: datetime) -> datetime:
-        """Return from which close on it is asked: some bars before the newest one that is there."""
-        newest = self._after or self._due(timeframe) or now
-        closes = self._calendar.bar_closes(timeframe, newest - timedelta(days=10), newest)
+        """Return from which close on it is asked: some bars before what is there, or the newest alone."""
+        if self._after is None:
+            return self._due(timeframe) or now
+        closes = self._calendar.bar_closes(timeframe, self._after - timedelta(days=10), self._after)
         before = closes[-OVERLAP_BARS:]
-        return newest if len(before) == 0 else min(newest, before[0].item().replace(tzinfo=UTC))
+        start = self._after if len(before) == 0 else before[0].item().replace(tzinfo=UTC)
+        return min(start, self._after - self._back)
 
     def _due(self, timeframe: str) -> datetime | None:
         """Return the newest close that the provider should have by now."""
