@@ -17,6 +17,7 @@ from tradewind.cli import (
     config,
     demo,
     doctor,
+    drift,
     explain,
     features,
     halt,
@@ -60,6 +61,7 @@ app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="models")
 app.add_typer(audit.app, name="audit")
 app.add_typer(broker.app, name="broker")
+app.add_typer(drift.app, name="drift")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(sectors.app, name="sectors")
 app.add_typer(sectors.tiers, name="tiers")

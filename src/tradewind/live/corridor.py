@@ -187,6 +187,10 @@ class LiveCorridor:
         views = {name: one.track.over(panel.times) for name, one in self._calibrators.items()}
         return LiveStep(row, members, views, decision, clock.seconds)
 
+    def forecasts_of(self, name: str) -> Forecast:
+        """Return what a model has forecast so far, uncalibrated."""
+        return self._raw[name].over(self.world.panel.times)
+
     @property
     def log_closes(self) -> FloatArray:
         """Log of the adjusted closes so far, ``(T, N)``; NaN where there is no bar."""

@@ -39,8 +39,10 @@ from tradewind.live.runtime import Mode
 from tradewind.live.schedule import COMPACT, RETRAIN, Schedule, Scheduler
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_alerts import AlertsSection
+from tradewind.live.settings_drift import DriftSection
 from tradewind.live.tape import BarRow
 from tradewind.live.trader import fill_payload, iso, order_payload
+from tradewind.live.watching import DriftWatch
 from tradewind.market.panel import Panel
 from tradewind.market.store.records import Job
 
@@ -98,6 +100,7 @@ class LiveRuntime:
     clock: Clock
     wall: Clock
     alerts_section: AlertsSection = field(default_factory=AlertsSection)
+    drift_section: DriftSection = field(default_factory=DriftSection)
     bus: Bus = field(init=False)
     health_of: Health = field(init=False)
     prepared: Prepared | None = None
@@ -125,6 +128,7 @@ class LiveRuntime:
         self._running: set[asyncio.Task[Any]] = set()
         self._seats: dict[str, dict[str, Any]] = {}
         self._readings: dict[str, dict[str, Any]] = {}
+        self._home: asyncio.AbstractEventLoop | None = None
         self._looked = float("-inf")
         self._looks: set[asyncio.Task[Any]] = set()
 
@@ -134,18 +138,39 @@ class LiveRuntime:
         self, *, opened: datetime | None = None, until: datetime | None = None, anew: bool = False
     ) -> Prepared:
         """Make everything ready for the first bar; the page shows how far it is."""
+        self._home = asyncio.get_running_loop()
         work = partial(
             prepare, self.workspace, self.settings, self.mode, self.clock, self.wall,
             opened=opened, until=until, anew=anew, progress=self._progress,
         )  # fmt: skip
         self.prepared = await self._in(self._worker, work)
         self.loop = Loop(self.prepared, self.bus, self.clock, self.health_of.latency)
+        if self.drift_section.use:
+            self.loop.watch = await self._in(self._worker, self._watch)
         self._recall_equity()
         self.phase = None
         self.health_of.warming = None
         await self._in(self._worker, self._refresh_seats)
         self.publish_status()
         return self.prepared
+
+    def _watch(self) -> DriftWatch:
+        self._progress("watch for drift", 0, 1)
+        return DriftWatch(self._loop, self.drift_section, self._read, self._challenge)
+
+    def _read(self, seat: str, reading: dict[str, Any]) -> None:
+        """Hear a drift reading; one that says what the last one said is not told again."""
+        before = self._readings.get(seat)
+        self._readings[seat] = reading
+        if before is None or any(before[name] != reading[name] for name in ("level", "action", "triggers")):
+            self.bus.publish("drift", reading["seat"], reading)
+
+    def _challenge(self, seat: str, reasons: tuple[str, ...]) -> None:
+        """Train a challenger because a reading calls for it; a replay is left as it is."""
+        if self.mode == "REPLAY" or not self.settings.retrain or self._home is None:
+            return
+        self._log.info("retrain_for_drift", seat=seat, reasons=list(reasons))
+        asyncio.run_coroutine_threadsafe(self._retrain(f"drift of {seat}"), self._home)
 
     async def run(self, bars: Bars) -> None:
         """Live through bars until there are no more; a bar that fails stops trading and is told, never passed over."""
@@ -527,14 +552,16 @@ class LiveRuntime:
         self._loop  # noqa: B018
         assert self.prepared is not None
         place = self._seat(seat)
-        state = await asyncio.to_thread(self.prepared.registry.promote, model, place)
+        promote = partial(self.prepared.registry.promote, model, place, reason=reason, by=actor)
+        state = await asyncio.to_thread(promote)
         await self._after_a_change()
         return dict(state)
 
     async def _rollback(self, actor: str, *, seat: str, reason: str) -> dict[str, Any]:
         self._loop  # noqa: B018
         assert self.prepared is not None
-        state = await asyncio.to_thread(self.prepared.registry.rollback, self._seat(seat))
+        back = partial(self.prepared.registry.rollback, self._seat(seat), reason=reason, by=actor)
+        state = await asyncio.to_thread(back)
         await self._after_a_change()
         return dict(state)
 

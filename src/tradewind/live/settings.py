@@ -19,7 +19,6 @@ class LiveSection(Section):
     parity_bars: int = Field(
         20_000, ge=0, description="bars of a replay that are kept to be compared with the back-test when it is over"
     )
-    drift: bool = Field(True, description="watch features and forecasts for drift, and act on it")
     retrain: bool = Field(
         True, description="retrain when the schedule or drift says so; in a replay only when asked to"
     )

@@ -27,6 +27,7 @@ from tradewind.live.replay import Replay, result_of
 from tradewind.live.service import LiveRuntime
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_alerts import AlertsSection
+from tradewind.live.settings_drift import DriftSection
 from tradewind.live.settings_ingest import IngestSection
 from tradewind.market.sources.replay import ReplayClock, Speed
 from tradewind.market.store.database import copy_sqlite
@@ -173,7 +174,8 @@ def made(workspace: Workspace, mode: Any, clock: Any) -> LiveRuntime:
     playbook = workspace.plan.playbook
     live = playbook.section("live", LiveSection)
     alerts = playbook.section("alerts", AlertsSection)
-    return LiveRuntime(workspace, live, mode, clock, SystemClock(), alerts)
+    drift = playbook.section("drift", DriftSection)
+    return LiveRuntime(workspace, live, mode, clock, SystemClock(), alerts, drift)
 
 
 async def served(runtime: LiveRuntime, wanted: Run, say: Callable[[str], None]) -> Serving | None:
