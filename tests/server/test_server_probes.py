@@ -10,6 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from server_kit import Service, in_thread
 
+from tradewind.errors import RetryError
+
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Service]:
@@ -88,6 +90,19 @@ def test_requests_are_counted_by_the_pattern_of_their_route(made: Service) -> No
     assert requests[("method", "GET"), ("route", "page"), ("status", "404")] == 2
     assert requests[("method", "other"), ("route", "page"), ("status", "405")] == 1
     assert found["tradewind_http_request_seconds_count", (bars,)] == 3
+
+
+def test_while_it_warms_up_what_is_not_known_is_absent_and_the_rest_is_there(
+    made: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_ready() -> None:
+        raise RetryError("the corridor is not ready yet", hint="wait until /readyz answers")
+
+    monkeypatch.setattr(made.desk, "account", not_ready)
+    found = read(made)
+    assert not any(key[0].startswith("tradewind_account") for key in found)
+    assert ("tradewind_uptime_seconds", ()) in found
+    assert found["tradewind_orders", (("status", "filled"),)] == 1
 
 
 def test_two_servers_count_apart(tmp_path: Path) -> None:

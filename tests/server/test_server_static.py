@@ -28,7 +28,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
         yield made
 
 
-@pytest.mark.parametrize("path", ["/", "/symbol/AAPL", "/models", "/symbol/BRK-B/chart"])
+@pytest.mark.parametrize("path", ["/", "/symbol/AAPL", "/models", "/symbol/BRK-B/chart", "/symbol/BRK.B", "/.hidden"])
 def test_the_page_answers_every_path_of_its_own(client: httpx2.Client, path: str) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.text) == (200, INDEX)
@@ -47,7 +47,8 @@ def test_what_carries_a_hash_is_kept_and_the_rest_is_asked_for_again(client: htt
 
 
 @pytest.mark.parametrize(
-    "path", ["/assets/index-old.js", "/beside.txt", "/../beside.txt", "/%2e%2e/beside.txt", "/.hidden", "/robots.txt"]
+    "path",
+    ["/assets/index-old.js", "/beside.txt", "/../beside.txt", "/%2e%2e/beside.txt", "/robots.txt", "/assets/x.php"],
 )
 def test_what_is_not_part_of_the_page_is_not_there(client: httpx2.Client, path: str) -> None:
     answer = client.request("GET", path)

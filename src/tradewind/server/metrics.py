@@ -18,6 +18,7 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 
+from tradewind.errors import TradewindError
 from tradewind.server.shapes import DriftLevel, ServiceState
 
 if TYPE_CHECKING:
@@ -72,12 +73,11 @@ class _Corridor:
 
     def collect(self) -> Iterator[Metric]:
         """Return the corridor's metrics as they are now."""
-        yield from _bus(self._runtime)
-        yield from _health(self._runtime.health())
-        yield from _status(self._runtime.status())
-        yield from _account(self._runtime.account())
-        yield _drift(self._runtime)
-        yield _orders(self._runtime)
+        for part in (_bus, _health, _status, _account, _drift, _orders):
+            try:
+                yield from part(self._runtime)
+            except TradewindError:  # not ready yet, or its records are locked: absent, not zero
+                continue
 
 
 def _bus(runtime: Runtime) -> Iterator[Metric]:
@@ -94,7 +94,8 @@ def _bus(runtime: Runtime) -> Iterator[Metric]:
     yield _gauge("tradewind_listeners", "Who listens to the events", runtime.bus.listeners)
 
 
-def _health(health: Mapping[str, Any]) -> Iterator[Metric]:
+def _health(runtime: Runtime) -> Iterator[Metric]:
+    health = runtime.health()
     latency, freshness = health["latency_ms"], health["freshness"]
     quantiles = GaugeMetricFamily(
         "tradewind_bar_latency_seconds", "From a bar's arrival to its push", labels=["quantile"]
@@ -128,32 +129,34 @@ def _services(services: list[Mapping[str, Any]]) -> Metric:
     return metric
 
 
-def _status(status: Mapping[str, Any]) -> Iterator[Metric]:
+def _status(runtime: Runtime) -> Iterator[Metric]:
+    status = runtime.status()
     yield _gauge("tradewind_halted", "1 where trading is halted", status["halted"] is not None)
     as_of = status["as_of"]
     time = datetime.fromisoformat(as_of).timestamp() if isinstance(as_of, str) else None
     yield _gauge("tradewind_newest_bar_timestamp_seconds", "Close of the newest bar", time)
 
 
-def _account(account: Mapping[str, Any]) -> Iterator[Metric]:
+def _account(runtime: Runtime) -> Iterator[Metric]:
+    account = runtime.account()
     for name in ("equity", "cash", "profit", "gross", "net", "drawdown"):
         yield _gauge(f"tradewind_account_{name}", f"The account's {name}", account[name])
     yield _gauge("tradewind_positions", "Positions held", account["positions"])
     yield _gauge("tradewind_open_orders", "Orders that are open", account["open_orders"])
 
 
-def _drift(runtime: Runtime) -> Metric:
+def _drift(runtime: Runtime) -> Iterator[Metric]:
     metric = GaugeMetricFamily("tradewind_drift_level", "1 for the drift of a seat's model", labels=["seat", "level"])
     for reading in runtime.drift():
         _tell_states(metric, reading["seat"], get_args(DriftLevel), reading["level"])
-    return metric
+    yield metric
 
 
-def _orders(runtime: Runtime) -> Metric:
+def _orders(runtime: Runtime) -> Iterator[Metric]:
     metric = GaugeMetricFamily("tradewind_orders", "The newest 1,000 orders, by status", labels=["status"])
     for status, number in sorted(Count(order["status"] for order in runtime.orders(limit=1000)).items()):
         metric.add_metric([status], number)
-    return metric
+    yield metric
 
 
 def _tell_states(metric: GaugeMetricFamily, name: str, states: Sequence[str], current: str) -> None:

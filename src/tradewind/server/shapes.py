@@ -445,6 +445,7 @@ class Service(Shape):
     failures: int
     next_try: Instant | None
     heartbeat: Instant | None
+    waiting: int | None = Field(None, description="alerts that wait to be sent")
 
 
 class Freshness(Shape):
@@ -461,6 +462,9 @@ class Stage(Shape):
     count: int
     sum_ms: float
     buckets: list[tuple[float, int]]
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
 
 
 class Latency(Shape):
@@ -482,6 +486,22 @@ class Machine(Shape):
     rss_mb: float | None
 
 
+class Check(Shape):
+    """Something that the system depends on, and whether it is well; null: not known."""
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+class Backup(Shape):
+    """The newest backup."""
+
+    file: str
+    age_hours: float
+    unreadable: int = Field(description="newer ones that cannot be read")
+
+
 class Health(Shape):
     """Services, freshness, latency and machine."""
 
@@ -494,6 +514,10 @@ class Health(Shape):
     listeners: int
     uptime_seconds: float
     version: str
+    error_rate: float | None = Field(None, description="share of the newest operations that failed")
+    checks: list[Check] | None = None
+    backup: Backup | None = None
+    clock_skew_seconds: dict[str, float | None] | None = None
 
 
 class Job(Shape):

@@ -31,6 +31,8 @@ _TYPES: Final[Mapping[str, str]] = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
+_ENDINGS: Final = frozenset({*_TYPES, ".map", ".txt", ".ico", ".png", ".xml", ".php"})
+"""Endings of files: what has one and is not there is missing, everything else is a path of the page (/symbol/BRK.B)."""
 STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:3rem auto;padding:0 1rem;color:#1b1f24;"
     "background:#fff}@media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#14171b}a{color:#8ab4f8}}"
@@ -92,7 +94,7 @@ class Page:
         file = self._files.get(name or "index.html")
         if file is not None:
             return _sent(file, Headers(scope=scope))
-        if _of_api(name) or "." in name.rpartition("/")[2]:
+        if _of_api(name) or Path(name).suffix in _ENDINGS:
             raise Refused(404, "there is nothing at this path")
         return _sent(self._files["index.html"], Headers(scope=scope)) if self.built else plain_page("", NOT_BUILT)
 

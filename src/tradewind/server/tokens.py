@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tradewind.errors import InputError, did_you_mean
+from tradewind.live.redaction import hide
 from tradewind.server.settings import ROLES, Role, ServerSettings
 
 SHORTEST = 20
@@ -94,6 +95,7 @@ def _from_environment(settings: ServerSettings, environ: Mapping[str, str]) -> I
         token = environ.get(variable, "")
         if token:
             _require_long(token, variable)
+            hide(token)
             yield _digest(token), Caller(role, role)
         elif asked_for:
             raise InputError(
