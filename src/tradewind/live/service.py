@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from tradewind.clock import Clock
-from tradewind.errors import InputError, TradewindError, did_you_mean
+from tradewind.errors import InputError, RetryError, TradewindError, did_you_mean
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.live_skill import seat_report
 from tradewind.evaluation.model_registry import CHAMPION, current, seats_of
@@ -231,7 +231,7 @@ class LiveRuntime:
     @property
     def _loop(self) -> Loop:
         if self.loop is None:
-            raise InputError("the corridor is not ready yet", hint="wait until /readyz answers")
+            raise RetryError("the corridor is not ready yet", hint="wait until /readyz answers")
         return self.loop
 
     @property
@@ -436,7 +436,7 @@ class LiveRuntime:
     def _place(self, symbol: str) -> tuple[Panel, int]:
         panel = self._panel
         if panel is None:
-            raise InputError("the corridor is not ready yet", hint="wait until /readyz answers")
+            raise RetryError("the corridor is not ready yet", hint="wait until /readyz answers")
         if symbol not in panel.symbols:
             raise did_you_mean("symbol", symbol, panel.symbols)
         return panel, panel.symbols.index(symbol)
