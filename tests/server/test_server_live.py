@@ -55,6 +55,8 @@ def test_everything_that_a_replay_says_is_of_its_shape(tmp_path: Path, caplog: p
                 assert answer.status_code == 200, (path, answer.text)
                 schema = DOCUMENT["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
                 validator(schema).validate(answer.json())
+                lost = unsaid(told_by(runtime, path, symbol), answer.json())
+                assert not lost, (path, lost)
             assert len((await client.get(f"/api/v1/symbols/{symbol}/forecasts")).json()["items"]) == 1
             assert (await client.get("/metrics")).status_code == 200
         await runtime.close()
@@ -62,6 +64,25 @@ def test_everything_that_a_replay_says_is_of_its_shape(tmp_path: Path, caplog: p
 
     asyncio.run(scene())
     assert "does not have the shape" not in caplog.text
+
+
+def told_by(runtime: Any, path: str, symbol: str) -> Any:
+    """Return what the runtime itself answers to a question."""
+    name = path.removeprefix("/api/v1/").replace("account/equity", "equity").replace("symbols/{symbol}/", "")
+    told = getattr(runtime, name)(symbol) if "{symbol}" in path else getattr(runtime, name)()
+    return told if isinstance(told, dict) else {"items": told}
+
+
+def unsaid(told: Any, answer: Any, place: str = "") -> list[str]:
+    """Return the keys that the runtime says and the server does not."""
+    if isinstance(told, dict) and isinstance(answer, dict):
+        missing = [f"{place}.{key}" for key in told if key not in answer]
+        return missing + [
+            lost for key in told if key in answer for lost in unsaid(told[key], answer[key], f"{place}.{key}")
+        ]
+    if isinstance(told, list) and isinstance(answer, list):
+        return [lost for one, other in zip(told, answer, strict=False) for lost in unsaid(one, other, place)]
+    return []
 
 
 async def _early(client: httpx2.AsyncClient) -> None:

@@ -348,6 +348,17 @@ class LiveRecord(Shape):
     brier: float | None
     hit_rate: float | None
     by_regime: dict[str, Any]
+    by_symbol: dict[str, Any] | None = None
+    by_model: dict[str, Any] | None = None
+    by_horizon: dict[str, Any] | None = None
+    judged: int | None = Field(None, description="forecasts that these figures are of")
+    dates: int | None = None
+    coverage: dict[str, float | None] | None = Field(
+        None, description="by the interval's nominal coverage, in per cent"
+    )
+    pinball: float | None = None
+    calibration_error: float | None = None
+    direction: dict[str, Any] | None = Field(None, description="accuracy, precision, recall and F1 of the side")
 
 
 class ReliabilityPoint(Shape):
@@ -367,13 +378,15 @@ class GateDecision(Shape):
     challenger: str | None
     reasons: list[str]
     evidence: dict[str, Any]
+    by: str | None = None
 
 
 class Model(Shape):
     """A model's seat: champion, challenger, live skill and the decisions so far."""
 
     seat: str
-    model: str
+    key: str | None = Field(None, description="the seat as the records name it")
+    model: str | None
     champion: ModelVersion | None
     challenger: ModelVersion | None
     champions_before: list[str]
@@ -392,6 +405,9 @@ class FeatureDrift(Shape):
     wasserstein: float | None
     threshold: float | None
     drifted: bool
+    ks: float | None = None
+    p: float | None = None
+    silent: bool | None = Field(None, description="whether it stopped moving")
 
 
 class DataDrift(Shape):
@@ -399,6 +415,9 @@ class DataDrift(Shape):
 
     share_drifted: float | None
     features: list[FeatureDrift]
+    warm: bool | None = Field(None, description="whether there are enough bars to judge")
+    share_limit: float | None = None
+    stability: float | None = None
 
 
 class ConceptDrift(Shape):
@@ -411,6 +430,9 @@ class ConceptDrift(Shape):
     loss_ratio: float | None
     adwin: bool
     confidence_shift: float | None
+    hit_rate: float | None = None
+    hit_rate_expected: float | None = None
+    broken: list[str] | None = Field(None, description="which of these are beyond their limit")
 
 
 class Persistence(Shape):
@@ -433,6 +455,7 @@ class Drift(Shape):
     persistence: Persistence
     action: DriftAction | None
     what: str
+    triggers: list[str] | None = Field(None, description="why a challenger is called for")
 
 
 class Service(Shape):
