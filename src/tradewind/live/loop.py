@@ -118,12 +118,12 @@ class Loop:
         if self.watch is not None:
             self.watch(step)
         step = replace(step, decision=self._held_back(step.decision))
-        with self.latency.stage("trade"):
+        with self.latency.stage("records"):
+            self._record(step)
+        with self.latency.stage("trade"):  # last: where the account stands is where a killed process goes on
             if prepared.trader.controls is None:
                 prepared.trader.paper.heed_the_switch(self.halted)
             traded = prepared.trader.step(step.decision)
-        with self.latency.stage("records"):
-            self._record(step)
         self.shown = Shown(step, traded, as_datetime(bar.time))
         with self.latency.stage("push"):
             self._tell(self.shown, correlation)
