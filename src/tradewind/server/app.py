@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, WebSocket
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tradewind.clock import Clock, SystemClock
@@ -70,7 +70,10 @@ def create_app(
 
 
 def _add_other_routes(app: FastAPI, sockets: Sockets, page: Page) -> None:
-    """Add the WebSocket, the reference, and the page for every path that nothing else has."""
+    """Add the WebSocket, the API's description, and the page for every path that nothing else has.
+
+    The description takes half a second to make: it is made in a thread, when it is first asked for.
+    """
     no_route = app.router.default
 
     @app.websocket("/ws")
@@ -78,8 +81,12 @@ def _add_other_routes(app: FastAPI, sockets: Sockets, page: Page) -> None:
         await sockets(websocket)
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
+    def docs() -> Response:
         return plain_page("API", reference(app.openapi()))
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def description() -> Response:
+        return JSONResponse(app.openapi())
 
     async def anything_else(scope: Scope, receive: Receive, send: Send) -> None:
         await (page if scope["type"] == "http" else no_route)(scope, receive, send)

@@ -28,6 +28,7 @@ def bare() -> FastAPI:
         title="Tradewind",
         version=__version__,
         description=_TEXT,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         separate_input_output_schemas=False,
