@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install tflite oracles demo test fuzz-api lint format types check bench docs web web-test clean
+.PHONY: crash-test help install tflite oracles demo test fuzz-api lint format types check bench docs web web-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ demo: .venv/complete ## real stocks, offline: recommendations, track record, ver
 
 test: .venv/complete ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+crash-test: .venv/complete ## kill a running corridor at 200 random places: nothing lost, nothing doubled
+	TRADEWIND_KILLS=200 $(BIN)/python -m pytest tests/live/test_live_killed.py
 
 fuzz-api: .venv/complete ## requests that nobody would think of, over every operation of the API: no 5xx
 	$(BIN)/python tests/server/fuzz_api.py
