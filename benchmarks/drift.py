@@ -3,10 +3,11 @@
 Three histories with the 148 core features: the synthetic market (20 stocks, daily), the 20 names most traded in 2005 of
 the open daily panel (survivors), and 20 names of the open 5-minute file. Each is cut into lives of a model: 756 daily
 bars of training and 63 lived, or 1,560 and 390 of five minutes (20 sessions and one week). ``false_alarm_rate`` is the
-share of lives without a planted change in which the level was ever ``drift``; some of them hold a real change (the
-autumn of 2008, August 2015), and they count. Outcomes are those of a ridge regression, walked forward; the previous
-champion is the naive normal. What is planted begins a third into a life; all features move unless it says otherwise.
-``watch`` counts that level or more. A flipped sign of a signal this weak cannot be seen in a life, and is not.
+share of windows without a planted change in which the level was ever ``drift``, ``false_alarm_lives`` that of lives;
+some of them hold a real change (the autumn of 2008, August 2015), and they count. Outcomes are those of a ridge
+regression, walked forward; the previous champion is the naive normal. What is planted begins a third into a life; all
+features that take many values move unless it says otherwise. ``watched`` counts that level or more. A flipped sign of a
+signal this weak cannot be seen in a life, and is not.
 
 The peer of the speed is the loop one would write first, with scipy over features: statistic and p-value of
 Kolmogorov–Smirnov, Wasserstein, Jensen–Shannon and a stability index of the newest hour against the training data.
@@ -43,10 +44,11 @@ CHANGES = {
     "sign of the signal": Planted("sign_flip"),
     "one feature dead": Planted("dead_feature"),
     "one feature missing": Planted("missing_feature"),
+    "champion broken": Planted("broken_champion"),
 }
 LIVES = 8
 DAILY, FIVE_MINUTES = (756, 63, 5), (1560, 390, 12)
-AIMS = {"milliseconds_a_bar": 5.0, "false_alarm_rate": 0.1, "mean_by_2_detected": 0.95}
+AIMS = {"milliseconds_a_bar": 5.0, "false_alarm_rate": 0.05, "mean_by_2_detected": 0.95}
 NAMES = (
     "GOOGL", "MSFT", "INTC", "AAPL", "XOM", "EBAY", "PFE", "GE", "C", "JCI", "AMGN", "QCOM", "AIG", "IBM", "JNJ",
     "AMAT", "JPM", "SLB", "NLOK", "VZ",
@@ -65,21 +67,23 @@ def run() -> dict[str, Any]:
             "bars": len(history.times),
             "train_life_window_bars": [train, life, window],
             "lives": whole["lives"],
+            "windows": whole["windows"],
             "false_alarm_rate": whole["false_alarm_rate"],
+            "false_alarm_lives": whole["false_alarm_lives"],
             "watch_rate": whole["watch"]["false_alarm_rate"],
             "planted": found,
         }
     ours, peer, learnt = speed(history, train, window)
-    lives = sum(one["lives"] for one in figures.values())
-    alarms = sum(one["lives"] * one["false_alarm_rate"] for one in figures.values())
+    windows = sum(one["windows"] for one in figures.values())
+    alarms = sum(one["windows"] * one["false_alarm_rate"] for one in figures.values())
     detected = min(one["planted"]["mean of all features by 2 deviations"]["detected"] for one in figures.values())
-    rate = alarms / lives
+    rate = alarms / windows
     return {
         "name": "drift",
         "ratios": {"scipy_loop": peer / ours},
         "figures": {
             "false_alarm_rate": rate,
-            "lives": lives,
+            "windows": windows,
             "milliseconds_a_bar": ours * 1e3,
             "scipy_loop_milliseconds_a_bar": peer * 1e3,
             "seconds_to_learn_a_reference": learnt,
@@ -106,7 +110,15 @@ def planted_into(history: History, train: int, life: int, window: int, change: P
 
 def histories() -> Iterator[tuple[str, tuple[History, tuple[int, int, int]]]]:
     common = {"labels.barriers": False}
-    yield "synthetic", (lived("synthetic", common, DAILY), DAILY)
+    synthetic = {
+        "data.timeframe": "1d",
+        "data.start": "2012-01-03",
+        "data.end": "2023-12-29",
+        "labels.horizons_bars": [1, 5, 20],
+        "decision.horizon_bars": 20,
+        "source.synthetic.options.n_symbols": 20,
+    }
+    yield "synthetic", (lived("synthetic", {**common, **synthetic}, DAILY), DAILY)
     daily = {
         **files("daily/sp500_ohlcv_2005_2016.parquet"),
         "universe.symbols": list(NAMES),

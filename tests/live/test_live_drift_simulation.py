@@ -50,6 +50,21 @@ def test_where_the_signal_turns_the_one_before_without_a_signal_takes_over(past:
     assert alone["detected"] and not alone["rolled_back"] and alone["action"] == "stopped"
 
 
+def test_a_champion_that_breaks_gives_way_to_the_one_before(past: History) -> None:
+    found = asked(past, Planted("broken_champion"))
+    assert found["detected"] and found["rolled_back"] and found["delay_bars"] <= 10
+    assert "worse than in validation" in found["what"] and found["false_alarm_rate"] == 0.0
+
+
+def test_an_alarm_that_comes_without_the_change_is_no_detection(past: History) -> None:
+    bad = replace(past, champion=Said(past.champion.quantiles.copy()))
+    start = len(past.times) - LIFE
+    bad.champion.quantiles[start:] += 0.1
+    found = asked(bad, Planted("dead_feature"), lives_most=1)
+    assert found["false_alarm_lives"] == 1.0 and found["false_alarm_rate"] > 0.9
+    assert not found["detected"] and found["delay_bars"] is None
+
+
 @pytest.mark.parametrize("change", ["dead_feature", "missing_feature"])
 def test_one_feature_that_dies_is_watched_and_named(past: History, change: str) -> None:
     found = asked(past, Planted(change, seed=3))
@@ -70,9 +85,15 @@ def test_a_change_begins_where_it_is_said_and_what_came_before_stays(past: Histo
         told = changed(past, Planted(change), row)
         np.testing.assert_array_equal(told.features[:row], past.features[:row])
         np.testing.assert_array_equal(told.returns[:row], past.returns[:row])
+        assert np.array_equal(told.champion.quantiles, past.champion.quantiles) == (change != "broken_champion"), change
+        np.testing.assert_array_equal(told.champion.quantiles[:row], past.champion.quantiles[:row])
+        np.testing.assert_array_equal(told.previous.quantiles, past.previous.quantiles)
         moved = not np.array_equal(told.features[row:], past.features[row:], equal_nan=True)
         turned = not np.array_equal(told.returns[row:], past.returns[row:], equal_nan=True)
-        assert (moved, turned) == (change != "sign_flip", change in ("variance", "sign_flip")), change
+        assert (moved, turned) == (
+            change not in ("sign_flip", "broken_champion"),
+            change in ("variance", "sign_flip"),
+        ), change
         for name, array in before.items():
             np.testing.assert_array_equal(array, getattr(past, name), err_msg="the history itself is left alone")
 
@@ -120,8 +141,9 @@ def test_features_alone_are_enough_but_for_a_sign(past: History) -> None:
     bare = History(past.times, past.names, past.features)
     found = asked(bare, Planted("mean_shift"))
     assert found["detected"] and found["action"] == "stopped" and not found["rolled_back"]
-    with pytest.raises(InputError, match="flipped sign"):
-        asked(bare, Planted("sign_flip"))
+    for change in ("sign_flip", "broken_champion"):
+        with pytest.raises(InputError, match=f"{change} shows in forecasts"):
+            asked(bare, Planted(change))
 
 
 def test_lives_are_spread_over_history_and_the_newest_is_told_of(past: History) -> None:

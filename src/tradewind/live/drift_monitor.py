@@ -26,7 +26,7 @@ SHOWN: Final = 20
 """Features that a payload holds at most, the worst first, beside all that have drifted."""
 
 _JOINT_NEEDED: Final = 2
-_SILENCE_MARGIN: Final = 1.5
+_SILENCE_MARGIN: Final = 2.0
 _NEVER: Final = np.datetime64("NaT", "us")
 _PSI, _JS, _KS, _WASSERSTEIN = range(len(DISTANCES))
 

@@ -25,14 +25,17 @@ from tradewind.stats.losses import pinball
 FloatArray = NDArray[np.float64]
 Table = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
-Change = Literal["mean_shift", "variance", "correlation", "sign_flip", "dead_feature", "missing_feature"]
+Change = Literal[
+    "mean_shift", "variance", "correlation", "sign_flip", "dead_feature", "missing_feature", "broken_champion"
+]
 
 CHANGES: Final[tuple[Change, ...]] = get_args(Change)
-USUAL_SIZE: Final[Mapping[Change, float]] = {"mean_shift": 2.0, "variance": 3.0}
-"""Deviations by which a mean moves; factor of a deviation."""
+USUAL_SIZE: Final[Mapping[Change, float]] = {"mean_shift": 2.0, "variance": 3.0, "broken_champion": 0.5}
+"""Deviations by which a mean moves; factor of a deviation; spreads by which forecasts err."""
 
 LIVES_MOST: Final = 12
 _OF_LIFE: Final = 3
+_ROWS, _VALUES = 50, 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +86,7 @@ class History:
 class Planted:
     """A change: its kind, how large it is, the share of the features that it is of, and after how many bars of a life.
 
-    ``share`` None: all features, or one where features die.
+    ``share`` None: all features that take many values, or one of them where features die.
     """
 
     change: Change
@@ -127,11 +130,12 @@ def simulate(
 
     Returns
     -------
-    JSON-able. Of the newest life: ``detected`` (level ``drift`` at or after the change and not just before it),
+    JSON-able. Of the newest life: ``detected`` (level ``drift`` at a bar at which it was not without the change),
     ``delay_bars`` from the change to that reading, ``rolled_back`` (and ``rolled_back_after_bars`` from the change) and
-    the reaction's ``action``, ``reasons`` and ``evidence``. Of all lives: ``false_alarm_rate``, the share of those
-    without a change in which the level was ever ``drift``, with ``detected_share`` and ``delay_bars_median`` of those
-    with one; the same for ``watch`` or more under ``watch``.
+    the reaction's ``action``, ``reasons`` and ``evidence``. Of all lives: ``false_alarm_rate``, the share of windows
+    (``windows`` that do not overlap) without a change in which the level was ever ``drift``, ``false_alarm_lives``, the
+    share of such lives, with ``detected_share`` and ``delay_bars_median`` of those with a change; the same for
+    ``watch`` or more under ``watch``.
 
     Raises
     ------
@@ -165,44 +169,46 @@ def simulate(
         "action": newest.reaction.action if newest.reaction else "none",
         "reasons": list(newest.reaction.reasons) if newest.reaction else [],
         "evidence": dict(newest.reaction.evidence) if newest.reaction else {},
-        "watch": _counted([(one.watch_delay, one.watch_alarm) for one in found]),
-        **_counted([(one.delay, one.alarm) for one in found]),
+        "windows": sum(len(one.alarms) for one in found),
+        "watch": _counted([(one.watch_delay, one.watch_alarms) for one in found]),
+        **_counted([(one.delay, one.alarms) for one in found]),
         "detected": newest.delay is not None,
         "delay_bars": newest.delay,
         "rolled_back_after_bars": newest.back,
         "rolled_back": newest.reaction is not None and newest.reaction.action == "rolled_back",
-        "false_alarm_rate": float(np.mean([one.alarm for one in found])),
     }
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Of one life: delays of ``drift`` and of ``watch`` with the change, whether they came without it, and the end."""
+    """Of one life: delays of ``drift`` and ``watch`` with the change, windows that read so without it, and the end."""
 
     delay: int | None
-    alarm: bool
+    alarms: list[bool]
     watch_delay: int | None
-    watch_alarm: bool
+    watch_alarms: list[bool]
     level: str
     what: str
     reaction: Reaction | None
     back: int | None
 
 
-def _counted(lives: list[tuple[int | None, bool]]) -> dict[str, Any]:
+def _counted(lives: list[tuple[int | None, list[bool]]]) -> dict[str, Any]:
     delays = [delay for delay, _ in lives if delay is not None]
     return {
         "detected_share": len(delays) / len(lives),
         "delay_bars_median": float(np.median(delays)) if delays else None,
-        "false_alarm_rate": float(np.mean([alarm for _, alarm in lives])),
+        "false_alarm_lives": float(np.mean([any(alarms) for _, alarms in lives])),
+        "false_alarm_rate": float(np.mean([alarm for _, alarms in lives for alarm in alarms])),
     }
 
 
 def _check(history: History, planted: Planted) -> None:
     if planted.change not in CHANGES:
         raise did_you_mean("change", planted.change, CHANGES)
-    if planted.change == "sign_flip" and (history.champion is None or history.returns is None):
-        raise InputError("a flipped sign shows in forecasts and their outcomes alone, and there are none")
+    of_results = planted.change in ("sign_flip", "broken_champion")
+    if of_results and (history.champion is None or history.returns is None):
+        raise InputError(f"{planted.change} shows in forecasts and their outcomes alone, and there are none")
     if planted.share is not None and not 0.0 < planted.share <= 1.0:
         raise InputError(f"a change of {planted.share:g} of the features cannot be planted, 0 < share <= 1")
 
@@ -231,14 +237,14 @@ def _lived(
     changed = with_change(history, planted, life.change, reference.deviation, reference.mean)
     quiet, loud = (list(_readings(monitor, told, life, settings)) for told in (history, changed))
     before = life.change - life.start
-    delay, watch_delay = (_delay(loud, before, level) for level in ("drift", "watch"))
+    delay, watch_delay = (_delay(loud, quiet, before, levels) for levels in (("drift",), ("drift", "watch")))
     end = loud[before + delay] if delay is not None else loud[-1]
     back, reacted = (None, None) if delay is None else _reacted(changed, loud, before + delay, life, settings)
     return _Found(
         delay,
-        any(one.level == "drift" for one in quiet),
+        _windows([one.level == "drift" for one in quiet], window_bars),
         watch_delay,
-        any(one.level != "ok" for one in quiet),
+        _windows([one.level != "ok" for one in quiet], window_bars),
         end.level,
         end.what,
         reacted,
@@ -246,12 +252,16 @@ def _lived(
     )
 
 
-def _delay(readings: list[DriftReading], before: int, level: str) -> int | None:
-    """Return after how many bars the level is first reached, where it was not just before the change."""
-    reached = [one.level == "drift" or (level == "watch" and one.level == "watch") for one in readings]
-    if before and reached[before - 1]:
-        return None
-    return next((row - before for row in range(before, len(reached)) if reached[row]), None)
+def _windows(reached: list[bool], window_bars: int) -> list[bool]:
+    return [any(reached[row : row + window_bars]) for row in range(0, len(reached), window_bars)]
+
+
+def _delay(readings: list[DriftReading], quiet: list[DriftReading], before: int, levels: tuple[str, ...]) -> int | None:
+    """Return after how many bars one of the levels is first reached at a bar at which it is not without the change."""
+    pairs = zip(readings[before:], quiet[before:], strict=True)
+    return next(
+        (row for row, (one, other) in enumerate(pairs) if one.level in levels and other.level not in levels), None
+    )
 
 
 def _expected(history: History, life: _Life, life_bars: int, settings: DriftSection) -> ConceptReference | None:
@@ -325,10 +335,11 @@ def with_change(history: History, planted: Planted, row: int, deviation: FloatAr
     ``mean_shift``: features move by so many deviations. ``variance``: they and the outcomes lie so many times as far
     from their means. ``correlation``: each feature takes its own values of another time within the changed part, so
     that it looks as before by itself. ``sign_flip``: what went up goes down; features stay. ``dead_feature``: keeps its
-    last value. ``missing_feature``: has none.
+    last value. ``missing_feature``: has none. ``broken_champion``: the champion's distributions lie so many of their
+    own spreads (of the outermost quantiles) to the side, as after a bad file; nothing else changes.
     """
     draw = np.random.default_rng(planted.seed)
-    columns = _columns(planted, len(history.names), draw)
+    columns = _columns(planted, history.features[row:], draw)
     features = history.features.copy()
     part = features[row:]
     make = _MAKERS.get(planted.change)
@@ -340,6 +351,8 @@ def with_change(history: History, planted: Planted, row: int, deviation: FloatAr
     if returns is not None and planted.change == "sign_flip":
         returns[row:] *= -1.0
     champion, previous = _again(history.champion, features), _again(history.previous, features)
+    if champion is not None and planted.change == "broken_champion":
+        champion = _broken(champion, row, _size(planted))
     return replace(history, features=features, returns=returns, champion=champion, previous=previous)
 
 
@@ -347,10 +360,21 @@ def _again(said: Said | None, features: Table) -> Said | None:
     return None if said is None else Said(said.under(features), said.again)
 
 
-def _columns(planted: Planted, count: int, draw: np.random.Generator) -> NDArray[np.int64]:
+def _broken(said: Said, row: int, size: float) -> Said:
+    quantiles = said.quantiles.copy()
+    part = quantiles[row:]
+    part += size * (part[..., -1:] - part[..., :1])
+    return Said(quantiles)
+
+
+def _columns(planted: Planted, part: Table, draw: np.random.Generator) -> NDArray[np.int64]:
+    """Draw the features to change among those that take many values: days of the week have no other mean."""
+    rows = part[:: max(1, len(part) // _ROWS)].reshape(-1, part.shape[-1])
+    many = np.array([len(np.unique(column[np.isfinite(column)])) >= _VALUES for column in rows.T])
+    among = np.flatnonzero(many) if many.any() else np.arange(part.shape[-1])
     dying = planted.change in ("dead_feature", "missing_feature")
-    share = planted.share if planted.share is not None else (1.0 / count if dying else 1.0)
-    return np.sort(draw.choice(count, max(1, round(share * count)), replace=False))
+    share = planted.share if planted.share is not None else (0.0 if dying else 1.0)
+    return np.sort(draw.choice(among, max(1, round(share * len(among))), replace=False))
 
 
 def _size(planted: Planted) -> float:
