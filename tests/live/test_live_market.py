@@ -1,0 +1,154 @@
+"""Paper trading on bars as they come in: what was lived through is what the lake holds, and its back-test."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tradewind.errors import RetryError
+from tradewind.evaluation.data import load
+from tradewind.evaluation.plan import Plan
+from tradewind.evaluation.workspace import Workspace
+from tradewind.live.ingest import Ingest
+from tradewind.live.market import MarketBars
+from tradewind.live.parity import Recorder, backtest_of, differences
+from tradewind.live.service import LiveRuntime
+from tradewind.live.settings import LiveSection
+from tradewind.live.settings_drift import DriftSection
+from tradewind.live.settings_ingest import IngestSection
+from tradewind.market.panel import Panel
+from tradewind.market.sources.base import Request
+from tradewind.market.sources.replay import Faults, ReplayClock, SyntheticFeed
+from tradewind.market.store.lake import Lake
+from tradewind.market.sync import source_tag
+from tradewind.playbook import load as read
+from tradewind.server.running import alone
+
+NOW, END = datetime(2016, 3, 1, 23, 0, tzinfo=UTC), datetime(2016, 5, 27, 23, 0, tzinfo=UTC)
+
+PLAYBOOK = """\
+[playbook]
+format = 1
+
+[data]
+source = "synthetic"
+start = "2014-01-02"
+context = { index = "^GSPC" }
+
+[features]
+include = ["rsi_14", "price"]
+
+[labels]
+horizons_bars = [1, 5]
+
+[models]
+use = "ensemble"
+compare = []
+
+[ensemble]
+members = ["ridge", "naive_normal"]
+
+[decision]
+rule = "dual_confirmation"
+horizon_bars = 5
+confidence_min = 0.40
+confidence_exit = 0.35
+every_bars = 2
+
+[execution]
+short_allowed = true
+
+[evaluation]
+min_train_bars = 300
+refit_bars = 100
+bootstrap_samples = 100
+
+[source.synthetic.options]
+seed = 5
+n_symbols = 8
+"""
+
+
+def workspace(folder: Path) -> Workspace:
+    path = folder / "small.toml"
+    path.write_text(PLAYBOOK)
+    return Workspace(Plan.of(read(path)), folder / "home")
+
+
+async def lived(work: Workspace, faults: Faults) -> tuple[LiveRuntime, MarketBars]:
+    """Trade on paper from NOW to END on what a feed says, whatever is wrong with it."""
+    clock = ReplayClock(NOW)
+    runtime = LiveRuntime(work, LiveSection(), "PAPER", clock, clock, drift_section=DriftSection(use=False))
+    prepared = await runtime.prepare()
+    assert runtime.loop is not None
+    runtime.loop.recorder = Recorder()
+    panel, source = prepared.corridor.world.panel, prepared.workspace.source
+    symbols = (*panel.symbols, "^GSPC")
+    feed = SyntheticFeed(source, Request(symbols, "1d", NOW, END), clock, faults=faults, seed=3)
+    ingest = Ingest(
+        Lake(work.home / "lake" / work.lake_name),
+        IngestSection(wait_seconds=60),
+        symbols=symbols,
+        timeframe="1d",
+        feed=feed,
+        source=source,
+        clock=clock,
+        tag=source_tag(source),
+    )
+    market = MarketBars(prepared.workspace, panel, ingest)
+    await runtime.run(market.bars())
+    await runtime.close()
+    return runtime, market
+
+
+def assert_same_bars(one: Panel, other: Panel) -> None:
+    assert np.array_equal(one.times, other.times)
+    assert one.symbols == other.symbols
+    for name, values in one.fields.items():
+        np.testing.assert_array_equal(values, other.fields[name], err_msg=name)
+    np.testing.assert_array_equal(one.mask, other.mask)
+    for name, series in one.context.items():
+        np.testing.assert_array_equal(series, other.context[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [Faults(), Faults(duplicated=0.2, shuffled=0.3, garbage=0.05, future=0.05)],
+    ids=["a clean feed", "bars twice, apart, among garbage"],
+)
+def test_what_came_in_bar_by_bar_is_what_the_lake_holds_and_its_back_test(tmp_path: Path, faults: Faults) -> None:
+    work = workspace(tmp_path)
+    runtime, _ = asyncio.run(lived(work, faults))
+    prepared, loop = runtime.prepared, runtime.loop
+    assert prepared is not None and loop is not None and loop.recorder is not None
+    tape = prepared.corridor.world.panel
+    assert len(tape) - prepared.start == len(loop.recorder) > 55
+    stored = load(work).panel
+    assert_same_bars(stored.head(len(tape)), tape)
+    told = backtest_of(prepared.workspace, tape, prepared.corridor.serving, prepared.loaded.notes, prepared.cache)
+    assert differences(loop.recorder, told, prepared.trader.ledger_hash(), prepared.start) == []
+    assert prepared.trader.journal.executions(), "an empty ledger proves nothing"
+
+
+def test_forecasts_of_the_present_are_logged_and_resolved(tmp_path: Path) -> None:
+    work = workspace(tmp_path)
+    runtime, _ = asyncio.run(lived(work, Faults()))
+    assert runtime.prepared is not None
+    session = runtime.prepared.session
+    (told,) = [one for one in runtime.models() if one["seat"] == "ridge"]
+    made = work.records.predictions(session.id)
+    due = [p for p in made if p.horizon_bars == 1 and p.time < max(q.time for q in made)]
+    assert all(p.outcome is not None for p in due)
+    assert told["champion"]["id"] == session.serving["ridge"][0][1]
+
+
+def test_one_home_trades_a_playbook_once(tmp_path: Path) -> None:
+    work = workspace(tmp_path)
+    with alone(work), pytest.raises(RetryError, match="is running already"), alone(work):
+        pass
+    with alone(work):
+        pass
