@@ -310,17 +310,20 @@ export class World {
     const wobble = (/** @type {number} */ at) => 0.8 + 0.035 * Math.sin(at / 4 + n * 2) + 0.012 * Math.sin(at * 1.7);
     const rolling = Array.from({ length: 60 }, (_, at) => ({ time: iso(this.time - (60 - at) * 6 * MINUTE), value: cents(wobble(at + this.done / 9)) }));
     return {
-      seat, model: seat, champion: { id: `${seat}-4f2a${n}`, version: n ? "12" : "17", trained_until: "2023-09-08T20:00:00Z", made: "2023-09-09T02:14:00Z" },
+      seat, key: `dual-model/${seat}`, model: seat, champion: { id: `${seat}-4f2a${n}`, version: n ? "12" : "17", trained_until: "2023-09-08T20:00:00Z", made: "2023-09-09T02:14:00Z" },
       challenger: n ? { id: `${seat}-9bc1`, version: "13", trained_until: "2023-09-11T20:00:00Z", made: "2023-09-12T02:20:00Z" } : null,
       champions_before: n ? [`${seat}-11d0`] : [`${seat}-0c4e`, `${seat}-77ab`],
       live: {
         forecasts: this.done * 20, resolved: (this.done - 20) * 20, coverage_80: rolling.at(-1)?.value ?? null, coverage_rolling: rolling, pinball_skill: n ? 0.0182 : 0.0141, brier: n ? 0.2466 : 0.2471, hit_rate: 0.528 - n * 0.006,
+        by_symbol: null, by_model: null, judged: (this.done - 20) * 20, dates: 2, coverage: { 50: 0.491, 80: 0.803, 90: 0.899 }, pinball: 0.00042, calibration_error: 0.011 + 0.004 * n,
+        by_horizon: { 1: { forecasts: 3010, coverage_80: 0.806, pinball_skill: 0.009 }, 5: { forecasts: 2980, coverage_80: 0.801, pinball_skill: 0.016 }, 20: { forecasts: 2850, coverage_80: 0.795, pinball_skill: 0.02 } },
+        direction: { accuracy: 0.528, up: { precision: 0.541, recall: 0.48, f1: 0.509 }, down: { precision: 0.517, recall: 0.44, f1: 0.475 } },
         by_regime: { calm: { forecasts: 5210, coverage_80: 0.812, pinball_skill: 0.021 }, usual: { forecasts: 3120, coverage_80: 0.797, pinball_skill: 0.012 }, wild: { forecasts: 470, coverage_80: 0.761, pinball_skill: -0.004 } },
       },
       reliability: [0.42, 0.45, 0.48, 0.5, 0.52, 0.55, 0.58].map((probability, at) => ({ probability, happened: cents(0.5 + (probability - 0.5) * (0.82 + 0.1 * n) + 0.006 * Math.sin(at * 3 + n)), n: [140, 620, 1480, 2100, 1510, 580, 120][at] ?? 0 })),
       decisions: [
-        { at: "2023-09-12T02:41:00Z", decision: n ? "kept" : "promoted", champion: `${seat}-4f2a${n}`, challenger: n ? `${seat}-9bc1` : `${seat}-4f2a0`, reasons: n ? ["the challenger's pinball loss is lower by 0.4 %, the margin is 1 %", "Diebold–Mariano: p = 0.21, not below 0.05"] : ["pinball loss lower by 2.1 % on 3,200 unseen forecasts (margin 1 %)", "Diebold–Mariano: p = 0.003", "the paper test after costs is not worse"], evidence: { forecasts: 3200, pinball_gain: n ? 0.004 : 0.021, margin: 0.01, diebold_mariano: { statistic: n ? 1.25 : 2.97, p_value: n ? 0.21 : 0.003 }, f1_up: { champion: 0.41, challenger: 0.43 } } },
-        { at: "2023-09-05T02:37:00Z", decision: "first", champion: `${seat}-0c4e`, challenger: null, reasons: ["nothing was champion before"], evidence: {} },
+        { at: "2023-09-12T02:41:00Z", decision: n ? "kept" : "promoted", champion: `${seat}-4f2a${n}`, challenger: n ? `${seat}-9bc1` : `${seat}-4f2a0`, reasons: n ? ["the challenger's pinball loss is lower by 0.4 %, the margin is 1 %", "Diebold–Mariano: p = 0.21, not below 0.05"] : ["pinball loss lower by 2.1 % on 3,200 unseen forecasts (margin 1 %)", "Diebold–Mariano: p = 0.003", "the paper test after costs is not worse"], evidence: { forecasts: 3200, pinball_gain: n ? 0.004 : 0.021, margin: 0.01, diebold_mariano: { statistic: n ? 1.25 : 2.97, p_value: n ? 0.21 : 0.003 }, f1_up: { champion: 0.41, challenger: 0.43 } }, by: "gate" },
+        { at: "2023-09-05T02:37:00Z", decision: "first", champion: `${seat}-0c4e`, challenger: null, reasons: ["nothing was champion before"], evidence: {}, by: "gate" },
       ],
     };
   }
@@ -330,12 +333,12 @@ export class World {
     const names = ["return_5", "volatility_20", "volume_ratio", "rsi_14", "atr_14", "macd", "minutes_to_close", "spread_high_low"];
     const features = names.map((name, at) => {
       const psi = cents((n ? 0.11 : 0.062) / (at + 1));
-      return { name, psi, js: cents(psi / 3.1), ks_p: cents(Math.min(1, 0.04 * (at + 1) ** 1.6)), wasserstein: cents(psi * 1.4), threshold: 0.1, drifted: psi > 0.1 };
+      return { name, psi, js: cents(psi / 3.1), ks_p: cents(Math.min(1, 0.04 * (at + 1) ** 1.6)), wasserstein: cents(psi * 1.4), threshold: 0.1, drifted: psi > 0.1, ks: cents(psi / 2), p: null, silent: false };
     });
     return {
-      seat, model_id: `${seat}-4f2a${n}`, time: iso(this.time), level: n ? "watch" : "ok", since: n ? iso(this.time - 30 * MINUTE) : null, data: { share_drifted: n ? 0.125 : 0, features },
-      concept: { coverage: 0.79, coverage_expected: 0.8, brier: 0.2471, brier_expected: 0.2462, loss_ratio: 1.012, adwin: false, confidence_shift: 0.004 },
-      persistence: { bars: n ? 30 : 0, needed: 60 }, action: null, what: n ? "one of eight features has left its training range; no reaction before it lasts 60 bars" : "nothing beyond what the training data did by itself",
+      seat, model_id: `${seat}-4f2a${n}`, time: iso(this.time), level: n ? "watch" : "ok", since: n ? iso(this.time - 30 * MINUTE) : null, data: { share_drifted: n ? 0.125 : 0, features, warm: true, share_limit: 0.3, stability: null },
+      concept: { coverage: 0.79, coverage_expected: 0.8, brier: 0.2471, brier_expected: 0.2462, loss_ratio: 1.012, adwin: false, confidence_shift: 0.004, hit_rate: 0.528, hit_rate_expected: 0.531, broken: [] },
+      persistence: { bars: n ? 30 : 0, needed: 60 }, action: null, triggers: n ? ["psi of return_5 above 0.1"] : [], what: n ? "one of eight features has left its training range; no reaction before it lasts 60 bars" : "nothing beyond what the training data did by itself",
     };
   }
 
@@ -343,11 +346,11 @@ export class World {
   health(bus) {
     const now = new Date().toISOString();
     /** @param {string} name @param {Schemas["Service"]["state"]} state @param {string | null} [error] @returns {Schemas["Service"]} */
-    const service = (name, state, error = null) => ({ name, state, last_success: state === "starting" ? null : now, last_error: error, failures: error ? 3 : 0, next_try: error ? new Date(Date.now() + 20_000).toISOString() : null, heartbeat: now });
+    const service = (name, state, error = null) => ({ name, state, last_success: state === "starting" ? null : now, last_error: error, failures: error ? 3 : 0, waiting: null, next_try: error ? new Date(Date.now() + 20_000).toISOString() : null, heartbeat: now });
     return {
       services: [service("prices", "ok"), service("loop", "ok"), service("schedule", "ok"), service("macro", "retrying", "api.stlouisfed.org: no answer in 10 s")],
-      freshness: { seconds: this.options.empty ? null : 1.2, limit: 600, stale: false }, latency_ms: { p50: 11.4, p95: 23.8, p99: 41.2, bars: this.done, stages: null }, errors: 3,
-      machine: { cpu_percent: 31.4, memory_percent: 44.2, disk_percent: 61, rss_mb: 812.6 }, dropped: bus.dropped, listeners: bus.listeners, uptime_seconds: (Date.now() - this.started) / 1000, version: "0.1.0",
+      freshness: { seconds: this.options.empty ? null : 1.2, limit: 600, stale: false }, latency_ms: { p50: 11.4, p95: 23.8, p99: 41.2, bars: this.done, stages: { features: { count: this.done, sum_ms: this.done * 2.1, buckets: [], p50: 1.9, p95: 3.4, p99: 6 }, forecast: { count: this.done, sum_ms: this.done * 6.8, buckets: [], p50: 6.4, p95: 14.8, p99: 27 } } }, errors: 3,
+      machine: { cpu_percent: 31.4, memory_percent: 44.2, disk_percent: 61, rss_mb: 812.6 }, dropped: bus.dropped, listeners: bus.listeners, error_rate: 0.0004, checks: [{ name: "records database", ok: true, detail: "integrity checked at the start" }, { name: "disk", ok: true, detail: "39 % free" }, { name: "backup", ok: null, detail: "none was made yet" }], backup: null, clock_skew_seconds: null, uptime_seconds: (Date.now() - this.started) / 1000, version: "0.1.0",
     };
   }
 

@@ -928,6 +928,21 @@ export interface components {
             manual_override: boolean;
         };
         /**
+         * Backup
+         * @description The newest backup.
+         */
+        Backup: {
+            /** File */
+            file: string;
+            /** Age Hours */
+            age_hours: number;
+            /**
+             * Unreadable
+             * @description newer ones that cannot be read
+             */
+            unreadable: number;
+        };
+        /**
          * Bar
          * @description One closed bar; ``time`` is its close.
          */
@@ -959,6 +974,18 @@ export interface components {
             items: components["schemas"]["Bar"][];
         };
         /**
+         * Check
+         * @description Something that the system depends on, and whether it is well; null: not known.
+         */
+        Check: {
+            /** Name */
+            name: string;
+            /** Ok */
+            ok: boolean | null;
+            /** Detail */
+            detail: string;
+        };
+        /**
          * ConceptDrift
          * @description Drift of what the forecasts are worth.
          */
@@ -977,6 +1004,22 @@ export interface components {
             adwin: boolean;
             /** Confidence Shift */
             confidence_shift: number | null;
+            /**
+             * Hit Rate
+             * @default null
+             */
+            hit_rate: number | null;
+            /**
+             * Hit Rate Expected
+             * @default null
+             */
+            hit_rate_expected: number | null;
+            /**
+             * Broken
+             * @description which of these are beyond their limit
+             * @default null
+             */
+            broken: string[] | null;
         };
         /**
          * DataDrift
@@ -987,6 +1030,22 @@ export interface components {
             share_drifted: number | null;
             /** Features */
             features: components["schemas"]["FeatureDrift"][];
+            /**
+             * Warm
+             * @description whether there are enough bars to judge
+             * @default null
+             */
+            warm: boolean | null;
+            /**
+             * Share Limit
+             * @default null
+             */
+            share_limit: number | null;
+            /**
+             * Stability
+             * @default null
+             */
+            stability: number | null;
         };
         /**
          * Disagreement
@@ -1023,6 +1082,12 @@ export interface components {
             action: ("rolled_back" | "stopped" | "retrain") | null;
             /** What */
             what: string;
+            /**
+             * Triggers
+             * @description why a challenger is called for
+             * @default null
+             */
+            triggers: string[] | null;
         };
         /**
          * Drifts
@@ -1074,6 +1139,22 @@ export interface components {
             threshold: number | null;
             /** Drifted */
             drifted: boolean;
+            /**
+             * Ks
+             * @default null
+             */
+            ks: number | null;
+            /**
+             * P
+             * @default null
+             */
+            p: number | null;
+            /**
+             * Silent
+             * @description whether it stopped moving
+             * @default null
+             */
+            silent: boolean | null;
         };
         /**
          * Fill
@@ -1171,6 +1252,11 @@ export interface components {
             evidence: {
                 [key: string]: unknown;
             };
+            /**
+             * By
+             * @default null
+             */
+            by: string | null;
         };
         /**
          * Halt
@@ -1207,6 +1293,26 @@ export interface components {
             uptime_seconds: number;
             /** Version */
             version: string;
+            /**
+             * Error Rate
+             * @description share of the newest operations that failed
+             * @default null
+             */
+            error_rate: number | null;
+            /**
+             * Checks
+             * @default null
+             */
+            checks: components["schemas"]["Check"][] | null;
+            /** @default null */
+            backup: components["schemas"]["Backup"] | null;
+            /**
+             * Clock Skew Seconds
+             * @default null
+             */
+            clock_skew_seconds: {
+                [key: string]: number | null;
+            } | null;
         };
         /**
          * HorizonForecast
@@ -1327,6 +1433,64 @@ export interface components {
             by_regime: {
                 [key: string]: unknown;
             };
+            /**
+             * By Symbol
+             * @default null
+             */
+            by_symbol: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * By Model
+             * @default null
+             */
+            by_model: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * By Horizon
+             * @default null
+             */
+            by_horizon: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Judged
+             * @description forecasts that these figures are of
+             * @default null
+             */
+            judged: number | null;
+            /**
+             * Dates
+             * @default null
+             */
+            dates: number | null;
+            /**
+             * Coverage
+             * @description by the interval's nominal coverage, in per cent
+             * @default null
+             */
+            coverage: {
+                [key: string]: number | null;
+            } | null;
+            /**
+             * Pinball
+             * @default null
+             */
+            pinball: number | null;
+            /**
+             * Calibration Error
+             * @default null
+             */
+            calibration_error: number | null;
+            /**
+             * Direction
+             * @description accuracy, precision, recall and F1 of the side
+             * @default null
+             */
+            direction: {
+                [key: string]: unknown;
+            } | null;
         };
         /**
          * Machine
@@ -1349,8 +1513,14 @@ export interface components {
         Model: {
             /** Seat */
             seat: string;
+            /**
+             * Key
+             * @description the seat as the records name it
+             * @default null
+             */
+            key: string | null;
             /** Model */
-            model: string;
+            model: string | null;
             champion: components["schemas"]["ModelVersion"] | null;
             challenger: components["schemas"]["ModelVersion"] | null;
             /** Champions Before */
@@ -1703,6 +1873,12 @@ export interface components {
             next_try: string | null;
             /** Heartbeat */
             heartbeat: string | null;
+            /**
+             * Waiting
+             * @description alerts that wait to be sent
+             * @default null
+             */
+            waiting: number | null;
         };
         /**
          * Signal
@@ -1802,6 +1978,21 @@ export interface components {
                 number,
                 number
             ][];
+            /**
+             * P50
+             * @default null
+             */
+            p50: number | null;
+            /**
+             * P95
+             * @default null
+             */
+            p95: number | null;
+            /**
+             * P99
+             * @default null
+             */
+            p99: number | null;
         };
         /**
          * Status

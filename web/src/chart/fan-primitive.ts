@@ -39,7 +39,8 @@ export class FanPrimitive implements ISeriesPrimitive {
   #views: IPrimitivePaneView[];
 
   constructor(private colours: Colours) {
-    this.#views = [{ zOrder: () => "bottom", renderer: () => ({ draw: (target) => this.#draw(target) }) }];
+    const view = (place: "bottom" | "top", draw: (target: Target) => void): IPrimitivePaneView => ({ zOrder: () => place, renderer: () => ({ draw }) });
+    this.#views = [view("bottom", (target) => this.#drawBelow(target)), view("top", (target) => this.#drawAbove(target))];
   }
 
   attached(parameter: SeriesAttachedParameter): void {
@@ -73,11 +74,20 @@ export class FanPrimitive implements ISeriesPrimitive {
     this.#attached?.requestUpdate();
   }
 
-  #draw(target: Target): void {
+  /** Fans lie under the candles, so that one sees what became of them. */
+  #drawBelow(target: Target): void {
+    if (this.#scene.origin < 0) return;
+    target.useMediaCoordinateSpace(({ context }) => {
+      context.save();
+      for (const drawn of this.#scene.fans) this.#drawFan(context, drawn);
+      context.restore();
+    });
+  }
+
+  #drawAbove(target: Target): void {
     if (this.#scene.origin < 0) return;
     target.useMediaCoordinateSpace(({ context, mediaSize }) => {
       context.save();
-      for (const drawn of this.#scene.fans) this.#drawFan(context, drawn);
       this.#drawNow(context, mediaSize.height);
       this.#drawTrail(context);
       context.restore();

@@ -2,6 +2,9 @@
 
 export const NONE = "–";
 
+/** Keeps a sign with its number at the end of a line. */
+const JOIN = "\u00a0";
+
 const formats = new Map<string, Intl.NumberFormat>();
 
 function format(value: number, decimals: number, signed = false): string {
@@ -47,12 +50,12 @@ export function count(value: Maybe): string {
 
 /** A fraction as a percentage. */
 export function percent(value: Maybe, decimals = 1): string {
-  return known(value) ? `${format(value * 100, decimals)} %` : NONE;
+  return known(value) ? `${format(value * 100, decimals)}${JOIN}%` : NONE;
 }
 
 /** A fraction gained or lost, with its sign. */
 export function change(value: Maybe, decimals = 2): string {
-  return known(value) ? `${format(value * 100, decimals, true)} %` : NONE;
+  return known(value) ? `${format(value * 100, decimals, true)}${JOIN}%` : NONE;
 }
 
 export function decimal(value: Maybe, decimals = 2): string {
@@ -79,7 +82,7 @@ const UNITS: [number, string][] = [
 export function compact(value: Maybe): string {
   if (!known(value)) return NONE;
   const [size, unit] = UNITS.find(([least]) => Math.abs(value) >= least) ?? [1, ""];
-  return unit ? `${format(value / size, 2)} ${unit}` : format(value, 0);
+  return unit ? `${format(value / size, 2)}${JOIN}${unit}` : format(value, 0);
 }
 
 /** Which way a number points, in a sign that needs no colour. */

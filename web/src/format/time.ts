@@ -18,7 +18,7 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 
 function dayOf(instant: number, zone: string): { day: string; month: string; year: string } {
   const parts = Object.fromEntries(formatter(zone, DATE).formatToParts(instant).map(({ type, value }) => [type, value]));
-  return { day: parts.day ?? "", month: MONTHS[Number(parts.month) - 1] ?? "", year: parts.year ?? "" };
+  return { day: String(Number(parts.day)), month: MONTHS[Number(parts.month) - 1] ?? "", year: parts.year ?? "" };
 }
 
 function parsed(time: string | null | undefined): number | null {

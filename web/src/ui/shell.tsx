@@ -2,7 +2,7 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import type { ReactNode } from "react";
 import { onUnauthorised } from "../api/http";
-import { useEntry } from "../live/use";
+import { useCollection, useEntry } from "../live/use";
 import { VIEWS } from "../route";
 import type { Route } from "../route";
 import { Link } from "./link";
@@ -20,6 +20,7 @@ import { useZone } from "./zone";
 type Open = "search" | "help" | "settings" | "token" | null;
 
 export function Shell({ route, children }: { route: Route; children: ReactNode }) {
+  useCollection("status");
   const [open, setOpen] = useState<Open>(null);
   const close = useCallback(() => setOpen(null), []);
   const search = useCallback(() => setOpen("search"), []);

@@ -3,7 +3,7 @@ import { useState } from "react";
 import type { Drift, GateDecision, Model, ModelVersion } from "../api/shapes";
 import { Plot } from "../chart/lines";
 import { extent, path, ticksOf } from "../chart/paths";
-import { change, count, decimal, named, percent, words } from "../format/numbers";
+import { change, count, decimal, named, NONE, percent, words } from "../format/numbers";
 import { clock, date } from "../format/time";
 import { useCollection, useEntry, useLive } from "../live/use";
 import { Card, Empty, Failed, Waiting } from "../ui/card";
@@ -53,7 +53,7 @@ function Standing({ model }: { model: Model }) {
   const { live } = model;
   const tried = `of ${count(live.resolved)} forecasts whose outcome is known`;
   return (
-    <Card title={model.seat} aside={<SeatActions model={model} />} lead={model.model === model.seat ? undefined : `model: ${model.model}`}>
+    <Card title={model.seat} aside={<SeatActions model={model} />} lead={model.model === null || model.model === model.seat ? undefined : `model: ${model.model}`}>
       <dl className="facts">
         <Version name="Champion" version={model.champion} none="none yet" />
         <Version name="Challenger" version={model.challenger} none="none is waiting" />
@@ -65,14 +65,16 @@ function Standing({ model }: { model: Model }) {
       <Strip
         label={`${model.seat} live`}
         facts={[
-          { name: "Coverage", value: percent(live.coverage_80), note: "promised 80 %", hint: `outcomes inside the 80 % interval, ${tried}` },
+          { name: "Coverage", value: percent(live.coverage_80), note: "promised 80 %", hint: `outcomes inside the 80 % interval, ${tried}` },
           { name: "Skill", value: change(live.pinball_skill), note: "of the naive loss", hint: `1 − pinball loss / that of the naive forecast, ${tried}` },
           { name: "Brier", value: decimal(live.brier, 4), note: "a coin has 0.25", hint: `mean squared error of P(up), ${tried}` },
           { name: "Hit rate", value: percent(live.hit_rate), note: "of directions", hint: tried },
+          { name: "Calibration", value: percent(live.calibration_error, 1), note: "error, 0 is best", hint: "mean distance of what happened from what was said" },
           { name: "Known", value: count(live.resolved), note: `of ${count(live.forecasts)} made` },
         ]}
       />
-      <Regimes byRegime={live.by_regime} />
+      <Measured name="regime" rows={live.by_regime} />
+      <MoreOfIt live={live} />
     </Card>
   );
 }
@@ -97,32 +99,57 @@ function Version({ name, version, none }: { name: string; version: ModelVersion 
   );
 }
 
-/** What is measured by regime: any figures, one line for each regime. */
-function Regimes({ byRegime }: { byRegime: Record<string, unknown> }) {
-  const rows = Object.entries(byRegime).filter((entry): entry is [string, Record<string, number | null>] => typeof entry[1] === "object" && entry[1] !== null);
+/** The same record, cut otherwise. */
+function MoreOfIt({ live }: { live: Model["live"] }) {
+  const cuts = { horizon: live.by_horizon, symbol: live.by_symbol, model: live.by_model };
+  const { coverage, direction } = live;
+  if (!coverage && !direction && !Object.values(cuts).some((cut) => cut && Object.keys(cut).length)) return null;
+  return (
+    <details>
+      <summary>By direction, horizon, symbol and model</summary>
+      {coverage && <p className="lead">Inside, against promised: {Object.entries(coverage).map(([promised, kept]) => `${percent(kept)} of ${promised} %`).join(", ")}.</p>}
+      {direction && <Measured name="direction" rows={direction} />}
+      {Object.entries(cuts).map(([name, rows]) => rows && <Measured key={name} name={name} rows={rows} />)}
+    </details>
+  );
+}
+
+/** What is measured by something: any figures, one line for each; single figures as they are. */
+function Measured({ name, rows: measured }: { name: string; rows: Record<string, unknown> }) {
+  const single = Object.fromEntries(Object.entries(measured).filter(([, value]) => typeof value !== "object" || value === null));
+  return (
+    <>
+      <MeasuredTable name={name} measured={measured} />
+      {Object.keys(single).length > 0 && <Evidence value={single} />}
+    </>
+  );
+}
+
+function MeasuredTable({ name, measured: all }: { name: string; measured: Record<string, unknown> }) {
+  const rows = Object.entries(all).filter((entry): entry is [string, Record<string, number | null>] => typeof entry[1] === "object" && entry[1] !== null);
   const names = [...new Set(rows.flatMap(([, measured]) => Object.keys(measured)))];
   if (!rows.length) return null;
   return (
-    <div className="scroll" role="group" aria-label="by regime" tabIndex={0}>
+    <div className="scroll" role="group" aria-label={`by ${name}`} tabIndex={0}>
       <table className="dense">
-        <caption className="unseen">live record by regime</caption>
+        <caption className="unseen">live record by {name}</caption>
         <thead>
           <tr>
-            <th scope="col">Regime</th>
-            {names.map((name) => (
-              <th scope="col" className="number" key={name}>
-                {words(name)}
+            <th scope="col">{name.charAt(0).toUpperCase() + name.slice(1)}</th>
+            {names.map((column) => (
+              <th scope="col" className="number" key={column}>
+                {words(column)}
               </th>
             ))}
           </tr>
         </thead>
         <tbody>
-          {rows.map(([regime, measured]) => (
-            <tr key={regime}>
-              <th scope="row">{words(regime)}</th>
-              {names.map((name) => (
-                <td className="number" key={name}>
-                  {named(name, measured[name])}
+          {rows.map(([row, measured]) => (
+            <tr key={row}>
+              <th scope="row">{words(row)}</th>
+              {names.map((column) => (
+                <td className="number" key={column}>
+                  {typeof measured[column] === "object" ? NONE : named(column, measured[column])}
                 </td>
               ))}
             </tr>
@@ -211,15 +238,15 @@ type Feature = Drift["data"]["features"][number];
 
 const FEATURES: readonly Column<Feature>[] = [
   { id: "name", title: "Feature", value: (f) => f.name, show: (f) => words(f.name) },
-  { id: "psi", title: "PSI", hint: "population stability index against the training data", number: true, value: (f) => f.psi, show: (f) => <Measured feature={f} /> },
+  { id: "psi", title: "PSI", hint: "population stability index against the training data", number: true, value: (f) => f.psi, show: (f) => <Reading feature={f} /> },
   { id: "js", title: "JS", hint: "Jensen–Shannon distance", number: true, value: (f) => f.js, show: (f) => decimal(f.js, 3) },
   { id: "ks_p", title: "KS p", hint: "p-value of Kolmogorov and Smirnov's test, after false-discovery control", number: true, value: (f) => f.ks_p, show: (f) => decimal(f.ks_p, 3) },
   { id: "wasserstein", title: "W₁", hint: "Wasserstein distance, in training deviations", number: true, value: (f) => f.wasserstein, show: (f) => decimal(f.wasserstein, 3) },
-  { id: "drifted", title: "Drifted", value: (f) => f.drifted, show: (f) => (f.drifted ? <b className="amber">! yes</b> : <span className="soft">no</span>) },
+  { id: "drifted", title: "Drifted", value: (f) => f.drifted, show: (f) => (f.drifted ? <b className="amber">! {f.silent ? "fell silent" : "yes"}</b> : <span className="soft">no</span>) },
 ];
 
 /** A reading beside its threshold. */
-function Measured({ feature: { psi, threshold, drifted } }: { feature: Feature }) {
+function Reading({ feature: { psi, threshold, drifted } }: { feature: Feature }) {
   const share = psi === null || !threshold ? 0 : Math.min(1, psi / (2 * threshold));
   return (
     <span className="measured" title={`threshold ${decimal(threshold, 3)}`}>
@@ -251,6 +278,7 @@ function DriftCard({ drift }: { drift: Drift }) {
           { name: "Features", value: percent(data.share_drifted, 0), note: "have drifted" },
           { name: "Coverage", value: percent(concept.coverage), note: `expected ${percent(concept.coverage_expected, 0)}` },
           { name: "Brier", value: decimal(concept.brier, 4), note: `expected ${decimal(concept.brier_expected, 4)}` },
+          { name: "Hit rate", value: percent(concept.hit_rate), note: `expected ${percent(concept.hit_rate_expected)}` },
           { name: "Loss", value: `${decimal(concept.loss_ratio, 3)}×`, note: "of what training saw" },
           { name: "Loss changed", value: concept.adwin ? "yes" : "no", note: "ADWIN" },
           {
@@ -261,6 +289,11 @@ function DriftCard({ drift }: { drift: Drift }) {
           },
         ]}
       />
+      {drift.triggers && drift.triggers.length > 0 && (
+        <p>
+          <b className="amber">A challenger is called for:</b> {drift.triggers.map(words).join("; ")}.
+        </p>
+      )}
       <DataTable caption={`drift of ${drift.seat} by feature`} columns={FEATURES} rows={data.features} keyOf={(f) => f.name} csv={`drift-${drift.seat}`} most={8} dense />
     </Card>
   );
@@ -289,6 +322,7 @@ function Decisions({ model }: { model: Model }) {
               <code>{decision.decision === "kept" ? decision.challenger : decision.champion}</code>
               {decision.decision === "kept" && <span className="soft">was refused</span>}
               <span className="when">
+                {decision.by && `by ${words(decision.by)}, `}
                 <Time at={decision.at} full />
               </span>
             </p>

@@ -2,7 +2,7 @@
 import { useState } from "react";
 import type { Health, Job, Playbook, Report, Service, Status } from "../api/shapes";
 import { ApiError, command } from "../api/http";
-import { compact, count, decimal, words } from "../format/numbers";
+import { compact, count, decimal, percent, words } from "../format/numbers";
 import { span } from "../format/time";
 import { useCollection, useConnection, useEntry, useItems, useLive, useNow } from "../live/use";
 import { Card, Empty, Failed, Waiting, Warnings } from "../ui/card";
@@ -165,18 +165,58 @@ function HealthCards({ health }: { health: Health }) {
             { name: "Bar to page, median", value: ms(latency.p50), note: `${count(latency.bars)} bars` },
             { name: "95 %", value: ms(latency.p95), note: "promised below 3 s" },
             { name: "99 %", value: ms(latency.p99) },
-            { name: "Errors", value: count(health.errors), note: "since the start" },
+            { name: "Errors", value: count(health.errors), note: typeof health.error_rate === "number" ? `${percent(health.error_rate, 2)} of the newest` : "since the start" },
             { name: "Listeners", value: count(health.listeners), note: `${count(health.dropped)} dropped` },
             { name: "Processor", value: `${decimal(machine.cpu_percent, 0)} %` },
             { name: "Memory", value: `${decimal(machine.memory_percent, 0)} %`, note: machine.rss_mb === null ? "" : `this process ${compact(machine.rss_mb * 1e6)}B` },
             { name: "Disk", value: `${decimal(machine.disk_percent, 0)} %` },
+            ...(health.backup ? [{ name: "Backup", value: `${span(health.backup.age_hours * 3600)} old`, note: health.backup.unreadable ? `‼ ${count(health.backup.unreadable)} newer cannot be read` : "readable", hint: health.backup.file }] : []),
           ]}
         />
       </Card>
+      {health.checks && health.checks.length > 0 && (
+        <Card title="Checks">
+          <ul className="checks">
+            {health.checks.map(({ name, ok, detail }) => (
+              <li key={name}>
+                <span className={`level-word ${ok === null ? "soft" : ok ? "good" : "bad"}`}>
+                  <span aria-hidden="true">{ok === null ? "?" : ok ? "✓" : "✕"}</span>
+                  <span className="unseen">{ok === null ? "not known" : ok ? "well" : "not well"}</span>
+                </span>
+                <b>{words(name)}</b> <span className="soft">{detail}</span>
+              </li>
+            ))}
+          </ul>
+        </Card>
+      )}
+      {latency.stages && <Stages stages={latency.stages} />}
       <Card title="Services">
         <DataTable caption="services" columns={SERVICES} rows={health.services} keyOf={(s) => s.name} csv="services" empty={<Empty what="No services yet." />} />
       </Card>
     </>
+  );
+}
+
+type Stage = NonNullable<Health["latency_ms"]["stages"]>[string];
+
+const STAGES: readonly Column<[string, Stage]>[] = [
+  { id: "stage", title: "Stage", value: ([name]) => name, show: ([name]) => words(name) },
+  { id: "count", title: "Times", number: true, value: ([, stage]) => stage.count, show: ([, stage]) => count(stage.count) },
+  { id: "mean_ms", title: "Mean, ms", number: true, value: ([, stage]) => mean(stage), show: ([, stage]) => decimal(mean(stage)) },
+  { id: "p50", title: "Median, ms", number: true, value: ([, stage]) => stage.p50, show: ([, stage]) => decimal(stage.p50), roomy: "phone" },
+  { id: "p95", title: "95 %, ms", number: true, value: ([, stage]) => stage.p95, show: ([, stage]) => decimal(stage.p95) },
+  { id: "p99", title: "99 %, ms", number: true, value: ([, stage]) => stage.p99, show: ([, stage]) => decimal(stage.p99), roomy: "phone" },
+];
+
+function mean(stage: Stage): number | null {
+  return stage.count ? stage.sum_ms / stage.count : null;
+}
+
+function Stages({ stages }: { stages: Record<string, Stage> }) {
+  return (
+    <Card title="Stages of a bar" lead="From the arrival of a bar to its push.">
+      <DataTable caption="stages of a bar" columns={STAGES} rows={Object.entries(stages)} keyOf={([name]) => name} csv="stages" dense />
+    </Card>
   );
 }
 

@@ -63,7 +63,7 @@ export async function open(page: Page, path: string): Promise<void> {
 }
 
 /** Count the pixels of a chart's canvases that are of a hue. */
-export async function pixels(page: Page, chart: string, hue: "blue" | "violet" | "any"): Promise<number> {
+export async function pixels(page: Page, chart: string, hue: "blue" | "seats" | "any"): Promise<number> {
   return page.locator(`${chart} canvas`).evaluateAll((canvases, wanted) => {
     let found = 0;
     for (const canvas of canvases as HTMLCanvasElement[]) {
@@ -73,7 +73,7 @@ export async function pixels(page: Page, chart: string, hue: "blue" | "violet" |
       for (let at = 0; at < data.length; at += 4) {
         const [r = 0, g = 0, b = 0, alpha = 0] = data.slice(at, at + 4);
         if (!alpha) continue;
-        if (wanted === "blue" ? b > r + 20 && g > r + 4 : wanted === "violet" ? b > g + 40 && r > g + 12 : Math.max(r, g, b) - Math.min(r, g, b) > 40) found += 1;
+        if (wanted === "blue" ? b > r + 20 && g > r + 4 : wanted === "seats" ? (b > g + 40 && r > g + 12) || (r > g + 30 && g > b + 30) : Math.max(r, g, b) - Math.min(r, g, b) > 40) found += 1;
       }
     }
     return found;

@@ -23,6 +23,7 @@ export class Server {
   private constructor(
     url: string,
     private readonly command: string | null,
+    private readonly folder = `${WEB}/..`,
   ) {
     this.url = url;
   }
@@ -35,7 +36,7 @@ export class Server {
   /** An invented market of its own, whatever else is tested. */
   static standIn(...options: string[]): Server {
     const port = nextPort++;
-    return new Server(`http://127.0.0.1:${port}`, `exec node dev/stand-in.mjs --port ${port} --hz 4 --bar-seconds 3 ${options.join(" ")}`);
+    return new Server(`http://127.0.0.1:${port}`, `exec node dev/stand-in.mjs --port ${port} --hz 4 --bar-seconds 3 ${options.join(" ")}`, WEB);
   }
 
   /** Whether it can be killed and started again. */
@@ -45,8 +46,7 @@ export class Server {
 
   async start(): Promise<void> {
     if (this.command !== null) {
-      const environment = { ...process.env };
-      const ours = spawn("sh", ["-c", this.command], { cwd: REAL === undefined ? WEB : `${WEB}/..`, env: environment, stdio: ["ignore", "ignore", "inherit"], detached: true });
+      const ours = spawn("sh", ["-c", this.command], { cwd: this.folder, stdio: ["ignore", "ignore", "inherit"], detached: true });
       this.#process = ours;
     }
     const deadline = Date.now() + START_MS;

@@ -48,7 +48,7 @@ test("one sees both models, and past forecasts beside what became of them", asyn
   await expect(page.locator(".candles[data-ready]")).toBeVisible();
   const compare = page.getByRole("radio", { name: "Compare" });
   await compare.check();
-  await expect.poll(() => pixels(page, ".candles", "violet")).toBeGreaterThan(100);
+  await expect.poll(() => pixels(page, ".candles", "seats")).toBeGreaterThan(100);
   const slider = page.getByRole("slider", { name: "forecast made at" });
   const newest = await page.locator(".when").innerText();
   await slider.focus();

@@ -3,13 +3,16 @@ import { toCsv } from "../../src/format/csv";
 import { arrow, change, compact, figures, gain, money, named, percent, price, shares, tone, words } from "../../src/format/numbers";
 import { brief, date, moment, span, utc, zoneName } from "../../src/format/time";
 
+/** A sign stays with its number: said with a space that does not break. */
+const joined = (text: string) => text.replaceAll(" ", "\u00a0");
+
 describe("numbers", () => {
   it("separate thousands and have a true minus", () => {
     expect(money(-1234567.891)).toBe("−1,234,567.89");
     expect(gain(1234.5)).toBe("+1,234.50");
     expect(gain(0)).toBe("0.00");
-    expect(change(-0.0123)).toBe("−1.23 %");
-    expect(change(0.0123)).toBe("+1.23 %");
+    expect(change(-0.0123)).toBe(joined("−1.23 %"));
+    expect(change(0.0123)).toBe(joined("+1.23 %"));
   });
 
   it("have a dash where there is none, never a zero", () => {
@@ -19,19 +22,19 @@ describe("numbers", () => {
   });
 
   it("do not show a negative zero", () => {
-    expect(change(-0.00001)).toBe("0.00 %");
+    expect(change(-0.00001)).toBe(joined("0.00 %"));
     expect(money(-0.001)).toBe("0.00");
   });
 
   it("have decimals as their size wants", () => {
     expect([price(0.12345), price(3.5), price(498.321)]).toEqual(["0.1235", "3.50", "498.32"]);
     expect([shares(120), shares(1.5), shares(0.123456789)]).toEqual(["120", "1.50", "0.123457"]);
-    expect([compact(1_240_000), compact(55_700), compact(312), compact(-2e9)]).toEqual(["1.24 M", "55.70 K", "312", "−2.00 B"]);
+    expect([compact(1_240_000), compact(55_700), compact(312), compact(-2e9)]).toEqual(["1.24 M", "55.70 K", "312", "−2.00 B"].map(joined));
     expect([figures(0.003), figures(2.97), figures(3200), figures(0.0000123), figures(12345.678)]).toEqual(["0.003", "2.97", "3,200", "1.23e−5", "12,346"]);
   });
 
   it("are percentages where their name says they are shares", () => {
-    expect([named("coverage_80", 0.812), named("p_value", 0.003), named("gain", 12)]).toEqual(["81.2 %", "0.003", "12"]);
+    expect([named("coverage_80", 0.812), named("p_value", 0.003), named("gain", 12)]).toEqual(["81.2 %", "0.003", "12"].map(joined));
   });
 
   it("never speak by colour alone", () => {
