@@ -71,6 +71,18 @@ def yahoo(standin, timepiece, invented, tmp_path):
 
 
 @pytest.fixture
+def alpaca(timepiece, invented):
+    """Alpaca's source against the stand-in, which has AAA, BBB and CCC."""
+    pytest.importorskip("alpaca")
+    from market_alpaca_standin import ENVIRON, AlpacaRest, fill
+
+    server = AlpacaRest()
+    fill(server, *invented)
+    yield SOURCES.create("alpaca", url=server.url, environ=ENVIRON, clock=timepiece, symbols=["AAA", "BBB", "CCC"])
+    server.close()
+
+
+@pytest.fixture
 def invented_csv(invented, tmp_path):
     """The same bars as a CSV of a user's, with the actions as columns."""
     path = tmp_path / "bars.csv"

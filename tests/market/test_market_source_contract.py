@@ -19,7 +19,7 @@ from tradewind.market.sources.base import (
 START, END = datetime(2018, 3, 1, tzinfo=UTC), datetime(2019, 9, 30, 23, tzinfo=UTC)
 
 
-@pytest.fixture(params=["sample", "synthetic", "files-csv", "files-parquet", "yahoo"])
+@pytest.fixture(params=["sample", "synthetic", "files-csv", "files-parquet", "yahoo", "alpaca"])
 def case(request, tmp_path, invented_csv):
     """A source, three of its symbols, and a period that it covers."""
     if request.param == "sample":
@@ -27,8 +27,8 @@ def case(request, tmp_path, invented_csv):
         return SOURCES.create("sample"), ("AAPL", "IBM", "MSFT"), *years
     if request.param == "synthetic":
         return SOURCES.create("synthetic", n_symbols=5), ("SYN000", "SYN003", "SYN004"), START, END
-    if request.param == "yahoo":
-        return request.getfixturevalue("yahoo"), ("AAA", "BBB", "CCC"), START, END
+    if request.param in ("yahoo", "alpaca"):
+        return request.getfixturevalue(request.param), ("AAA", "BBB", "CCC"), START, END
     path = invented_csv
     if request.param == "files-parquet":
         path = tmp_path / "bars.parquet"
@@ -44,7 +44,7 @@ def fetched(source, symbols, start, end, timeframe="1d"):
 
 
 def test_the_contract_covers_every_shipped_source():
-    assert set(SOURCES.names()) == {"sample", "synthetic", "files", "yahoo"}
+    assert set(SOURCES.names()) == {"sample", "synthetic", "files", "yahoo", "alpaca"}
 
 
 def test_a_delivery_has_exactly_the_columns_and_types_of_the_schema(case):
