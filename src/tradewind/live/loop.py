@@ -113,11 +113,11 @@ class Loop:
         for stage in ("features", "forecast"):
             self.latency.add(stage, step.seconds[stage])
         self.latency.add("decide", step.seconds["calibrate"] + step.seconds["decide"])
-        if self.recorder is not None and len(self.recorder) < prepared.settings.parity_bars:
-            self.recorder.take(step)
         if self.watch is not None:
             self.watch(step)
         step = replace(step, decision=self._held_back(step.decision))
+        if self.recorder is not None and len(self.recorder) < prepared.settings.parity_bars:
+            self.recorder.take(step)
         with self.latency.stage("records"):
             self._record(step)
         with self.latency.stage("trade"):  # last: where the account stands is where a killed process goes on

@@ -102,7 +102,7 @@ class DriftWatch:
             self._act(name, seat, step, reading)
         elif seat.action is not None and reading.level == "ok":
             seat.action = None
-        if before is None or before.level != reading.level:
+        if reading.level != ("ok" if before is None else before.level):
             self._say(seat, reading)
         self.told(seat.served.seat, reading.to_dict(_shown(seat.served), seat.served.artefact.id, seat.action))
 

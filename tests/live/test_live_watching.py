@@ -1,0 +1,152 @@
+"""Drift is acted upon by itself: the champion before comes back where it was better, else nothing is recommended."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from live_kit import LIVED, home_of
+
+from spine_kit import PLAYBOOK
+from tradewind.clock import SystemClock
+from tradewind.evaluation.model_registry import CHAMPION, ModelRegistry, current
+from tradewind.evaluation.training import train
+from tradewind.evaluation.workspace import Workspace
+from tradewind.live.replay import Replay, result_of
+from tradewind.live.service import LiveRuntime
+from tradewind.live.settings import LiveSection
+from tradewind.live.settings_drift import DriftSection
+from tradewind.live.tape import BarRow
+from tradewind.live.watching import DriftWatch
+from tradewind.market.sources.replay import ReplayClock
+
+WATCHED = DriftSection(window_bars=5, persist_bars=2, rollback_bars_min=5)
+CHANGED = 12
+"""Bars of the replay after which its market is another one."""
+
+
+def two_champions(folder: Path) -> tuple[Workspace, str, str]:
+    """A home in which one model sat before another: ids of the former and of the present champion."""
+    first = home_of(folder, PLAYBOOK)
+    train(first)
+    second = home_of(folder, PLAYBOOK, models__parameters__ridge__penalty="500.0")
+    train(second)
+    registry = ModelRegistry(second.home, second.records, second.clock)
+    registry.promote("challenger", "quick")
+    known = {one["id"]: one["aliases"] for one in registry.listed("quick")}
+    present = next(name for name, aliases in known.items() if CHAMPION in aliases)
+    former = next(name for name in registry.state_of("quick")["champions_before"])
+    return second, former, present
+
+
+def wilder(bar: BarRow, since: BarRow) -> BarRow:
+    """A bar of a market that moves eight times as much since another bar."""
+    fields = dict(bar.fields)
+    for name in ("open", "high", "low", "close"):
+        fields[name] = since.fields["close"] * (bar.fields[name] / since.fields["close"]) ** 8
+    return BarRow(bar.time, fields, bar.mask, bar.member, bar.context)
+
+
+async def lived(work: Workspace, *, changed: bool = True) -> LiveRuntime:
+    clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
+    runtime = LiveRuntime(work, LiveSection(), "REPLAY", clock, SystemClock(), drift_section=WATCHED)
+    prepared = await runtime.prepare(anew=True)
+    replay, bars = Replay(runtime, prepared, clock, "max"), []
+
+    async def market() -> Any:
+        async for bar, name in replay.bars():
+            bars.append(bar)
+            yield (wilder(bar, bars[CHANGED]) if changed and len(bars) > CHANGED + 1 else bar), name
+
+    await runtime.run(market())
+    runtime._refresh_seats()
+    await runtime.close()
+    return runtime
+
+
+def actions(runtime: LiveRuntime) -> list[str]:
+    return [alert["what"] for alert in runtime.alerts() if alert["kind"] == "drift_action"]
+
+
+def test_where_nobody_sat_before_recommendations_stop_and_somebody_is_told(tmp_path: Path) -> None:
+    runtime = asyncio.run(lived(home_of(tmp_path, PLAYBOOK)))
+    (said,) = actions(runtime)
+    assert "recommendations are stopped" in said
+    assert "no previous champion" in said
+    assert runtime.prepared is not None and runtime.loop is not None
+    assert runtime.loop.holding == ["quick"]
+    told = runtime.signals(limit=100)
+    assert {one["action"] for one in told} == {"HOLD"}
+    assert all("recommendations are stopped" in one["reasons"][0] for one in told)
+    (reading,) = runtime.drift()
+    assert (reading["level"], reading["action"]) == ("drift", "stopped")
+    assert result_of(runtime)["parity"]["equal"] is True, "a day on which it held its tongue is proved like any other"
+
+
+def test_an_ordinary_market_is_left_alone(tmp_path: Path) -> None:
+    runtime = asyncio.run(lived(home_of(tmp_path, PLAYBOOK), changed=False))
+    assert actions(runtime) == []
+    assert runtime.loop is not None
+    assert runtime.loop.holding == []
+
+
+def test_the_champion_before_comes_back_where_it_lost_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, former, present = two_champions(tmp_path)
+    honest = DriftWatch._losses
+    monkeypatch.setattr(DriftWatch, "_losses", lambda self, *more: honest(self, *more) + 0.01)
+    runtime = asyncio.run(lived(work))
+    assert runtime.prepared is not None
+    assert current(work.records.alias_changes("quick"))[CHAMPION] == former
+    decision = work.records.model_decisions("quick")[0]
+    assert (decision.decision, decision.champion, decision.challenger) == ("rolled_back", present, former)
+    assert decision.evidence["p_value"] < WATCHED.rollback_significance
+    (since,) = runtime.prepared.corridor.serving.values()
+    assert [one.artefact.id for _, one in since] == [present, former]
+    assert any(f"rolled back to {former}" in what for what in actions(runtime))
+    assert work.records.live_sessions()[0].detail["serving"]["ridge"][1][1] == former
+    seats = runtime.models()
+    assert seats[0]["champion"]["id"] == former
+    assert seats[0]["decisions"][0]["decision"] == "rolled_back"
+
+
+def test_a_session_in_which_models_changed_is_proved_with_each_in_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, _, _ = two_champions(tmp_path)
+    honest = DriftWatch._losses
+    monkeypatch.setattr(DriftWatch, "_losses", lambda self, *more: honest(self, *more) + 0.01)
+    result = result_of(asyncio.run(lived(work)))
+    assert (result["bars"], result["parity"]["equal"]) == (LIVED, True)
+
+
+def test_the_champion_before_stays_away_where_it_lost_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, _, present = two_champions(tmp_path)
+    honest = DriftWatch._losses
+    monkeypatch.setattr(DriftWatch, "_losses", lambda self, *more: honest(self, *more) - 0.01)
+    runtime = asyncio.run(lived(work))
+    assert current(work.records.alias_changes("quick"))[CHAMPION] == present
+    assert "recommendations are stopped" in actions(runtime)[0]
+    assert "not better" in actions(runtime)[0]
+
+
+def test_losses_are_of_outcomes_that_came_with_the_newest_bars(tmp_path: Path) -> None:
+    runtime = asyncio.run(lived(home_of(tmp_path, PLAYBOOK), changed=False))
+    loop, prepared = runtime.loop, runtime.prepared
+    assert loop is not None and prepared is not None and isinstance(loop.watch, DriftWatch)
+    made, row = prepared.corridor.forecasts_of("ridge"), len(prepared.corridor.world.panel) - 1
+    losses = loop.watch._losses(made, row, 4)
+    closes = prepared.corridor.log_closes
+    for index, horizon in enumerate(made.horizons):
+        rows = [row - horizon - back for back in range(4)]
+        first = row + 1 - len(losses)
+        known = np.flatnonzero(np.isfinite(losses[:, :, index]).any(axis=1)) + first
+        assert sorted(rows) == known.tolist()
+        at = rows[0]
+        error = (closes[at + horizon, 0] - closes[at, 0]) - made.quantiles[at, 0, index]
+        levels = np.asarray(made.levels)
+        expected = np.maximum(levels * error, (levels - 1) * error).mean()
+        assert losses[at - first, 0, index] == pytest.approx(expected)
