@@ -82,11 +82,10 @@ def store_macro(lake: Lake, rows: pl.DataFrame, *, source: str, recorded_at: dat
         ``VINTAGE_SCHEMA``.
     """
     with lake.writing():
-        table = lake.table(MACRO)
         stored = _stored(lake, rows["series"].unique(), source)
         news = _news(rows.select(list(VINTAGE_SCHEMA)), stored.select(list(VINTAGE_SCHEMA)))
         full = news.with_columns(source=pl.lit(source), recorded_at=pl.lit(None, UTC_TIME)).select(list(MACRO_SCHEMA))
-        done = table.append(full, recorded_at=recorded_at)
+        done = lake.store(MACRO, full, recorded_at=recorded_at)
     return Appended(done.added, done.corrected, rows.height - done.added - done.corrected)
 
 

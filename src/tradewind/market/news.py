@@ -138,13 +138,13 @@ def store_news(lake: Lake, rows: pl.DataFrame, *, source: str, matcher: Matcher,
         ``ARTICLE_SCHEMA``.
     """
     with lake.writing():
-        table, full = lake.table(NEWS), _full(rows, source, matcher)
+        full = _full(rows, source, matcher)
         stored = _stored(lake, full)
         fresh = _dated_as_first(_not_said_elsewhere(full, stored), stored)
         latest = stored.select("article", "source", pl.col("content").alias("before"))
         news = fresh.join(latest, on=["article", "source"], how="left", maintain_order="left")
         news = news.filter(pl.col("content").ne_missing(pl.col("before"))).drop("before")
-        done = table.append(news, recorded_at=recorded_at)
+        done = lake.store(NEWS, news, recorded_at=recorded_at)
     counts = Appended(done.added, done.corrected, rows.height - done.added - done.corrected)
     return Told(counts, news.with_columns(recorded_at=pl.lit(recorded_at, UTC_TIME)))
 

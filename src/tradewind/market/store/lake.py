@@ -123,8 +123,11 @@ class Lake:
     _stamped: tuple[dict[str, int | None], datetime | None] = field(default=({}, None), repr=False)
 
     def __post_init__(self) -> None:
-        """Know the three tables of the market; others are added by :meth:`table`."""
-        for spec in (BARS, ACTIONS, INSTRUMENTS):
+        """Know the tables of the market; others are added by :meth:`table`."""
+        from tradewind.market.macro import MACRO  # these two say what they store themselves, and store it here
+        from tradewind.market.news import NEWS
+
+        for spec in (BARS, ACTIONS, INSTRUMENTS, MACRO, NEWS):
             self.table(spec)
 
     def table(self, spec: TableSpec) -> Table:
@@ -276,6 +279,14 @@ class Lake:
         with self.writing():
             stamp = self._stamp(recorded_at)
             done = Stored(actions=self._append(ACTIONS, actions, stamp), bars=self._append(BARS, bars, stamp))
+            self._remember(stamp)
+        return done
+
+    def store(self, spec: TableSpec, rows: pl.DataFrame, *, recorded_at: datetime) -> Appended:
+        """Store the rows of another table that say something new; as :meth:`append`."""
+        with self.writing():
+            stamp = self._stamp(recorded_at)
+            done = self._append(spec, rows, stamp)
             self._remember(stamp)
         return done
 
