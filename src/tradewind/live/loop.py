@@ -121,7 +121,7 @@ class Loop:
         with self.latency.stage("records"):
             self._record(step)
         with self.latency.stage("trade"):  # last: where the account stands is where a killed process goes on
-            if prepared.trader.controls is None:
+            if prepared.trader.controls is None and self.was_halted:  # by a person: its own limits' halts are its own
                 prepared.trader.paper.heed_the_switch(self.halted)
             traded = prepared.trader.step(step.decision)
         self.shown = Shown(step, traded, as_datetime(bar.time))

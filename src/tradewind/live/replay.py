@@ -45,7 +45,7 @@ class Replay:
         return {"seconds": 0.0, "limit": None, "stale": False}
 
     def _services(self) -> list[dict[str, Any]]:
-        now = self._clock.now().isoformat()
+        now = self._runtime.wall.now().isoformat()
         said = {"last_success": now, "last_error": None, "failures": 0, "next_try": None, "heartbeat": now}
         return [{"name": "replay", "state": "stopped" if self.done else "ok", **said}]
 
