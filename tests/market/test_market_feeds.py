@@ -1,6 +1,8 @@
 """What every feed must do, whoever speaks."""
 
 import asyncio
+import dataclasses
+from collections import Counter
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
@@ -94,6 +96,50 @@ def test_listening_can_end_at_any_time_and_leaves_nothing_running(case):
         return [task for task in asyncio.all_tasks() if task not in before]
 
     assert asyncio.run(asyncio.wait_for(main(), 30)) == []
+
+
+class Late:
+    """A source whose symbols have their newest close only when asked so often; SYN001 never has it."""
+
+    name = "late"
+
+    def __init__(self, after):
+        self.source, self.after, self.asked = SOURCES.create("synthetic", n_symbols=4), after, []
+
+    def look_back(self):
+        return self.source.look_back()
+
+    def fetch(self, request):
+        self.asked.append(request)
+        times = [r for r in self.asked if r.symbols == request.symbols]
+        for told in self.source.fetch(request):
+            newest = pl.col("time") == told.bars["time"].max()
+            held = newest & (pl.lit(request.symbols == ("SYN001",)) | pl.lit(len(times) % 9 < self.after))
+            yield dataclasses.replace(told, bars=told.bars.filter(~held))
+
+
+def test_a_close_that_is_not_there_yet_is_asked_for_again_and_one_that_never_comes_not_for_ever():
+    class Clock:
+        instant = DAY + timedelta(hours=15, seconds=3)
+
+        def now(self):
+            return self.instant
+
+    clock, source = Clock(), Late(after=2)
+
+    async def sleep(seconds):
+        clock.instant += timedelta(seconds=seconds)
+
+    async def main():
+        feed = FEEDS.create("poll", source=source, calendar=calendar(), clock=clock, sleep=sleep)
+        async with aclosing(feed.listen(Wanted(SYMBOLS[:2], "5m"))) as listening:
+            async for _ in listening:
+                if clock.instant > DAY + timedelta(hours=15, minutes=41):
+                    return
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+    rounds = Counter(request.end.minute // 5 for request in source.asked if request.symbols == ("SYN001",))
+    assert [rounds[n] for n in range(8)] == [3, 3, 3, 1, 1, 1, 1, 1]
 
 
 def test_an_unknown_feed_is_refused_with_the_nearest_name():

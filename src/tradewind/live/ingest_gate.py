@@ -155,7 +155,7 @@ class BarGate:
     ----------
     counts
         Rows by what became of them: ``accepted``, ``duplicate``, ``late``, ``revised``, ``refused``, ``strange`` (of a
-        symbol nobody asked for), ``outlier``; ``incomplete`` closes.
+        symbol nobody asked for, or of an index at hours of its own), ``outlier``; ``incomplete`` closes.
     missing
         Symbols that closes of the calendar went on without, while they can still come.
     """
@@ -239,7 +239,9 @@ class BarGate:
             return next(mark for mark in marks.split(",") if mark.startswith(EXCLUDED)).removeprefix(EXCLUDED)
         if moment > now + self.rules.ahead:
             return "in the future"
-        return None if moment in self._closes_of(moment.astimezone(UTC).date()) else "no close of the calendar"
+        if moment in self._closes_of(moment.astimezone(UTC).date()):
+            return None
+        return _STRANGE if str(raw["symbol"]).startswith("^") else "no close of the calendar"
 
     def _stamped(self, raw: Mapping[str, Any], now: datetime, origin: Origin) -> Row:
         """Return a row with the moment since which it is known: witnessed just now, or assumed from its close."""

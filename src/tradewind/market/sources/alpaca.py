@@ -246,8 +246,8 @@ class AlpacaFeed:
 
     Parameters
     ----------
-    options
-        Those of the source.
+    options, given
+        Those of the source, as one thing or each by its name.
     trades
         Whether prices between closes are wanted.
     """
@@ -262,8 +262,10 @@ class AlpacaFeed:
         environ: Mapping[str, str] | None = None,
         trades: bool = True,
         waiting: int = _WAITING,
+        **given: object,
     ) -> None:
-        self._options, self._environ, self._trades, self._most = options or AlpacaOptions(), environ, trades, waiting
+        self._options = options or AlpacaOptions.model_validate(given)
+        self._environ, self._trades, self._most = environ, trades, waiting
         self.dropped = 0
 
     async def listen(self, wanted: Wanted) -> AsyncIterator[Arrival]:

@@ -7,7 +7,9 @@ not have yet is asked for again before the next round.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 
@@ -29,6 +31,9 @@ OVERLAP_BARS: Final = 3
 
 _FIRST_LOOK: Final = timedelta(days=1)
 """So far back it is asked first, for what was corrected while nobody listened."""
+
+_PATIENCE: Final = 3
+"""A symbol without its newest close in so many rounds is asked for once a round, like the others."""
 
 _NAP_S: Final = 20.0
 _AGAIN_S: Final = 10.0
@@ -79,23 +84,32 @@ class PollFeed:
         self._turn, self._sleep, self._off_loop = turn, sleep, off_loop
         self._after: datetime | None = None
         self._back = timedelta(0)
+        self._absent: Counter[str] = Counter()
 
     async def listen(self, wanted: Wanted) -> AsyncIterator[Arrival]:
         """Ask at once for what came after ``wanted.after``, then round by round."""
         check_timeframe(self.source, wanted.timeframe)
         self._after, self._back = wanted.after, _FIRST_LOOK
         while True:
-            behind: Sequence[str] = wanted.symbols
-            for attempt in range(self._again + 1):
-                if attempt:
-                    await self._sleep(_AGAIN_S)
-                arrival = await self._ask(behind, wanted.timeframe)
-                yield arrival
-                behind = self._behind(behind, arrival.bars, wanted.timeframe)
-                if not behind:
-                    break
+            async with aclosing(self._round(wanted)) as told:
+                async for arrival in told:
+                    yield arrival
             self._after, self._back = self._due(wanted.timeframe) or self._after, timedelta(0)
             await self._until(self._next_round(self._clock.now()))
+
+    async def _round(self, wanted: Wanted) -> AsyncGenerator[Arrival, None]:
+        """Ask for all symbols, then again for those whose newest close was not there yet."""
+        without = set(wanted.symbols)
+        for attempt in range(self._again + 1):
+            asked = [s for s in wanted.symbols if s in without and (not attempt or self._absent[s] < _PATIENCE)]
+            if not asked:
+                break
+            if attempt:
+                await self._sleep(_AGAIN_S)
+            arrival = await self._ask(asked, wanted.timeframe)
+            yield arrival
+            without -= self._there(asked, arrival.bars, wanted.timeframe)
+        self._absent = Counter({symbol: self._absent[symbol] + 1 for symbol in without})
 
     # -- one question ----------------------------------------------------------------------------------------
 
@@ -122,13 +136,12 @@ class PollFeed:
         closes = self._calendar.bar_closes(timeframe, now - long, now - self._settle)
         return closes[-1].item().replace(tzinfo=UTC) if len(closes) else None
 
-    def _behind(self, symbols: Sequence[str], bars: pl.DataFrame, timeframe: str) -> list[str]:
-        """Return the symbols without the newest close that they should have."""
+    def _there(self, symbols: Sequence[str], bars: pl.DataFrame, timeframe: str) -> set[str]:
+        """Return the symbols that have the newest close that they should have by now."""
         due = self._due(timeframe)
         if due is None or (self._after is not None and due <= self._after):
-            return []
-        there = set(bars.filter(pl.col("time") == due)["symbol"])
-        return [symbol for symbol in symbols if symbol not in there]
+            return set(symbols)
+        return set(bars.filter(pl.col("time") == due)["symbol"])
 
     # -- when ------------------------------------------------------------------------------------------------
 
