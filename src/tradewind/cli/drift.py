@@ -28,7 +28,9 @@ def simulate(
     set_: SetOption = None,
     change: Annotated[
         str,
-        typer.Option(help="mean_shift, variance, correlation, sign_flip, dead_feature or missing_feature."),
+        typer.Option(
+            help="mean_shift, variance, correlation, sign_flip, dead_feature, missing_feature or broken_champion."
+        ),
     ] = "mean_shift",
     size: Annotated[
         float | None, typer.Option(help="Of a mean_shift in deviations, of a variance as a factor; default: 2 and 3.")
@@ -71,6 +73,6 @@ def _show(result: Mapping[str, Any]) -> None:
     for reason in result["reasons"]:
         console.print(f"[dim]· {reason}[/]")
     console.print(
-        f"of {result['lives']} lives without a change {result['false_alarm_rate']:.0%} had an alarm; "
-        f"with it {result['detected_share']:.0%} were seen"
+        f"without a change {result['false_alarm_rate']:.1%} of the windows of {result['lives']} lives read drift; "
+        f"with it {result['detected_share']:.0%} of the lives saw it"
     )

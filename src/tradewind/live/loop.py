@@ -109,6 +109,9 @@ class Loop:
         began = time.perf_counter() if arrived is None else arrived
         prepared = self.prepared
         self._seat_the_chosen()
+        newest = prepared.corridor.world.panel
+        if session_ends(newest.rows(len(newest) - 1, len(newest)))[0]:
+            self._session_equity = prepared.trader.equity
         step = prepared.corridor.step(bar)
         for stage in ("features", "forecast"):
             self.latency.add(stage, step.seconds[stage])
@@ -293,9 +296,6 @@ class Loop:
         for symbol, one in held.items():
             say("position", symbol, one)
         say("account", "account", self.account())
-        panel = shown.step.world.panel
-        if session_ends(panel.rows(len(panel) - 1, len(panel)))[0]:
-            self._session_equity = trader.equity
         if self._session.mode == "REPLAY":  # else the account has stored them, and whoever follows the records tells
             for alert in shown.traded.alerts:
                 self._show_alert(alert["level"], alert["kind"], alert["what"])

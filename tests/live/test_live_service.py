@@ -1,0 +1,172 @@
+"""A running corridor answers questions at any moment, and does what a person tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live_kit import LIVED, PAIR, home_of
+
+from spine_kit import PLAYBOOK
+from tradewind.clock import SystemClock
+from tradewind.errors import InputError, TradewindError
+from tradewind.evaluation.workspace import Workspace
+from tradewind.live.replay import Replay
+from tradewind.live.service import LiveRuntime
+from tradewind.live.settings import LiveSection
+from tradewind.live.settings_drift import DriftSection
+from tradewind.market.sources.replay import ReplayClock
+
+Talk = Callable[[LiveRuntime, int], Awaitable[None]]
+
+
+async def lived(work: Workspace, talk: Talk | None = None) -> LiveRuntime:
+    """Live through the stored days; ``talk`` is let in before each bar."""
+    clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
+    runtime = LiveRuntime(work, LiveSection(), "REPLAY", clock, SystemClock(), drift_section=DriftSection(use=False))
+    prepared = await runtime.prepare()
+    replay = Replay(runtime, prepared, clock, "max")
+    number = 0
+    async for bar, name in replay.bars():
+        if talk is not None:
+            await talk(runtime, number)
+        await runtime.take(bar, name)
+        number += 1
+    await runtime.jobs_done()
+    await runtime.close()
+    return runtime
+
+
+def test_every_question_has_an_answer_before_the_first_bar_and_after_the_last(tmp_path: Path) -> None:
+    async def ask(runtime: LiveRuntime, number: int) -> None:
+        symbol = "AAA"
+        assert runtime.status()["replay"]["bars_done"] == number + 1
+        assert [one["symbol"] for one in runtime.symbols()] == ["AAA", "BBB", "CCC", "DDD"]
+        assert len(runtime.bars(symbol, limit=7)) == 7
+        assert len(runtime.forecasts(symbol, limit=2)) == (2 if number else 0)
+        assert len(runtime.signals()) == (4 if number else 0)
+        assert runtime.account()["start_capital"] == 100_000
+        assert len(runtime.equity()) >= number
+        for listed in (runtime.positions(), runtime.orders(), runtime.fills(), runtime.alerts(), runtime.jobs()):
+            assert isinstance(listed, list)
+
+    runtime = asyncio.run(lived(home_of(tmp_path), ask))
+    assert [one["seat"] for one in runtime.models()] == ["ridge", "naive_normal"]
+    told = runtime.forecasts("BBB")[0]
+    assert set(told["models"]) == {"ridge", "naive_normal"}
+    prices = told["models"]["ridge"]["horizons"]["5"]["prices"]
+    assert prices == sorted(prices)
+    assert told["combined"]["horizons"]["1"]["time"] > told["time"]
+    assert [one["action"] == "HOLD" for one in runtime.signals()] == sorted(
+        one["action"] == "HOLD" for one in runtime.signals()
+    )
+    assert runtime.status()["replay"]["done"] is True
+
+
+def test_what_is_asked_of_the_past_is_what_was_said_then(tmp_path: Path) -> None:
+    said: list[dict[str, Any]] = []
+
+    async def note(runtime: LiveRuntime, number: int) -> None:
+        if number:
+            said.append(runtime.forecasts("CCC")[-1])
+
+    runtime = asyncio.run(lived(home_of(tmp_path), note))
+    again = runtime.forecasts("CCC", limit=LIVED)[:-1]
+    assert [one["models"] for one in again] == [one["models"] for one in said]
+
+
+def test_unknown_names_are_answered_with_the_nearest(tmp_path: Path) -> None:
+    runtime = asyncio.run(lived(home_of(tmp_path, PLAYBOOK)))
+    with pytest.raises(InputError, match="unknown symbol 'AAAA'"):
+        runtime.bars("AAAA")
+    with pytest.raises(InputError, match="unknown command 'halte'"):
+        asyncio.run(runtime.command("halte", "somebody"))
+
+
+def test_before_it_is_ready_it_says_so(tmp_path: Path) -> None:
+    clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
+    runtime = LiveRuntime(home_of(tmp_path), LiveSection(), "REPLAY", clock, SystemClock())
+    assert runtime.status()["progress"]["phase"] == "start"
+    assert (runtime.symbols(), runtime.signals(), runtime.models(), runtime.drift()) == ([], [], [], [])
+    with pytest.raises(TradewindError, match="not ready yet"):
+        runtime.account()
+
+
+def test_a_halt_lets_nothing_open_until_it_is_released(tmp_path: Path) -> None:
+    opened: dict[int, float] = {}
+
+    async def stop(runtime: LiveRuntime, number: int) -> None:
+        if number == 5:
+            await runtime.command("halt", "me", reason="to see what it does")
+            assert runtime.status()["halted"]["reasons"] == ["to see what it does"]
+        if number == 25:
+            await runtime.command("release", "me", reason="seen")
+            assert runtime.status()["halted"] is None
+        opened[number] = runtime.account()["gross"]
+
+    free = asyncio.run(lived(home_of(tmp_path / "free", PAIR)))
+    runtime = asyncio.run(lived(home_of(tmp_path / "halted", PAIR), stop))
+    assert max(opened[n] for n in range(8, 25)) <= max(opened[6], opened[7]) + 1e-9
+    fills = [one["time"][:10] for one in runtime.fills()]
+    assert 0 < len(fills) < len(free.fills())
+    assert runtime.parity() is not None
+    assert all(one.part != "ledger" for one in runtime.parity() or []), "a day that was halted is no back-test's"
+
+
+def test_a_retraining_runs_beside_the_bars_and_says_what_came_of_it(tmp_path: Path) -> None:
+    async def retrain(runtime: LiveRuntime, number: int) -> None:
+        if number == 30:
+            started = await runtime.command("retrain", "me")
+            assert runtime.jobs()[0]["id"] == started["job"]
+            with pytest.raises(InputError, match="running already"):
+                await runtime.command("retrain", "me")
+
+    work = home_of(tmp_path, PLAYBOOK, challenge__unseen_bars="40")
+    runtime = asyncio.run(lived(work, retrain))
+    job = runtime.jobs()[0]
+    assert (job["kind"], job["status"]) == ("retrain", "done"), job["error"]
+    assert job["result"]["decision"] in ("kept", "promoted")
+    decision = work.records.model_decisions("quick")[0]
+    assert (decision.decision, decision.by) == (job["result"]["decision"], "me")
+
+
+def test_what_fails_in_the_background_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> dict[str, Any]:
+        raise InputError("nothing to learn from", hint="sync first")
+
+    monkeypatch.setattr("tradewind.live.service.retrain", refuse)
+
+    async def ask(runtime: LiveRuntime, number: int) -> None:
+        if number == 3:
+            await runtime.command("retrain", "me")
+
+    runtime = asyncio.run(lived(home_of(tmp_path, PLAYBOOK), ask))
+    job = runtime.jobs()[0]
+    assert job["status"] == "failed"
+    assert "nothing to learn from" in job["error"]
+
+
+def test_everything_is_said_on_the_bus_in_the_shapes_of_the_answers(tmp_path: Path) -> None:
+    runtime = asyncio.run(lived(home_of(tmp_path)))
+    _, events = runtime.bus.snapshot()
+    newest = {(e.topic, e.key): e for e in events}
+    assert {topic for topic, _ in newest} >= {
+        "status",
+        "bar",
+        "forecast",
+        "signal",
+        "account",
+        "order",
+        "fill",
+        "model",
+    }
+    assert newest["bar", "AAA"].data == runtime.bars("AAA", limit=1)[0]
+    assert newest["forecast", "AAA"].data == runtime.forecasts("AAA")[0]
+    assert newest["account", "account"].data == runtime.account()
+    assert newest["bar", "AAA"].correlation.startswith("1d-")
+    signals = {one["symbol"]: one for one in runtime.signals()}
+    assert all(newest["signal", symbol].data == said for symbol, said in signals.items())
