@@ -119,14 +119,14 @@ export interface Tally {
 /** Count, over past forecasts of one horizon, how many closes came to lie inside a band. */
 export function tally(
   forecasts: readonly { time: string; fan: ModelForecast | null | undefined }[],
-  indexOf: ReadonlyMap<string, number>,
+  indexOf: ReadonlyMap<number, number>,
   closes: readonly (number | null)[],
   ahead: number,
   [low, high]: readonly [number, number],
 ): Tally {
   const counted = { inside: 0, known: 0 };
   for (const { time, fan } of forecasts) {
-    const at = indexOf.get(time);
+    const at = indexOf.get(Date.parse(time));
     const outcome = at === undefined ? undefined : closes[at + ahead];
     const horizon = fan?.horizons[String(ahead)];
     if (outcome === undefined || outcome === null || !horizon) continue;

@@ -56,7 +56,9 @@ export class PriceChart {
 
   setScene(scene: Scene): void {
     this.#fan.show(scene);
-    if (!this.#fitted && this.#bars.length) this.look(this.#bars.length - 1, scene.fans[0]?.fan.knots.at(-1)?.ahead ?? 5);
+    if (this.#fitted || !this.#bars.length) return;
+    this.look(this.#bars.length - 1, scene.fans[0]?.fan.knots.at(-1)?.ahead ?? 5);
+    this.#fitted = scene.fans.length > 0; // until there is a fan, there is none to make room for
   }
 
   /** Bring a bar into sight, with room for its fan. */

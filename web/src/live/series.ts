@@ -1,19 +1,25 @@
-/** Series that grow at their end. */
+/** Series that grow at their end. Instants are compared as such: `Z` and `+00:00` are one. */
 import type { Bar } from "../api/shapes";
+
+/** Return an instant as a number. */
+export function instant(time: string): number {
+  return Date.parse(time);
+}
 
 /** Return the bars with one more at its place; a bar of the same time is replaced; at most `kept`, the newest. */
 export function mergeBar(bars: readonly Bar[], bar: Bar, kept: number): readonly Bar[] {
   const last = bars.at(-1);
-  if (!last || bar.time > last.time) return [...bars, bar].slice(-kept);
-  if (bar.time === last.time) return [...bars.slice(0, -1), bar];
-  const at = bars.findIndex((other) => other.time >= bar.time);
-  const same = bars[at]?.time === bar.time;
+  const time = instant(bar.time);
+  if (!last || time > instant(last.time)) return [...bars, bar].slice(-kept);
+  if (time === instant(last.time)) return [...bars.slice(0, -1), bar];
+  const at = bars.findIndex((other) => instant(other.time) >= time);
+  const same = instant(bars[at]?.time ?? "") === time;
   return [...bars.slice(0, at), bar, ...bars.slice(at + (same ? 1 : 0))].slice(-kept);
 }
 
-/** Return both, by time; where both have a bar of one time, the one that was heard. */
-export function joinBars(known: readonly Bar[], heard: readonly Bar[]): readonly Bar[] {
+/** Return both, by time; where both have something of one time, what was heard. */
+export function joined<T extends { time: string }>(known: readonly T[], heard: readonly T[]): readonly T[] {
   if (!heard.length) return known;
-  const bars = new Map([...known, ...heard].map((bar) => [bar.time, bar]));
-  return [...bars.values()].sort((a, b) => (a.time < b.time ? -1 : 1));
+  const all = new Map([...known, ...heard].map((item) => [instant(item.time), item]));
+  return [...all].sort(([a], [b]) => a - b).map(([, item]) => item);
 }

@@ -175,7 +175,7 @@ export class Store {
   /** Note a price: the last one of an earlier day is what today's change is counted from. */
   #price(symbol: string, time: string, value: number | null): void {
     const last = this.get("price", symbol);
-    if (value === null || (last && time < last.time)) return;
+    if (value === null || (last && Date.parse(time) < Date.parse(last.time))) return;
     const zone = this.get("status", "status")?.zone ?? "America/New_York";
     const day = dayIn(zone, time);
     const reference = last && last.day !== "" && day > last.day ? last.price : (last?.reference ?? null);
@@ -189,8 +189,9 @@ export class Store {
     if (item.price === null || item.time === null) return;
     const reference = item.change === null ? null : item.price / (1 + item.change);
     const day = dayIn(zone, item.time);
-    if (last && last.time > item.time && last.day !== day) return;
-    const newer = last && last.time > item.time ? last : { ...item, price: item.price, time: item.time, moved: 0 };
+    const later = last !== undefined && Date.parse(last.time) > Date.parse(item.time);
+    if (later && last.day !== day) return;
+    const newer = later ? last : { ...item, price: item.price, time: item.time, moved: 0 };
     const { price, time, moved } = newer;
     this.#put("price", item.symbol, { symbol: item.symbol, time, day, price, reference, moved, change: changeOf(price, reference) }, this.seq);
   }

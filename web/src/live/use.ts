@@ -4,7 +4,7 @@ import type { Bar } from "../api/shapes";
 import { getItems } from "../api/http";
 import type { Loaded, Loader, Loading } from "./collections";
 import type { Connection, ConnectionState } from "./connection";
-import { joinBars, mergeBar } from "./series";
+import { joined, mergeBar } from "./series";
 import type { Slice, Slices, Store } from "./store";
 
 export interface Live {
@@ -97,7 +97,7 @@ export function useBars(symbol: string, limit: number): Answer<Bar> {
       }),
     [store, symbol],
   );
-  const bars = useMemo(() => joinBars(known.items, heard.symbol === symbol ? heard.bars : []), [known.items, heard, symbol]);
+  const bars = useMemo(() => joined(known.items, heard.symbol === symbol ? heard.bars : []), [known.items, heard, symbol]);
   return { ...known, items: bars };
 }
 

@@ -3,6 +3,7 @@ import { memo, useMemo, useState } from "react";
 import type { ReactNode } from "react";
 import { download, toCsv } from "../format/csv";
 import type { Cell } from "../format/csv";
+import { NONE } from "../format/numbers";
 
 export interface Column<R> {
   id: string;
@@ -127,7 +128,7 @@ const Row = memo(function Row({ row, columns }: { row: unknown; columns: readonl
   return (
     <tr>
       {columns.map((column, index) => {
-        const shown = column.show ? column.show(row) : column.value(row);
+        const shown = column.show ? column.show(row) : (column.value(row) ?? NONE);
         return index === 0 ? (
           <th key={column.id} scope="row" className={classOf(column)}>
             {shown}

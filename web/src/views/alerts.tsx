@@ -12,7 +12,7 @@ export function Alerts({ most }: { most: number }) {
   if (loading.error && !items.length) return <Failed error={loading.error} retry={() => void loader.load("alert")} />;
   if (!loading.done && !items.length) return <Waiting />;
   if (!items.length) return <Empty what="No alerts." mend="To try the way they take:" command="tradewind alerts test" />;
-  const newest = [...items].sort((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : Number(b.id) - Number(a.id))).slice(0, most);
+  const newest = [...items].sort((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : b.id.localeCompare(a.id, "en", { numeric: true }))).slice(0, most);
   return (
     <ul className="alerts">
       {newest.map((alert) => (

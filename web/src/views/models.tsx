@@ -86,7 +86,7 @@ function Version({ name, version, none }: { name: string; version: ModelVersion 
       <dd>
         {version ? (
           <>
-            <code>{version.id}</code> {version.version && <span className="soft">version {version.version}</span>}
+            <code>{version.id}</code> {version.version && <span className="soft" title={version.version}>version {version.version.slice(0, 8)}</span>}
             <small>
               trained until <Time at={version.trained_until} full />, made <Time at={version.made} full />
             </small>
@@ -199,22 +199,28 @@ function Coverage({ model }: { model: Model }) {
   );
 }
 
+/** Return a span with some room around values that are probabilities. */
+function around(values: readonly number[]): readonly [number, number] {
+  const [low, high] = extent(values);
+  const room = Math.max((high - low) * 0.08, 0.004);
+  return [Math.max(0, low - room), Math.min(1, high + room)];
+}
+
 function Reliability({ model }: { model: Model }) {
   const points = model.reliability.flatMap(({ probability, happened, n }) => (happened === null ? [] : [{ probability, happened, n }]));
   points.sort((a, b) => a.probability - b.probability);
   if (points.length < 2) return <Empty what="Reliability: too few outcomes yet." />;
-  const [low, high] = extent(points.flatMap(({ probability, happened }) => [probability, happened]));
-  const room = (high - low) * 0.08 || 0.05;
-  const span = [Math.max(0, low - room), Math.min(1, high + room)] as const;
-  const ticks = ticksOf(span, 5).map((at) => ({ at, text: percent(at, 0) }));
+  const said = around(points.map(({ probability }) => probability));
+  const happened = around(points.flatMap((point) => [point.probability, point.happened]));
+  const marks = (span: readonly [number, number]) => ticksOf(span, 4).map((at) => ({ at, text: percent(at, span[1] - span[0] < 0.04 ? 1 : 0) }));
   const most = Math.max(...points.map(({ n }) => n), 1);
   return (
     <figure>
       <figcaption>Said and happened: on the diagonal is right</figcaption>
-      <Plot label={`reliability of ${model.seat}: ${points.map((p) => `said ${percent(p.probability, 0)}, happened ${percent(p.happened, 0)} of ${p.n}`).join("; ")}`} x={span} y={span} xTicks={ticks} yTicks={ticks}>
+      <Plot label={`reliability of ${model.seat}: ${points.map((p) => `said ${percent(p.probability, 0)}, happened ${percent(p.happened, 0)} of ${p.n}`).join("; ")}`} x={said} y={happened} xTicks={marks(said)} yTicks={marks(happened)}>
         {(x, y) => (
           <>
-            <line className="promise" x1={x(span[0])} x2={x(span[1])} y1={y(span[0])} y2={y(span[1])} />
+            <line className="promise" x1={x(said[0])} x2={x(said[1])} y1={y(said[0])} y2={y(said[1])} />
             <path className="line" d={path(points.map((p) => ({ x: x(p.probability), y: y(p.happened) })))} />
             {points.map((p) => (
               <circle key={p.probability} className="bubble" cx={x(p.probability)} cy={y(p.happened)} r={2 + 5 * Math.sqrt(p.n / most)}>
@@ -247,7 +253,7 @@ const FEATURES: readonly Column<Feature>[] = [
 
 /** A reading beside its threshold. */
 function Reading({ feature: { psi, threshold, drifted } }: { feature: Feature }) {
-  const share = psi === null || !threshold ? 0 : Math.min(1, psi / (2 * threshold));
+  const share = psi === null || threshold === null || threshold <= 0 || psi <= 0 ? 0 : Math.min(1, psi / (2 * threshold));
   return (
     <span className="measured" title={`threshold ${decimal(threshold, 3)}`}>
       <span className="track" aria-hidden="true">
@@ -279,8 +285,7 @@ function DriftCard({ drift }: { drift: Drift }) {
           { name: "Coverage", value: percent(concept.coverage), note: `expected ${percent(concept.coverage_expected, 0)}` },
           { name: "Brier", value: decimal(concept.brier, 4), note: `expected ${decimal(concept.brier_expected, 4)}` },
           { name: "Hit rate", value: percent(concept.hit_rate), note: `expected ${percent(concept.hit_rate_expected)}` },
-          { name: "Loss", value: `${decimal(concept.loss_ratio, 3)}×`, note: "of what training saw" },
-          { name: "Loss changed", value: concept.adwin ? "yes" : "no", note: "ADWIN" },
+          { name: "Loss", value: `${decimal(concept.loss_ratio, 3)}×`, note: concept.adwin ? "‼ has changed" : "of what training saw", hint: "ADWIN says whether it has changed" },
           {
             name: "Lasting",
             value: `${count(persistence.bars)} / ${count(persistence.needed)}`,

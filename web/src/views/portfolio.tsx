@@ -3,6 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import type { Account, EquityPoint, Position } from "../api/shapes";
 import type { EquityChart } from "../chart/equity-chart";
 import { change, count, decimal, words } from "../format/numbers";
+import { joined } from "../live/series";
 import { useCollection, useEntry, useItems, useLive } from "../live/use";
 import { onColours } from "../settings";
 import { Card, Empty, Failed, Waiting, Warnings } from "../ui/card";
@@ -75,11 +76,6 @@ function Equity() {
       )}
     </Card>
   );
-}
-
-function joined(known: readonly EquityPoint[], heard: readonly EquityPoint[]): EquityPoint[] {
-  const points = new Map([...known, ...heard].map((point) => [point.time, point]));
-  return [...points.values()].sort((a, b) => (a.time < b.time ? -1 : 1));
 }
 
 interface PlotProps {

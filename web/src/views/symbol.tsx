@@ -8,6 +8,7 @@ import type { DrawnFan } from "../chart/fan-primitive";
 import { fanOf, knotsOf, placeOf, tally } from "../chart/fan";
 import type { Line } from "../chart/price-chart";
 import { change, compact, count, decimal, percent, price, shares, words } from "../format/numbers";
+import { instant, joined } from "../live/series";
 import { useBars, useCollection, useEntry, useItems, useLive } from "../live/use";
 import { navigate, symbolPath } from "../route";
 import { Card, Empty, Failed, Waiting, Warnings } from "../ui/card";
@@ -169,8 +170,8 @@ function Chart({ symbol, signal }: { symbol: string; signal: Signal | undefined 
   const [back, setBack] = useState(0);
   const [hovered, setHovered] = useState<Bar | null>(null);
   const bars = answer.items;
-  const indexOf = useMemo(() => new Map(bars.map((bar, index) => [bar.time, index])), [bars]);
-  const known = useMemo(() => past.items.filter((forecast) => indexOf.has(forecast.time)), [past.items, indexOf]);
+  const indexOf = useMemo(() => new Map(bars.map((bar, index) => [instant(bar.time), index])), [bars]);
+  const known = useMemo(() => past.items.filter((forecast) => indexOf.has(instant(forecast.time))), [past.items, indexOf]);
   const forecast = known[known.length - 1 - Math.min(back, known.length - 1)];
   const choices = useMemo(() => choicesOf(known.at(-1)), [known]);
   const seen = choices.some(([value]) => value === choice) ? choice : (choices[0]?.[0] ?? TOGETHER);
@@ -179,7 +180,7 @@ function Chart({ symbol, signal }: { symbol: string; signal: Signal | undefined 
   const barMs = barLength(status?.timeframe ?? "1d");
   const hear = useCallback((bar: Bar | null) => setHovered(bar), []);
   if (answer.error && !bars.length) return <Card title="Price"><Failed error={answer.error} /></Card>;
-  const origin = forecast ? (indexOf.get(forecast.time) ?? -1) : bars.length - 1;
+  const origin = forecast ? (indexOf.get(instant(forecast.time)) ?? -1) : bars.length - 1;
   const figures = fanChosen(forecast, seen === EVERY ? TOGETHER : seen);
   return (
     <>
@@ -221,10 +222,7 @@ function useForecasts(symbol: string) {
   const known = useItems<Forecast>(`/symbols/${encodeURIComponent(symbol)}/forecasts?limit=400`);
   const [heard, setHeard] = useState<readonly Forecast[]>([]);
   useEffect(() => store.watch("forecast", (forecast, key) => key === symbol && setHeard((before) => [...before, forecast].slice(-400))), [store, symbol]);
-  const items = useMemo(() => {
-    const byTime = new Map([...known.items, ...heard].map((forecast) => [forecast.time, forecast]));
-    return [...byTime.values()].sort((a, b) => (a.time < b.time ? -1 : 1)).slice(-800);
-  }, [known.items, heard]);
+  const items = useMemo(() => joined(known.items, heard).slice(-800), [known.items, heard]);
   return { ...known, items };
 }
 
@@ -294,7 +292,7 @@ interface FiguresProps {
   name: string;
   past: readonly Forecast[];
   bars: readonly Bar[];
-  indexOf: ReadonlyMap<string, number>;
+  indexOf: ReadonlyMap<number, number>;
   origin: number;
 }
 

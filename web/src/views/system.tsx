@@ -144,6 +144,8 @@ const SERVICES: readonly Column<Service>[] = [
 function Ago({ at }: { at: string | null }) {
   const ahead = useConnection().ahead;
   const now = useNow();
+  const replayed = useEntry("status", "status")?.mode === "REPLAY"; // its services live on its clock
+  if (at && replayed) return <Time at={at} />;
   if (!at) return <span className="soft">never</span>;
   return <time dateTime={at} title={at}>{span((now + ahead - Date.parse(at)) / 1000)} ago</time>;
 }
@@ -161,7 +163,7 @@ function HealthCards({ health }: { health: Health }) {
           label="health"
           facts={[
             { name: "This page", value: freshness(connection, status, now).words, note: `${count(connection.dropped)} events dropped` },
-            { name: "Data", value: fresh.seconds === null ? "none yet" : `${span(fresh.seconds)} old`, note: fresh.stale ? "‼ too old" : `fine below ${span(fresh.limit)}` },
+            { name: "Data", value: fresh.seconds === null ? "none yet" : `${span(fresh.seconds)} old`, note: fresh.stale ? "‼ too old" : fresh.limit === null ? "" : `fine below ${span(fresh.limit)}` },
             { name: "Bar to page, median", value: ms(latency.p50), note: `${count(latency.bars)} bars` },
             { name: "95 %", value: ms(latency.p95), note: "promised below 3 s" },
             { name: "99 %", value: ms(latency.p99) },
@@ -240,7 +242,14 @@ function JobStatus({ job }: { job: Job }) {
 
 function Outcome({ job }: { job: Job }) {
   if (job.error) return <span className="bad">{job.error}</span>;
-  return job.result ? <Evidence value={job.result} /> : null;
+  if (!job.result) return null;
+  const decision = job.result.decision;
+  return (
+    <details>
+      <summary>{typeof decision === "string" ? words(decision) : "Result"}</summary>
+      <Evidence value={job.result} />
+    </details>
+  );
 }
 
 function Jobs() {

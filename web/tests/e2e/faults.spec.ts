@@ -49,7 +49,7 @@ test.describe("the server falls silent", () => {
 function against(...options: string[]) {
   let server: Server;
   test.beforeAll(async () => {
-    server = Server.standIn(...options);
+    server = await Server.standIn(...options);
     await server.start();
   });
   test.afterAll(async () => server.kill());

@@ -21,7 +21,7 @@ export const test = base.extend<Fixtures, Shared>({
   server: [
     // eslint-disable-next-line no-empty-pattern
     async ({}, use) => {
-      const server = Server.main();
+      const server = await Server.main();
       await server.start();
       await use(server);
       await server.kill();

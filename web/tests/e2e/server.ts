@@ -6,6 +6,8 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 
 const WEB = fileURLToPath(new URL("../../", import.meta.url));
@@ -14,7 +16,16 @@ const START_MS = 180_000;
 export const REAL = process.env.TRADEWIND_WEB_URL;
 const COMMAND = process.env.TRADEWIND_WEB_COMMAND;
 
-let nextPort = 8401;
+/** Return a port that nobody listens on. */
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const address = probe.address();
+  probe.close();
+  await once(probe, "close");
+  if (address === null || typeof address === "string") throw new Error("no port was given");
+  return address.port;
+}
 
 export class Server {
   readonly url: string;
@@ -29,13 +40,13 @@ export class Server {
   }
 
   /** The server that most tests ask. */
-  static main(): Server {
+  static async main(): Promise<Server> {
     return REAL === undefined ? Server.standIn() : new Server(REAL, COMMAND ?? null);
   }
 
   /** An invented market of its own, whatever else is tested. */
-  static standIn(...options: string[]): Server {
-    const port = nextPort++;
+  static async standIn(...options: string[]): Promise<Server> {
+    const port = await freePort();
     return new Server(`http://127.0.0.1:${port}`, `exec node dev/stand-in.mjs --port ${port} --hz 4 --bar-seconds 3 ${options.join(" ")}`, WEB);
   }
 
@@ -50,9 +61,10 @@ export class Server {
       this.#process = ours;
     }
     const deadline = Date.now() + START_MS;
-    while (!(await this.#answers())) {
+    for (;;) {
+      if (typeof this.#process?.exitCode === "number") throw new Error(`the server ended with ${this.#process.exitCode}: ${this.command ?? ""}`);
+      if (await this.#answers()) return;
       if (Date.now() > deadline) throw new Error(`${this.url} did not answer within ${START_MS / 1000} s`);
-      if (this.#process?.exitCode) throw new Error(`the server ended with ${this.#process.exitCode}: ${this.command ?? ""}`);
       await new Promise((wake) => setTimeout(wake, 100));
     }
   }

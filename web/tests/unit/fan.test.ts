@@ -65,6 +65,8 @@ describe("a fan", () => {
 });
 
 describe("what became of a forecast", () => {
+  /** Said in either spelling of UTC. */
+  const at = (minute: number) => new Date(minute * 60_000).toISOString().replace("Z", minute % 2 ? "+00:00" : "Z");
   const [knot] = knotsOf(diffusion(100, 0.01, [1]));
 
   it("lies in the narrowest band that has it", () => {
@@ -76,8 +78,8 @@ describe("what became of a forecast", () => {
 
   it("is counted only once it is known", () => {
     const closes = [100, 100.1, 105, 100];
-    const indexOf = new Map(closes.map((_, index) => [`t${index}`, index]));
-    const forecasts = closes.map((close, index) => ({ time: `t${index}`, fan: diffusion(close, 0.01, [1]) }));
+    const indexOf = new Map(closes.map((_, index) => [index * 60_000, index]));
+    const forecasts = closes.map((close, index) => ({ time: at(index), fan: diffusion(close, 0.01, [1]) }));
     // made at t0: inside; at t1: above; at t2: below; at t3: not known yet
     expect(tally(forecasts, indexOf, closes, 1, [0.05, 0.95])).toEqual({ inside: 1, known: 3 });
   });
@@ -88,8 +90,8 @@ describe("what became of a forecast", () => {
     const normal = () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
     const closes = [100];
     for (let bar = 0; bar < 4000; bar++) closes.push((closes.at(-1) ?? 0) * Math.exp(0.01 * normal()));
-    const indexOf = new Map(closes.map((_, index) => [String(index), index]));
-    const made = closes.map((close, index) => ({ time: String(index), fan: diffusion(close, 0.01, [1]) }));
+    const indexOf = new Map(closes.map((_, index) => [index * 60_000, index]));
+    const made = closes.map((close, index) => ({ time: at(index), fan: diffusion(close, 0.01, [1]) }));
     const { inside, known } = tally(made, indexOf, closes, 1, [0.05, 0.95]);
     expect(known).toBe(4000);
     expect(inside / known).toBeGreaterThan(0.885);

@@ -4,7 +4,7 @@ import { correlation, LEAST_RETURNS, returnsOf } from "../../src/chart/correlati
 import { path, scale, ticksOf } from "../../src/chart/paths";
 import type { ConnectionState } from "../../src/live/connection";
 import { dayIn, offsetOf } from "../../src/live/prices";
-import { joinBars, mergeBar } from "../../src/live/series";
+import { joined, mergeBar } from "../../src/live/series";
 import { routeOf, symbolPath, VIEWS } from "../../src/route";
 import { freshness } from "../../src/ui/freshness";
 import { outlookOf } from "../../src/ui/outlook";
@@ -16,18 +16,28 @@ import { matches } from "../../src/views/watchlist";
 
 const bar = (time: string, close: number): Bar => ({ symbol: "A", time, open: close, high: close, low: close, close, volume: null });
 
+/** A minute of a day, in either spelling of UTC. */
+const at = (minute: number, zone = "Z") => `2023-09-12T14:0${minute}:00${zone}`;
+const minutes = (bars: readonly Bar[]) => bars.map((b) => Number(b.time.slice(15, 16)));
+
 describe("series", () => {
+  const bars = [bar(at(1), 1), bar(at(3), 3)];
+
   it("grow at the end, replace, and mend their middle", () => {
-    const bars = [bar("1", 1), bar("3", 3)];
-    expect(mergeBar(bars, bar("4", 4), 9).map((b) => b.time)).toEqual(["1", "3", "4"]);
-    expect(mergeBar(bars, bar("3", 9), 9).map((b) => b.close)).toEqual([1, 9]);
-    expect(mergeBar(bars, bar("2", 2), 9).map((b) => b.time)).toEqual(["1", "2", "3"]);
-    expect(mergeBar(bars, bar("1", 7), 9).map((b) => b.close)).toEqual([7, 3]);
-    expect(mergeBar(bars, bar("4", 4), 2).map((b) => b.time)).toEqual(["3", "4"]);
+    expect(minutes(mergeBar(bars, bar(at(4), 4), 9))).toEqual([1, 3, 4]);
+    expect(mergeBar(bars, bar(at(3), 9), 9).map((b) => b.close)).toEqual([1, 9]);
+    expect(minutes(mergeBar(bars, bar(at(2), 2), 9))).toEqual([1, 2, 3]);
+    expect(mergeBar(bars, bar(at(1), 7), 9).map((b) => b.close)).toEqual([7, 3]);
+    expect(minutes(mergeBar(bars, bar(at(4), 4), 2))).toEqual([3, 4]);
+  });
+
+  it("know an instant in either spelling", () => {
+    expect(mergeBar(bars, bar(at(3, "+00:00"), 9), 9).map((b) => b.close)).toEqual([1, 9]);
+    expect(mergeBar(bars, bar(at(1, "+00:00"), 7), 9).map((b) => b.close)).toEqual([7, 3]);
   });
 
   it("join what REST knows with what was heard", () => {
-    expect(joinBars([bar("1", 1), bar("2", 2)], [bar("2", 8), bar("3", 3)]).map((b) => b.close)).toEqual([1, 8, 3]);
+    expect(joined([bar(at(1), 1), bar(at(2), 2)], [bar(at(2, "+00:00"), 8), bar(at(3), 3)]).map((b) => b.close)).toEqual([1, 8, 3]);
   });
 });
 
