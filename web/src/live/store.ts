@@ -4,7 +4,7 @@
  * A slice is a topic, or one key of it. Readers of a slice are told once a frame, however much was said meanwhile, so
  * that two hundred symbols that tick cost what the screen shows, not what the network sends.
  */
-import type { Event, Listed, Topic, Topics } from "../api/shapes";
+import type { Event, Listed, Status, Topic, Topics } from "../api/shapes";
 import { changeOf, dayIn } from "./prices";
 import type { Price } from "./prices";
 
@@ -17,8 +17,12 @@ export type Slice = keyof Slices;
 
 interface Entry<T> {
   data: T;
+  /** Number of the event that said it, or that was the last when REST was asked; of a process that is gone: GONE. */
   seq: number;
 }
+
+/** What a process said that runs no more: shown until there is something newer, and newer than nothing. */
+const GONE = -1;
 
 type Table<S extends Slice> = Map<string, Entry<Slices[S]>>;
 type Tell = () => void;
@@ -26,6 +30,11 @@ type Watch<T extends Topic> = (data: Topics[T], key: string) => void;
 
 /** Runs a flush soon: at the next frame, or within a second where the page is not looked at. */
 export type Schedule = (flush: () => void) => void;
+
+/** Whether a process has read its bars: before, it answers with little or nothing. */
+function isWarm(status: Status | undefined): boolean {
+  return typeof status?.as_of === "string" && status.progress === null;
+}
 
 /** How many things of a slice are kept; the ones heard of first go first. */
 export const KEPT = 5_000;
@@ -44,7 +53,7 @@ export class Store {
   #flushing = false;
   /** The number of the last event that was heard. */
   seq = 0;
-  /** Rises with every snapshot of a process that was not heard before: what REST said is old then. */
+  /** Rises with every snapshot, and when a process has warmed up: what REST said is old then. */
   epoch = 0;
   #session = "";
 
@@ -92,7 +101,7 @@ export class Store {
     if (session === this.#session) return;
     this.#session = session;
     this.seq = 0;
-    for (const table of this.#tables.values()) for (const entry of table.values()) entry.seq = 0;
+    for (const table of this.#tables.values()) for (const entry of table.values()) entry.seq = GONE;
   }
 
   get session(): string {
@@ -106,8 +115,7 @@ export class Store {
     if (before !== undefined && now && now.data.playbook !== before) this.#forget();
     this.delta(events);
     this.seq = seq;
-    this.epoch += 1;
-    this.#mark("epoch", null);
+    this.#renew();
   }
 
   /** Take what was said since; what was heard already is passed over. */
@@ -153,6 +161,7 @@ export class Store {
       return;
     }
     const table = this.#table(slice);
+    if (slice === "status" && !isWarm(table.get(key)?.data as Status) && isWarm(data as Status)) this.#renew();
     table.set(key, { data, seq });
     const [oldest] = table.keys();
     if (table.size > KEPT && oldest !== undefined) this.#drop(slice, oldest);
@@ -174,7 +183,7 @@ export class Store {
 
   /** Note a price: the last one of an earlier day is what today's change is counted from. */
   #price(symbol: string, time: string, value: number | null): void {
-    const last = this.get("price", symbol);
+    const last = this.#lastPrice(symbol);
     if (value === null || (last && Date.parse(time) < Date.parse(last.time))) return;
     const zone = this.get("status", "status")?.zone ?? "America/New_York";
     const day = dayIn(zone, time);
@@ -183,8 +192,14 @@ export class Store {
     this.#put("price", symbol, { symbol, time, day, price: value, reference, moved, change: changeOf(value, reference) }, this.seq);
   }
 
+  /** Return the newest price that this process said: another one may live in another time, as a replay does. */
+  #lastPrice(symbol: string): Price | undefined {
+    const known = this.#table("price").get(symbol);
+    return known && known.seq > GONE ? known.data : undefined;
+  }
+
   #priceOfListed(item: Listed): void {
-    const last = this.get("price", item.symbol);
+    const last = this.#lastPrice(item.symbol);
     const zone = this.get("status", "status")?.zone ?? "America/New_York";
     if (item.price === null || item.time === null) return;
     const reference = item.change === null ? null : item.price / (1 + item.change);
@@ -194,6 +209,12 @@ export class Store {
     const newer = later ? last : { ...item, price: item.price, time: item.time, moved: 0 };
     const { price, time, moved } = newer;
     this.#put("price", item.symbol, { symbol: item.symbol, time, day, price, reference, moved, change: changeOf(price, reference) }, this.seq);
+  }
+
+  /** What REST said is old: it is to be asked again. */
+  #renew(): void {
+    this.epoch += 1;
+    this.#mark("epoch", null);
   }
 
   #mark(slice: Slice | "epoch", key: string | null): void {

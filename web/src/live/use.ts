@@ -1,10 +1,10 @@
 /** What components read: slices of the store, the state of the connection, and questions to REST. */
 import { createContext, useCallback, useContext, useEffect, useMemo, useState, useSyncExternalStore } from "react";
-import type { Bar } from "../api/shapes";
+import type { Bar, Topic, Topics } from "../api/shapes";
 import { getItems } from "../api/http";
 import type { Loaded, Loader, Loading } from "./collections";
 import type { Connection, ConnectionState } from "./connection";
-import { joined, mergeBar } from "./series";
+import { joined } from "./series";
 import type { Slice, Slices, Store } from "./store";
 
 export interface Live {
@@ -80,25 +80,35 @@ export function useItems<T>(path: string | null, again: unknown = 0): Answer<T> 
   return answer.path === path ? answer : { items: [], done: false, error: null };
 }
 
+/** Return everything that was said of a key since this process is heard, oldest first: a restart may go back in time. */
+export function useHeard<T extends Topic>(topic: T, key: string, kept: number): readonly Topics[T][] {
+  const { store } = useLive();
+  useEpoch();
+  const whose = `${store.session}/${key}`;
+  const [heard, setHeard] = useState<{ whose: string; items: readonly Topics[T][] }>({ whose, items: [] });
+  useEffect(
+    () =>
+      store.watch(topic, (data, said) => {
+        if (said !== key) return;
+        const now = `${store.session}/${key}`;
+        setHeard((before) => ({ whose: now, items: [...(before.whose === now ? before.items : []), data].slice(-kept) }));
+      }),
+    [store, topic, key, kept],
+  );
+  return heard.whose === whose ? heard.items : (NOTHING as readonly Topics[T][]);
+}
+
+const NOTHING: readonly unknown[] = [];
+
 /** Bars that are kept of the symbol that is looked at. */
 const KEPT_BARS = 5_000;
 
 /** Return the bars of a symbol: those that REST knows, and every one since. */
 export function useBars(symbol: string, limit: number): Answer<Bar> {
-  const { store } = useLive();
   const lost = useConnection().dropped;
   const known = useItems<Bar>(symbol ? `/symbols/${encodeURIComponent(symbol)}/bars?limit=${limit}` : null, Math.ceil(lost / 500));
-  const [heard, setHeard] = useState<{ symbol: string; bars: readonly Bar[] }>({ symbol, bars: [] });
-  useEffect(
-    () =>
-      store.watch("bar", (bar, key) => {
-        if (key !== symbol) return;
-        setHeard((before) => ({ symbol, bars: mergeBar(before.symbol === symbol ? before.bars : [], bar, KEPT_BARS) }));
-      }),
-    [store, symbol],
-  );
-  const bars = useMemo(() => joined(known.items, heard.symbol === symbol ? heard.bars : []), [known.items, heard, symbol]);
-  return { ...known, items: bars };
+  const heard = useHeard("bar", symbol, KEPT_BARS);
+  return { ...known, items: useMemo(() => joined(known.items, heard), [known.items, heard]) };
 }
 
 /** Return the time of this machine, again every so often: for ages that are shown. */

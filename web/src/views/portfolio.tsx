@@ -4,7 +4,7 @@ import type { Account, EquityPoint, Position } from "../api/shapes";
 import type { EquityChart } from "../chart/equity-chart";
 import { change, count, decimal, words } from "../format/numbers";
 import { joined } from "../live/series";
-import { useCollection, useEntry, useItems, useLive } from "../live/use";
+import { useCollection, useEntry, useHeard, useItems } from "../live/use";
 import { onColours } from "../settings";
 import { Card, Empty, Failed, Waiting, Warnings } from "../ui/card";
 import { HeatMap } from "../ui/heat-map";
@@ -53,16 +53,8 @@ function Equity() {
   const answer = useItems<EquityPoint>(`/account/equity?limit=${POINTS}`);
   const account = useEntry("account", "account");
   const status = useEntry("status", "status");
-  const [heard, setHeard] = useState<readonly EquityPoint[]>([]);
-  const { store } = useLive();
-  useEffect(
-    () =>
-      store.watch("account", ({ time, equity, drawdown }) => {
-        if (time !== null && equity !== null) setHeard((before) => [...before, { time, equity, drawdown }].slice(-POINTS));
-      }),
-    [store],
-  );
-  const points = useMemo(() => joined(answer.items, heard), [answer.items, heard]);
+  const heard = useHeard("account", "account", POINTS);
+  const points = useMemo(() => joined(answer.items, heard.flatMap(({ time, equity, drawdown }) => (time === null ? [] : [{ time, equity, drawdown }]))), [answer.items, heard]);
   const last = points.at(-1);
   const words = last ? `equity from ${decimal(points[0]?.equity)} to ${decimal(last.equity)}, drawdown now ${change(last.drawdown)}` : "no equity yet";
   return (

@@ -9,7 +9,7 @@ import { fanOf, knotsOf, placeOf, tally } from "../chart/fan";
 import type { Line } from "../chart/price-chart";
 import { change, compact, count, decimal, percent, price, shares, words } from "../format/numbers";
 import { instant, joined } from "../live/series";
-import { useBars, useCollection, useEntry, useItems, useLive } from "../live/use";
+import { useBars, useCollection, useEntry, useHeard, useItems } from "../live/use";
 import { navigate, symbolPath } from "../route";
 import { Card, Empty, Failed, Waiting, Warnings } from "../ui/card";
 import { ActionBadge, Change, Confidence, LiveChange, LivePrice, Time } from "../ui/figures";
@@ -218,10 +218,8 @@ function Chart({ symbol, signal }: { symbol: string; signal: Signal | undefined 
 
 /** Return the forecasts of a symbol, those since included. */
 function useForecasts(symbol: string) {
-  const { store } = useLive();
   const known = useItems<Forecast>(`/symbols/${encodeURIComponent(symbol)}/forecasts?limit=400`);
-  const [heard, setHeard] = useState<readonly Forecast[]>([]);
-  useEffect(() => store.watch("forecast", (forecast, key) => key === symbol && setHeard((before) => [...before, forecast].slice(-400))), [store, symbol]);
+  const heard = useHeard("forecast", symbol, 400);
   const items = useMemo(() => joined(known.items, heard).slice(-800), [known.items, heard]);
   return { ...known, items };
 }

@@ -4,7 +4,7 @@ import { correlation, LEAST_RETURNS, returnsOf } from "../../src/chart/correlati
 import { path, scale, ticksOf } from "../../src/chart/paths";
 import type { ConnectionState } from "../../src/live/connection";
 import { dayIn, offsetOf } from "../../src/live/prices";
-import { joined, mergeBar } from "../../src/live/series";
+import { joined } from "../../src/live/series";
 import { routeOf, symbolPath, VIEWS } from "../../src/route";
 import { freshness } from "../../src/ui/freshness";
 import { outlookOf } from "../../src/ui/outlook";
@@ -18,26 +18,10 @@ const bar = (time: string, close: number): Bar => ({ symbol: "A", time, open: cl
 
 /** A minute of a day, in either spelling of UTC. */
 const at = (minute: number, zone = "Z") => `2023-09-12T14:0${minute}:00${zone}`;
-const minutes = (bars: readonly Bar[]) => bars.map((b) => Number(b.time.slice(15, 16)));
-
 describe("series", () => {
-  const bars = [bar(at(1), 1), bar(at(3), 3)];
-
-  it("grow at the end, replace, and mend their middle", () => {
-    expect(minutes(mergeBar(bars, bar(at(4), 4), 9))).toEqual([1, 3, 4]);
-    expect(mergeBar(bars, bar(at(3), 9), 9).map((b) => b.close)).toEqual([1, 9]);
-    expect(minutes(mergeBar(bars, bar(at(2), 2), 9))).toEqual([1, 2, 3]);
-    expect(mergeBar(bars, bar(at(1), 7), 9).map((b) => b.close)).toEqual([7, 3]);
-    expect(minutes(mergeBar(bars, bar(at(4), 4), 2))).toEqual([3, 4]);
-  });
-
-  it("know an instant in either spelling", () => {
-    expect(mergeBar(bars, bar(at(3, "+00:00"), 9), 9).map((b) => b.close)).toEqual([1, 9]);
-    expect(mergeBar(bars, bar(at(1, "+00:00"), 7), 9).map((b) => b.close)).toEqual([7, 3]);
-  });
-
   it("join what REST knows with what was heard", () => {
     expect(joined([bar(at(1), 1), bar(at(2), 2)], [bar(at(2, "+00:00"), 8), bar(at(3), 3)]).map((b) => b.close)).toEqual([1, 8, 3]);
+    expect(joined([bar(at(1), 1), bar(at(3), 3)], [bar(at(2), 2)]).map((b) => b.close)).toEqual([1, 2, 3]);
   });
 });
 

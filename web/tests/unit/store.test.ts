@@ -62,6 +62,22 @@ describe("hearing", () => {
     expect(store.get("status", "status")?.playbook).toBe("two");
   });
 
+  it("calls what REST said old with every snapshot, and once a process has warmed up", () => {
+    const { store } = held();
+    const say = (seq: number, as_of: string | null, busy: boolean): Event => {
+      const data = { ...status("p"), as_of, progress: busy ? { phase: "training", done: 1, total: 2 } : null };
+      return { seq, topic: "status", key: "status", at: AT, correlation: "", data };
+    };
+    store.snapshot(1, [say(1, null, true)]);
+    const cold = store.epoch;
+    store.delta([say(2, AT, true)]);
+    expect(store.epoch).toBe(cold);
+    store.delta([say(3, AT, false), say(4, AT, false)]);
+    expect(store.epoch).toBe(cold + 1);
+    store.snapshot(4, []);
+    expect(store.epoch).toBe(cold + 2);
+  });
+
   it("drops a position of no shares", () => {
     const { store } = held();
     store.delta([{ seq: 1, topic: "position", key: "A", at: AT, correlation: "", data: position("A", 5) }]);
@@ -179,6 +195,19 @@ describe("prices", () => {
     const { store } = held();
     store.delta([tick(1, "A", 103, "2023-09-12T14:32:00Z"), bar(2, "A", 99, "2023-09-12T14:31:00Z")]);
     expect(store.get("price", "A")?.price).toBe(103);
+  });
+
+  it("believes another process that lives in an earlier time, as a replay that begins again does", () => {
+    const { store } = held();
+    store.hello("one");
+    store.delta([bar(1, "A", 100, "2023-09-12T20:00:00Z"), tick(2, "A", 110, "2023-09-13T14:00:00Z")]);
+    store.hello("two");
+    expect(store.get("price", "A")?.price).toBe(110);
+    store.snapshot(1, [tick(1, "A", 90, "2023-09-11T14:00:00Z")]);
+    expect(store.get("price", "A")).toMatchObject({ price: 90, reference: null, change: null });
+    store.load("symbol", [listed("A", 88, -0.02, "2023-09-11T13:59:00Z")], (item) => item.symbol, 1);
+    expect(store.get("price", "A")).toMatchObject({ price: 90, time: "2023-09-11T14:00:00Z" });
+    expect(store.get("price", "A")?.change).toBeCloseTo(90 / (88 / 0.98) - 1, 12);
   });
 
   it("counts days in the exchange's calendar", () => {
