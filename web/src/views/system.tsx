@@ -2,7 +2,7 @@
 import { useState } from "react";
 import type { Health, Job, Playbook, Report, Service, Status } from "../api/shapes";
 import { ApiError, command } from "../api/http";
-import { compact, count, decimal, percent, words } from "../format/numbers";
+import { count, decimal, percent, words } from "../format/numbers";
 import { span } from "../format/time";
 import { useCollection, useConnection, useEntry, useItems, useLive, useNow } from "../live/use";
 import { Card, Empty, Failed, Waiting, Warnings } from "../ui/card";
@@ -170,7 +170,7 @@ function HealthCards({ health }: { health: Health }) {
             { name: "Errors", value: count(health.errors), note: typeof health.error_rate === "number" ? `${percent(health.error_rate, 2)} of the newest` : "since the start" },
             { name: "Listeners", value: count(health.listeners), note: `${count(health.dropped)} dropped` },
             { name: "Processor", value: `${decimal(machine.cpu_percent, 0)} %` },
-            { name: "Memory", value: `${decimal(machine.memory_percent, 0)} %`, note: machine.rss_mb === null ? "" : `this process ${compact(machine.rss_mb * 1e6)}B` },
+            { name: "Memory", value: `${decimal(machine.memory_percent, 0)} %`, note: machine.rss_mb === null ? "" : `this process ${count(machine.rss_mb)} MB` },
             { name: "Disk", value: `${decimal(machine.disk_percent, 0)} %` },
             ...(health.backup ? [{ name: "Backup", value: `${span(health.backup.age_hours * 3600)} old`, note: health.backup.unreadable ? `‼ ${count(health.backup.unreadable)} newer cannot be read` : "readable", hint: health.backup.file }] : []),
           ]}
