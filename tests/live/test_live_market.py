@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tradewind.errors import RetryError
+from tradewind.errors import InputError, RetryError
 from tradewind.evaluation.data import load
 from tradewind.evaluation.plan import Plan
+from tradewind.evaluation.prediction_log import as_datetime
 from tradewind.evaluation.workspace import Workspace
+from tradewind.execution.journal import Journal
 from tradewind.live.ingest import Ingest
 from tradewind.live.market import MarketBars
 from tradewind.live.parity import Recorder, backtest_of, differences
+from tradewind.live.prepare import as_lived, prepare
 from tradewind.live.service import LiveRuntime
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_drift import DriftSection
@@ -23,6 +27,7 @@ from tradewind.live.settings_ingest import IngestSection
 from tradewind.market.panel import Panel
 from tradewind.market.sources.base import Request
 from tradewind.market.sources.replay import Faults, ReplayClock, SyntheticFeed
+from tradewind.market.store import schema
 from tradewind.market.store.lake import Lake
 from tradewind.market.sync import source_tag
 from tradewind.playbook import load as read
@@ -144,6 +149,41 @@ def test_forecasts_of_the_present_are_logged_and_resolved(tmp_path: Path) -> Non
     due = [p for p in made if p.horizon_bars == 1 and p.time < max(q.time for q in made)]
     assert all(p.outcome is not None for p in due)
     assert told["champion"]["id"] == session.serving["ridge"][0][1]
+
+
+def test_a_bar_that_came_late_does_not_keep_the_account_from_going_on(tmp_path: Path) -> None:
+    work = workspace(tmp_path)
+    runtime, _ = asyncio.run(lived(work, Faults()))
+    assert runtime.prepared is not None
+    session, stored = runtime.prepared.session, load(work)
+    journal = Journal(work.records, session.account)
+    panel, row = stored.panel, runtime.prepared.start + 10
+    before = int(np.searchsorted(panel.times, session.opened)) - 100
+    never = {panel.times[row], panel.times[before]}
+    (path,) = (work.home / "live").glob("*.npy")
+    np.save(path, np.setdiff1d(np.load(path), list(never)))
+    with work.records.database.writing() as connection:
+        late = schema.account_marks.c.time == as_datetime(panel.times[row])
+        connection.execute(schema.account_marks.delete().where(late))
+    split = panel.split.copy()
+    split[row, 0], split[row + 1, 0] = 2.0, 3.0
+    found = as_lived(
+        replace(stored, panel=replace(panel, fields={**panel.fields, "split": split})), journal, path.parent
+    )
+    assert set(panel.times) - set(found.panel.times) == never
+    assert found.panel.split[row - 1, 0] == 6.0
+    assert "2 bars came after the account had passed them" in found.notes[-1]
+
+
+def test_what_has_no_present_is_not_traded_in_it(tmp_path: Path) -> None:
+    work = workspace(tmp_path)
+    ended = work.plan.data.model_copy(update={"end": datetime(2016, 2, 1, tzinfo=UTC)})
+    filled = work.plan.data.model_copy(update={"fill_forward_max_bars": 2})
+    clock = ReplayClock(NOW)
+    for data, words in ((ended, "ends at 2016-02-01"), (filled, "fills gaps forward")):
+        other = replace(work, plan=replace(work.plan, data=data))
+        with pytest.raises(InputError, match=words):
+            prepare(other, LiveSection(), "PAPER", clock, clock)
 
 
 def test_one_home_trades_a_playbook_once(tmp_path: Path) -> None:

@@ -13,15 +13,22 @@ from live_kit import LIVED, PAIR, home_of
 
 from spine_kit import PLAYBOOK
 from tradewind.clock import SystemClock
-from tradewind.errors import InputError, TradewindError
+from tradewind.errors import InputError, RetryError, TradewindError
+from tradewind.evaluation.model_registry import ModelRegistry
+from tradewind.evaluation.training import train
 from tradewind.evaluation.workspace import Workspace
 from tradewind.live.replay import Replay
 from tradewind.live.service import LiveRuntime
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_drift import DriftSection
 from tradewind.market.sources.replay import ReplayClock
+from tradewind.server.running import unless
 
 Talk = Callable[[LiveRuntime, int], Awaitable[None]]
+
+
+class EnoughError(Exception):
+    """Raised to end a process in the middle."""
 
 
 async def lived(work: Workspace, talk: Talk | None = None) -> LiveRuntime:
@@ -130,8 +137,76 @@ def test_a_retraining_runs_beside_the_bars_and_says_what_came_of_it(tmp_path: Pa
     job = runtime.jobs()[0]
     assert (job["kind"], job["status"]) == ("retrain", "done"), job["error"]
     assert job["result"]["decision"] in ("kept", "promoted")
-    decision = work.records.model_decisions("quick")[0]
-    assert (decision.decision, decision.by) == (job["result"]["decision"], "me")
+    assert work.records.model_decisions("quick") == [], "a replay decides for itself alone"
+    (decision,) = runtime.models()[0]["decisions"]
+    assert (decision["decision"], decision["by"]) == (job["result"]["decision"], "me")
+    assert decision["evidence"]
+
+
+def test_a_replay_moves_no_champion_by_hand_either(tmp_path: Path) -> None:
+    async def promote(runtime: LiveRuntime, number: int) -> None:
+        if number == 3:
+            for name, more in (("promote", {"model": "challenger"}), ("rollback", {})):
+                with pytest.raises(InputError, match="moves no champion"):
+                    await runtime.command(name, "me", seat="quick", reason="because", **more)
+
+    asyncio.run(lived(home_of(tmp_path, PLAYBOOK), promote))
+
+
+def test_a_replay_goes_on_with_its_own_models_where_others_were_trained_meanwhile(tmp_path: Path) -> None:
+    work = home_of(tmp_path, PLAYBOOK)
+
+    async def kill(_: LiveRuntime, number: int) -> None:
+        if number == 7:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        asyncio.run(lived(work, kill))
+    later = home_of(tmp_path, PLAYBOOK, models__parameters__ridge__penalty="500.0")
+    train(later)
+    registry = ModelRegistry(later.home, later.records, later.clock)
+    newest = registry.promote("challenger", "quick")
+    runtime = asyncio.run(lived(work))
+    assert runtime.prepared is not None and runtime.loop is not None
+    (session,) = work.records.live_sessions()
+    assert runtime.prepared.session.id == session.id
+    assert runtime.loop.counts.bars == LIVED - 7
+    (since,) = runtime.prepared.corridor.serving.values()
+    assert since[-1][1].artefact.id != newest["champion"]
+
+
+def test_what_halted_a_replay_halts_it_after_a_restart(tmp_path: Path) -> None:
+    work = home_of(tmp_path, PAIR)
+
+    async def halt(runtime: LiveRuntime, number: int) -> None:
+        if number == 5:
+            await runtime.command("halt", "me", reason="to see what it does")
+        if number == 9:
+            raise EnoughError
+
+    async def look(runtime: LiveRuntime, number: int) -> None:
+        if number == 0:
+            assert runtime.status()["halted"]["reasons"] == ["it was halted before this process began"]
+            await runtime.command("release", "me", reason="seen")
+            assert runtime.status()["halted"] is None
+
+    with pytest.raises(EnoughError):
+        asyncio.run(lived(work, halt))
+    asyncio.run(lived(work, look))
+
+
+def test_preparations_end_where_somebody_wants_them_to(tmp_path: Path) -> None:
+    clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
+    runtime = LiveRuntime(home_of(tmp_path, PLAYBOOK), LiveSection(), "REPLAY", clock, SystemClock())
+    runtime.heard = lambda phase, done, total: runtime.end() if phase == "export" else None
+
+    async def begin() -> None:
+        with pytest.raises(RetryError, match="stopped before the first bar"):
+            await unless(asyncio.Event(), runtime, runtime.prepare())
+        await runtime.close()
+
+    asyncio.run(begin())
+    assert runtime.loop is None
 
 
 def test_what_fails_in_the_background_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from live_kit import LIVED, home_of
 
 from spine_kit import PLAYBOOK
 from tradewind.clock import SystemClock
+from tradewind.errors import InputError
 from tradewind.evaluation.model_registry import CHAMPION, ModelRegistry, current
 from tradewind.evaluation.training import train
 from tradewind.evaluation.workspace import Workspace
@@ -51,10 +52,12 @@ def wilder(bar: BarRow, since: BarRow) -> BarRow:
     return BarRow(bar.time, fields, bar.mask, bar.member, bar.context)
 
 
-async def lived(work: Workspace, *, changed: bool = True) -> LiveRuntime:
+async def lived(work: Workspace, *, changed: bool = True, for_good: bool = False) -> LiveRuntime:
     clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
     runtime = LiveRuntime(work, LiveSection(), "REPLAY", clock, SystemClock(), drift_section=WATCHED)
     prepared = await runtime.prepare(anew=True)
+    if for_good:  # as paper trading would: what is decided is decided in the records
+        prepared.session.mode = "PAPER"
     replay, bars = Replay(runtime, prepared, clock, "max"), []
 
     async def market() -> Any:
@@ -87,6 +90,43 @@ def test_where_nobody_sat_before_recommendations_stop_and_somebody_is_told(tmp_p
     assert result_of(runtime)["parity"]["equal"] is True, "a day on which it held its tongue is proved like any other"
 
 
+def test_a_stop_lasts_through_a_restart_and_until_a_person_releases_it(tmp_path: Path) -> None:
+    work = home_of(tmp_path, PLAYBOOK)
+
+    async def again() -> LiveRuntime:
+        clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
+        runtime = LiveRuntime(work, LiveSection(), "REPLAY", clock, SystemClock(), drift_section=WATCHED)
+        await runtime.prepare()
+        assert runtime.loop is not None and isinstance(runtime.loop.watch, DriftWatch)
+        assert runtime.loop.holding == ["quick"]
+        assert runtime.loop.watch._seats["ridge"].action == "stopped"
+        await runtime.command("release", "me", reason="looked at it")
+        assert runtime.loop.holding == []
+        with pytest.raises(InputError, match="not halted"):
+            await runtime.command("release", "me", reason="once more")
+        await runtime.close()
+        return runtime
+
+    asyncio.run(lived(work))
+    runtime = asyncio.run(again())
+    assert [one["kind"] for one in runtime.alerts()] == ["drift_released"]
+    ((_, last),) = work.records.live_sessions()[0].detail["held"]["quick"]
+    assert last is not None
+
+
+def test_where_drift_cannot_be_looked_for_the_bar_goes_on_and_somebody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(DriftWatch, "_read", broken)
+    runtime = asyncio.run(lived(home_of(tmp_path, PLAYBOOK)))
+    said = [one["what"] for one in runtime.alerts() if one["kind"] == "drift_failed"]
+    assert len(said) == LIVED
+    assert "no such thing" in said[0]
+
+
 def test_an_ordinary_market_is_left_alone(tmp_path: Path) -> None:
     runtime = asyncio.run(lived(home_of(tmp_path, PLAYBOOK), changed=False))
     assert actions(runtime) == []
@@ -100,8 +140,10 @@ def test_the_champion_before_comes_back_where_it_lost_less(tmp_path: Path, monke
     monkeypatch.setattr(DriftWatch, "_losses", lambda self, *more: honest(self, *more) + 0.01)
     runtime = asyncio.run(lived(work))
     assert runtime.prepared is not None
-    assert current(work.records.alias_changes("quick"))[CHAMPION] == former
-    decision = work.records.model_decisions("quick")[0]
+    assert current(work.records.alias_changes("quick"))[CHAMPION] == present, "a replay moves nobody's champion"
+    assert "rolled_back" not in {one.decision for one in work.records.model_decisions("quick")}
+    assert runtime.loop is not None
+    (decision,) = runtime.loop.decided
     assert (decision.decision, decision.champion, decision.challenger) == ("rolled_back", present, former)
     assert decision.evidence["p_value"] < WATCHED.rollback_significance
     (since,) = runtime.prepared.corridor.serving.values()
@@ -111,6 +153,19 @@ def test_the_champion_before_comes_back_where_it_lost_less(tmp_path: Path, monke
     seats = runtime.models()
     assert seats[0]["champion"]["id"] == former
     assert seats[0]["decisions"][0]["decision"] == "rolled_back"
+
+
+def test_on_paper_it_comes_back_for_good_in_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, former, present = two_champions(tmp_path)
+    honest = DriftWatch._losses
+    monkeypatch.setattr(DriftWatch, "_losses", lambda self, *more: honest(self, *more) + 0.01)
+    runtime = asyncio.run(lived(work, for_good=True))
+    assert current(work.records.alias_changes("quick"))[CHAMPION] == former
+    decision = work.records.model_decisions("quick")[0]
+    assert (decision.decision, decision.champion, decision.challenger) == ("rolled_back", present, former)
+    assert runtime.prepared is not None
+    (since,) = runtime.prepared.corridor.serving.values()
+    assert [one.artefact.id for _, one in since] == [present, former]
 
 
 def test_a_session_in_which_models_changed_is_proved_with_each_in_its_time(

@@ -186,6 +186,8 @@ def seat_report(
     runs: Collection[str] | None = None,
     limit: int = NEWEST,
     decisions: int = 20,
+    champion: str | None = None,
+    decided: Sequence[ModelDecision] = (),
 ) -> dict[str, Any]:
     """Return everything about a seat: who sits there and sat before, how good its forecasts are, what was decided.
 
@@ -199,6 +201,9 @@ def seat_report(
         Read at most so many forecasts, the newest; ``live.forecasts`` and ``live.resolved`` count all.
     decisions
         Show at most so many, the newest first.
+    champion, decided
+        Who forecasts in a session that moves no champion of the records (a replay), and what was decided in it, the
+        newest last.
     """
     runs = _no_replays(records) if runs is None else runs
     made, known = records.count_predictions(seat, runs=runs)
@@ -207,18 +212,20 @@ def seat_report(
         resolved = resolved.part(resolved.horizons == horizon_bars)
     changes = records.alias_changes(seat)
     now, entries = current(changes), {one.id: one for one in records.models(lineage_of(seat))}
+    now = now if champion is None else {**now, CHAMPION: champion}
     sitting = {alias: _about(entries.get(now.get(alias) or "")) for alias in ALIASES}
-    champion = entries.get(now.get(CHAMPION) or "")
+    sits = entries.get(now.get(CHAMPION) or "")
+    known_decisions = [*reversed(decided), *records.model_decisions(seat, limit=decisions)][:decisions]
     return {
         "seat": member_of(seat) or seat,
         "key": seat,
-        "model": member_of(seat) or (champion.model if champion else None),
+        "model": member_of(seat) or (sits.model if sits else None),
         "champion": sitting[CHAMPION],
         "challenger": sitting[CHALLENGER],
         "champions_before": stack(changes)[:-1],
         "live": _live(resolved, made, known),
         "reliability": reliability_of(resolved.probability_up(), resolved.outcome > 0),
-        "decisions": [told(one) for one in records.model_decisions(seat, limit=decisions)],
+        "decisions": [told(one) for one in known_decisions],
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -175,7 +175,7 @@ class Ingest:
             "rows": dict(self.gate.counts),
         }
 
-    async def closed_bars(self, after: datetime | None = None) -> AsyncIterator[ClosedBars]:
+    async def closed_bars(self, after: datetime | None = None) -> AsyncGenerator[ClosedBars, None]:
         """Start all services and yield each close once it is stored, in order.
 
         Parameters

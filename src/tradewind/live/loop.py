@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 
 from tradewind.clock import Clock
 from tradewind.decisions.signals import Action
+from tradewind.errors import TradewindError
 from tradewind.evaluation.model_registry import CHAMPION, current
 from tradewind.evaluation.prediction_log import as_datetime, predictions_at, target_of
 from tradewind.evaluation.recommend import Decision
 from tradewind.execution.controls import Controls, Level
 from tradewind.execution.desk_bars import session_ends
+from tradewind.execution.paper import KILL_SWITCH
+from tradewind.features.timetable import dates
 from tradewind.live import payloads
 from tradewind.live.bus import Bus
 from tradewind.live.corridor import LiveStep
@@ -26,12 +30,13 @@ from tradewind.live.latency import Latency
 from tradewind.live.logs import logger
 from tradewind.live.parity import Recorder
 from tradewind.live.prepare import Prepared
-from tradewind.live.quiet import quieted
+from tradewind.live.quiet import covered, quieted
 from tradewind.live.served import require_exports, seated
 from tradewind.live.tape import BarRow
-from tradewind.live.trader import Traded, fill_payload, order_payload
+from tradewind.live.trader import Traded, fill_payload, iso, order_payload
+from tradewind.market.calendar import instant
 from tradewind.market.panel import Panel
-from tradewind.market.store.records import Prediction, SignalRecord
+from tradewind.market.store.records import ModelDecision, Prediction, SignalRecord
 from tradewind.models.assembly import ExponentialMean, last_known
 from tradewind.models.settings import ENSEMBLE
 from tradewind.risk.regimes.naming import LABELS
@@ -54,11 +59,13 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What was last decided, to be shown to whoever asks: replaced as a whole with every bar."""
+    """What was last decided and done, to be shown to whoever asks: replaced as a whole with every bar."""
 
     step: LiveStep
     traded: Traded
     at: datetime
+    account: Mapping[str, Any]
+    positions: Sequence[Mapping[str, Any]]
 
     @property
     def decision(self) -> Decision:
@@ -88,7 +95,9 @@ class Loop:
     halted: bool = False
     was_halted: bool = False
     alerts: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=1_000))
+    decided: list[ModelDecision] = field(default_factory=list)
     _asked: dict[str, str] = field(default_factory=dict)
+    _asking: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         """Stand where the session stands."""
@@ -97,10 +106,23 @@ class Loop:
         self._log = logger("live.loop")
         self._records, self._session = prepared.workspace.records, prepared.session
         self._scale = _NaiveScale(panel)
-        self._session_equity = prepared.trader.equity
+        self._session_equity = self._equity_before(panel)
         self._told = 0
+        if prepared.trader.controls is None and prepared.trader.halted == KILL_SWITCH:  # before this process began
+            self.halted = self.was_halted = True
+        self._unfit: set[str] = set()
         if prepared.session.mode == "REPLAY" and prepared.settings.parity_bars:
             self.recorder = Recorder()
+
+    def _equity_before(self, panel: Panel) -> float:
+        """Return what the account was worth at the end of the session before the newest bar's."""
+        trader = self.prepared.trader
+        if not len(panel) or session_ends(panel.rows(len(panel) - 1, len(panel)))[0]:
+            return trader.equity
+        days = dates(panel.times[-1_000:])
+        earlier = panel.times[-1_000:][days < days[-1]]
+        marks = [m for m in trader.journal.marks() if len(earlier) and instant(m.time) <= earlier[-1]]
+        return marks[-1].equity_cents / 100 if marks else trader.start_capital
 
     # -- one bar -----------------------------------------------------------------------------------------------
 
@@ -108,7 +130,9 @@ class Loop:
         """Live through one bar that has closed; ``arrived`` is when it came, by ``time.perf_counter``."""
         began = time.perf_counter() if arrived is None else arrived
         prepared = self.prepared
-        self._seat_the_chosen()
+        self._seat_the_chosen(bar.time)
+        if bar.time < self._session.opened:  # it was late: nothing is decided before the session began
+            prepared.start = prepared.trader.opened = len(prepared.corridor.world.panel) + 1
         newest = prepared.corridor.world.panel
         if session_ends(newest.rows(len(newest) - 1, len(newest)))[0]:
             self._session_equity = prepared.trader.equity
@@ -116,28 +140,44 @@ class Loop:
         for stage in ("features", "forecast"):
             self.latency.add(stage, step.seconds[stage])
         self.latency.add("decide", step.seconds["calibrate"] + step.seconds["decide"])
-        if self.watch is not None:
-            self.watch(step)
+        self._watch(step)
         step = replace(step, decision=self._held_back(step.decision))
         if self.recorder is not None and len(self.recorder) < prepared.settings.parity_bars:
             self.recorder.take(step)
         with self.latency.stage("records"):
             self._record(step)
         with self.latency.stage("trade"):  # last: where the account stands is where a killed process goes on
-            if prepared.trader.controls is None and self.was_halted:  # by a person: its own limits' halts are its own
+            if prepared.trader.controls is None and (self.halted or prepared.trader.halted == KILL_SWITCH):
                 prepared.trader.paper.heed_the_switch(self.halted)
             traded = prepared.trader.step(step.decision)
-        self.shown = Shown(step, traded, as_datetime(bar.time))
+        self.shown = Shown(step, traded, as_datetime(bar.time), self._account(), prepared.trader.positions())
         with self.latency.stage("push"):
             self._tell(self.shown, correlation)
         self.latency.add("total", time.perf_counter() - began)
         return self.shown
 
+    def _watch(self, step: LiveStep) -> None:
+        """Let drift be looked for; where that fails people are told, and the bar goes on."""
+        if self.watch is None:
+            return
+        try:
+            self.watch(step)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep an account from its stops
+            self._log.exception("drift_failed")
+            what = f"drift was not looked for at {iso(step.world.panel.times[-1])}: {error}"
+            self.alert("warning", "drift_failed", what)
+
     # -- who forecasts -----------------------------------------------------------------------------------------
 
     def seat(self, seat: str, model: str) -> None:
         """Let a model forecast for a seat from the next bar on."""
-        self._asked[seat] = model
+        with self._asking:
+            self._asked[seat] = model
+
+    def decide(self, decision: ModelDecision) -> None:
+        """Note a decision that is this session's alone: a replay moves no champion of the records."""
+        self.decided.append(decision)
+        self.decided[:-200] = []
 
     def follow_the_registry(self) -> None:
         """Let whoever became champion elsewhere forecast from the next bar on."""
@@ -148,20 +188,37 @@ class Loop:
                 self.seat(one.seat, champion)
                 self._log.info("champion", seat=one.seat, model=champion, name=name)
 
-    def _seat_the_chosen(self) -> None:
-        asked, self._asked = self._asked, {}
+    def _seat_the_chosen(self, time: np.datetime64) -> None:
+        """Let who was asked for forecast the bar that closes at ``time``; who has learnt from it waits for the next."""
+        if self._session.mode != "REPLAY":
+            self.follow_the_registry()
+        with self._asking:
+            asked, self._asked = self._asked, {}
         prepared = self.prepared
         for name, since in prepared.corridor.serving.items():
             seat, sitting = since[-1][1].seat, since[-1][1]
             model = asked.get(seat)
-            if model is None or model == sitting.artefact.id:
+            if model is None or model == sitting.artefact.id or model in self._unfit:
                 continue
             at = prepared.corridor.world.panel.times[-1]
-            one = seated(prepared.registry, seat, name, prepared.settings.engine, model)
-            require_exports({name: one}, prepared.corridor.world)
+            try:
+                one = seated(prepared.registry, seat, name, prepared.settings.engine, model)
+                if time <= one.trained_until:
+                    self.seat(seat, model)
+                    continue
+                require_exports({name: one}, prepared.corridor.world)
+            except TradewindError as error:
+                self._unfit.add(model)
+                self.alert(
+                    "critical",
+                    "seat_failed",
+                    f"{seat}: {model} cannot forecast, {sitting.artefact.id} goes on: {error}",
+                )
+                continue
             prepared.corridor.switch(one, at)
             self._session.switched(one, at + np.timedelta64(1, "us"))
             self._session.save(self._records)
+            self.let_go(seat)
 
     # -- recommendations that are held back --------------------------------------------------------------------
 
@@ -186,9 +243,16 @@ class Loop:
         return [seat for seat, spans in self._session.held.items() if spans and spans[-1][1] is None]
 
     def _held_back(self, decision: Decision) -> Decision:
-        if not self.holding:
+        """Say HOLD at the newest bar where any span covers it: one that was closed with it counts to its end."""
+        times = decision.world.panel.times
+        if not covered(times[-1:], self._session.held)[0]:
             return decision
-        return quieted(decision, np.array([len(decision.world.panel) - 1]), ", ".join(self.holding))
+        return quieted(decision, np.array([len(times) - 1]), ", ".join(self._session.held))
+
+    def as_recommended(self, shown: Shown) -> Decision:
+        """Return the last decision with every close of it as it was said, those that were held back included."""
+        rows = np.flatnonzero(covered(shown.step.world.panel.times, self._session.held))
+        return quieted(shown.decision, rows, ", ".join(self._session.held)) if len(rows) else shown.decision
 
     # -- records -----------------------------------------------------------------------------------------------
 
@@ -282,20 +346,19 @@ class Loop:
         return say
 
     def _tell_of_the_account(self, shown: Shown, say: Callable[[str, str, Mapping[str, Any]], None]) -> None:
-        trader = self.prepared.trader
         for order in shown.traded.orders:
             say("order", order.request.client_order_id, order_payload(order))
         for fill in shown.traded.fills:
             say("fill", fill.execution_id, fill_payload(fill))
         self.counts.orders += sum(o.request.decided_at == shown.at for o in shown.traded.orders)
         self.counts.fills += len(shown.traded.fills)
-        held = {one["symbol"]: one for one in trader.positions()}
+        held = {one["symbol"]: one for one in shown.positions}
         for fill in shown.traded.fills:
             if fill.symbol not in held:
                 say("position", fill.symbol, {**_NO_POSITION, "symbol": fill.symbol})
         for symbol, one in held.items():
             say("position", symbol, one)
-        say("account", "account", self.account())
+        say("account", "account", shown.account)
         if self._session.mode == "REPLAY":  # else the account has stored them, and whoever follows the records tells
             for alert in shown.traded.alerts:
                 self._show_alert(alert["level"], alert["kind"], alert["what"])
@@ -316,7 +379,15 @@ class Loop:
         self.bus.publish("alert", number, told)
 
     def account(self) -> dict[str, Any]:
-        """Return the account as the page shows it."""
+        """Return the account as the page shows it, as it stood after the last bar."""
+        return self._account() if self.shown is None else dict(self.shown.account)
+
+    def positions(self) -> list[dict[str, Any]]:
+        """Return what is held, as it stood after the last bar."""
+        found = self.prepared.trader.positions() if self.shown is None else self.shown.positions
+        return [dict(one) for one in found]
+
+    def _account(self) -> dict[str, Any]:
         panel, trader = self.prepared.corridor.world.panel, self.prepared.trader
         told = trader.told(panel.times[-1], self._session_equity)
         return {**told, "mode": self._session.mode}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -17,19 +18,15 @@ from tradewind.evaluation.prediction_log import as_datetime
 from tradewind.evaluation.workspace import Workspace
 from tradewind.features.timetable import dates
 from tradewind.live.ingest import Ingest
+from tradewind.live.ingest_build import live_ingest
 from tradewind.live.ingest_store import ClosedBars
+from tradewind.live.ingest_supervisor import Alarm, silence
 from tradewind.live.settings_ingest import IngestSection
 from tradewind.live.tape import BarRow
-from tradewind.market.calendar import calendar, instant
-from tradewind.market.feeds import FEEDS, Feed
+from tradewind.market.calendar import instant
 from tradewind.market.panel import FloatArray, Panel
 from tradewind.market.quality import EXCLUDED
-from tradewind.market.sources.poll import PollFeed
 from tradewind.market.store.lake import Lake
-from tradewind.market.sync import source_tag
-
-if TYPE_CHECKING:
-    from tradewind.live.ingest_supervisor import Alarm
 
 CONTEXT_AGE: Final = timedelta(days=5)
 """How long the last close of an index is carried on, as in a panel that is loaded."""
@@ -37,28 +34,19 @@ CONTEXT_AGE: Final = timedelta(days=5)
 PRICES: Final = ("open", "high", "low", "close", "volume")
 
 
-def feed_of(workspace: Workspace, settings: IngestSection, clock: Clock) -> Feed:
-    """Return who speaks: the source's own stream, or the source asked again and again."""
-    if settings.feed == "stream":
-        return FEEDS.create(workspace.plan.data.source, **workspace.plan.playbook.source_options)
-    settle = timedelta(seconds=settings.settle_seconds)
-    return PollFeed(workspace.source, calendar("XNYS"), clock, minutes=settings.poll_minutes, settle=settle)
-
-
 def ingest_of(workspace: Workspace, panel: Panel, settings: IngestSection, clock: Clock, alarm: Alarm) -> Ingest:
     """Return what brings the bars of a panel's symbols in, and those of its context as far as the source has them."""
-    source = workspace.source
-    served = set(source.symbols(panel.timeframe))
-    context = [s for s in workspace.plan.data.context.values() if s in served]
-    return Ingest(
+    plan = workspace.plan
+    served = set(workspace.source.symbols(panel.timeframe))  # none: it cannot list them, and is simply asked
+    context = [s for s in plan.data.context.values() if not served or s in served]
+    return live_ingest(
         Lake(workspace.home / "lake" / workspace.lake_name),
         settings,
+        source=plan.data.source,
+        options=plan.playbook.source_options,
         symbols=(*panel.symbols, *context),
         timeframe=panel.timeframe,
-        feed=feed_of(workspace, settings, clock),
-        source=source,
         clock=clock,
-        tag=source_tag(source),
         alarm=alarm,
     )
 
@@ -80,6 +68,7 @@ class MarketBars:
     panel: Panel
     ingest: Ingest
     late: Callable[[ClosedBars], None] = lambda _: None
+    alarm: Alarm = silence
     _context: dict[str, tuple[float, np.datetime64]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,17 +84,18 @@ class MarketBars:
             if len(rows)
         }
 
-    async def bars(self) -> AsyncIterator[tuple[BarRow, str]]:
+    async def bars(self) -> AsyncGenerator[tuple[BarRow, str], None]:
         """Yield each bar that closes after the panel's end, once it is stored."""
-        async for closed in self.ingest.closed_bars(as_datetime(self._last)):
-            if len(closed.earlier):
-                self.late(closed)
-            time = instant(closed.time)
-            if time <= self._last:
-                continue
-            row = await asyncio.to_thread(self._first, time) if self._begins(time) else None
-            yield row or self._row(closed.frame, time), closed.correlation
-            self._last = time
+        async with aclosing(self.ingest.closed_bars(as_datetime(self._last))) as closes:
+            async for closed in closes:
+                if len(closed.earlier):
+                    self.late(closed)
+                time = instant(closed.time)
+                if time <= self._last:
+                    continue
+                row = await asyncio.to_thread(self._first, time) if self._begins(time) else None
+                yield row or self._row(closed.frame, time), closed.correlation
+                self._last = time
 
     def _begins(self, time: np.datetime64) -> bool:
         """Return whether a bar is the first of its session."""
@@ -116,10 +106,27 @@ class MarketBars:
         """Return the first bar of a session as the lake has it; None where it does not have it."""
         panel = load(self.workspace).panel
         row = int(np.searchsorted(panel.times, time))
-        if row >= len(panel) or panel.times[row] != time or panel.symbols != self.panel.symbols:
+        if row >= len(panel) or panel.times[row] != time:
+            self.alarm(
+                "warning",
+                "session_unread",
+                f"the first bar of the session, {str(time)[:16]} UTC, could not be read back from the lake: splits and "
+                "dividends of this day are not known to the account",
+                {"time": str(time)},
+            )
             return None
-        self._member = panel.member[row]
-        return BarRow.of(panel, row)
+        read = BarRow.of(panel, row)
+        told = {symbol: column for column, symbol in enumerate(panel.symbols)}
+        columns = np.array([told.get(symbol, -1) for symbol in self.panel.symbols])
+        there = columns >= 0  # one that its universe has since lost, or whose bars are all unfit, has no bar
+
+        def laid(values: Any, missing: Any) -> Any:
+            return np.where(there, values[columns], missing)
+
+        absent = {"split": 1.0, "dividend": 0.0}
+        fields = {name: laid(values, absent.get(name, np.nan)) for name, values in read.fields.items()}
+        mask, self._member = laid(read.mask, False).astype(bool), laid(read.member, False).astype(bool)
+        return BarRow(time, fields, mask, self._member, read.context)
 
     def _row(self, frame: pl.DataFrame, time: np.datetime64) -> BarRow:
         width = len(self.panel.symbols)

@@ -7,7 +7,7 @@ to everything, and the account let live through it. The two share functions, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.surroundings import laid_on, market_regimes
 from tradewind.evaluation.workspace import Workspace
 from tradewind.live.corridor import LiveStep
-from tradewind.live.quiet import quieted
+from tradewind.live.quiet import Spans, covered, quieted
 from tradewind.live.served import Timeline, history
 from tradewind.live.trader import iso
 from tradewind.market.panel import Panel
@@ -105,7 +105,7 @@ def backtest_of(
     notes: tuple[str, ...] = (),
     cache: FoldCache | None = None,
     progress: Progress = silent,
-    held: Mapping[str, Sequence[tuple[np.datetime64, np.datetime64 | None]]] | None = None,
+    held: Spans | None = None,
 ) -> Reference:
     """Walk a panel in one go, with the walk-forward's models and, since they were trained, those that forecast live.
 
@@ -128,13 +128,8 @@ def backtest_of(
     return Reference(world, members, believed, _quieted(decision, held or {}))
 
 
-def _quieted(decision: Decision, held: Mapping[str, Sequence[tuple[np.datetime64, np.datetime64 | None]]]) -> Decision:
-    times = decision.world.panel.times
-    still = np.zeros(len(times), dtype=bool)
-    for spans in held.values():
-        for first, last in spans:
-            still |= (times >= first) & (True if last is None else times <= last)
-    rows = np.flatnonzero(still)
+def _quieted(decision: Decision, held: Spans) -> Decision:
+    rows = np.flatnonzero(covered(decision.world.panel.times, held))
     return quieted(decision, rows, ", ".join(held)) if len(rows) else decision
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tradewind.clock import Clock
-from tradewind.errors import DataError, InputError
+from tradewind.errors import DataError, InputError, RetryError
 from tradewind.evaluation import corridor
 from tradewind.evaluation.corridor import Progress, silent
-from tradewind.evaluation.data import Loaded, load_or_sync
+from tradewind.evaluation.data import Loaded, load_or_sync, synchronise
 from tradewind.evaluation.fold_cache import FoldCache
 from tradewind.evaluation.model_registry import CHAMPION, ModelRegistry, current, seats_of
 from tradewind.evaluation.training import train
@@ -19,6 +22,8 @@ from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.controls import Controls
 from tradewind.execution.journal import Journal
 from tradewind.live.corridor import LiveCorridor
+from tradewind.live.ingest_build import live_source
+from tradewind.live.logs import logger
 from tradewind.live.runtime import Mode
 from tradewind.live.served import Served, champions, require_exports, require_servable
 from tradewind.live.session import Session, begun, resumed
@@ -92,18 +97,25 @@ def prepare(
         Nothing is left to replay.
     """
     require_servable(workspace)
+    if mode == "PAPER":
+        _require_a_present(workspace, wall)
     progress("load", 0, 1)
     today = with_clock(workspace, wall)
+    if mode == "PAPER" and not workspace.source.offline:
+        _brought_up_to_date(today, progress)
     loaded = load_or_sync(today, progress, as_of=until if mode == "REPLAY" else None)
     train_the_missing(today, progress)
     registry = ModelRegistry(workspace.home, workspace.records, clock)
-    serving = champions(workspace, registry, settings.engine)
-    panel = loaded.panel
-    start = _first_row(panel, serving, opened) if mode == "REPLAY" else len(panel)
-    first = panel.times[start] if start < len(panel) else instant(clock.now())
-    session = None if anew else resumed(workspace.records, workspace.plan, mode, first, until)
+    session = None if anew else resumed(workspace.records, workspace.plan, mode, opened, until)
     if session is None:
-        session = begun(workspace.records, workspace.plan, mode, wall.now(), first, until, serving)
+        serving = champions(workspace, registry, settings.engine)
+        panel = loaded.panel
+        start = _first_row(panel, serving, opened) if mode == "REPLAY" else len(panel)
+        first = panel.times[start] if start < len(panel) else instant(clock.now())
+        session = begun(workspace.records, workspace.plan, mode, wall.now(), first, opened, until, serving)
+    if mode == "PAPER":
+        loaded = as_lived(loaded, Journal(workspace.records, session.account), workspace.home / "live")
+    panel = loaded.panel
     start = int(np.searchsorted(panel.times, session.opened))
     next_row = _next_row(workspace, session, panel, start)
     seen = panel.head(next_row)
@@ -122,6 +134,77 @@ def prepare(
         raise DataError(f"the account goes on at bar {trader.next_row}, the corridor stands at {next_row}")
     progress("warm up", 1, 1)
     return Prepared(workspace, settings, session, registry, loaded, start, next_row, walked, trader, cache)
+
+
+def _require_a_present(workspace: Workspace, wall: Clock) -> None:
+    """Refuse a playbook whose bars end, or do not come in as they are."""
+    plan, source = workspace.plan, workspace.source
+    name, data = plan.playbook.name, plan.data
+    live_source(data.source, plan.playbook.source_options, wall)
+    if data.end is not None and data.end <= wall.now():
+        raise InputError(
+            f"{name} ends at {data.end:%Y-%m-%d}: there is no present to trade in",
+            hint="take data.end out of the playbook, or add --replay",
+        )
+    if data.fill_forward_max_bars:
+        raise InputError(
+            f"{name} fills gaps forward, which bars that come in are not", hint="set data.fill_forward_max_bars = 0"
+        )
+    if data.timeframe not in source.look_back():
+        served = ", ".join(source.look_back())
+        raise InputError(
+            f"source {source.name!r} has no bars of {data.timeframe} as they close, only {served}",
+            hint="choose one of those as data.timeframe, or add --replay",
+        )
+
+
+def _brought_up_to_date(workspace: Workspace, progress: Progress) -> None:
+    """Ask the source for what is new; where it cannot be reached, ingest asks again later."""
+    try:
+        synchronise(workspace, progress)
+    except RetryError as error:
+        logger("live.prepare").warning("source_down", error=str(error))
+
+
+def as_lived(loaded: Loaded, journal: Journal, folder: Path) -> Loaded:
+    """Return bars as a paper account lived through them: bars that were stored only after it had passed are left out.
+
+    Which bars there were before it opened is kept beside the records, which it lived through its marks say. What a bar
+    that is left out did to shares (splits, dividends) is done by the next.
+    """
+    panel, saved = loaded.panel, journal.latest_book()
+    path = folder / f"{hashlib.sha256(journal.account.encode()).hexdigest()[:16]}.npy"
+    if saved is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(path, panel.times)
+        return loaded
+    if not path.exists():
+        return loaded
+    marks = np.array([instant(mark.time) for mark in journal.marks()], dtype=panel.times.dtype)
+    known = np.union1d(np.load(path), marks)
+    keep = (panel.times > instant(saved.time)) | np.isin(panel.times, known)
+    if keep.all():
+        return loaded
+    left = f"{int((~keep).sum())} bars came after the account had passed them, and are left out as it never saw them"
+    return replace(loaded, panel=_without(panel, keep), notes=(*loaded.notes, left))
+
+
+def _without(panel: Panel, keep: NDArray[np.bool_]) -> Panel:
+    """Return a panel without some bars; their splits and dividends take effect with the next."""
+    split, dividend = panel.split.copy(), panel.dividend.copy()
+    for row in np.flatnonzero(~keep)[::-1]:
+        if row + 1 < len(panel):
+            dividend[row + 1] += dividend[row] / split[row + 1]
+            split[row + 1] *= split[row]
+    fields = {**panel.fields, "split": split, "dividend": dividend}
+    return replace(
+        panel,
+        times=panel.times[keep],
+        fields={name: values[keep] for name, values in fields.items()},
+        mask=panel.mask[keep],
+        member=panel.member[keep],
+        context={name: series[keep] for name, series in panel.context.items()},
+    )
 
 
 def train_the_missing(workspace: Workspace, progress: Progress) -> None:

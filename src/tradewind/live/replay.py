@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -54,7 +54,7 @@ class Replay:
         self._speed = known_speed(speed)
         self._faster.set()
 
-    async def bars(self) -> AsyncIterator[tuple[BarRow, str]]:
+    async def bars(self) -> AsyncGenerator[tuple[BarRow, str], None]:
         """Yield each bar with its name."""
         panel, before = self._prepared.panel, None
         for row in range(self._prepared.next_row, len(panel)):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +20,8 @@ from typing import Any, Final
 import numpy as np
 
 from tradewind.clock import Clock
-from tradewind.errors import InputError, RetryError, TradewindError, did_you_mean
+from tradewind.errors import InputError, RetryError, did_you_mean
+from tradewind.evaluation.challenge import KEPT
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.live_skill import seat_report
 from tradewind.evaluation.model_registry import CHAMPION, current, seats_of
@@ -44,7 +46,7 @@ from tradewind.live.tape import BarRow
 from tradewind.live.trader import fill_payload, iso, order_payload
 from tradewind.live.watching import DriftWatch
 from tradewind.market.panel import Panel
-from tradewind.market.store.records import Job
+from tradewind.market.store.records import Job, ModelDecision
 
 COMMANDS: Final = ("halt", "release", "retrain", "promote", "rollback", "test_alert", "speed")
 SHOWN_EQUITY: Final = 5_000
@@ -52,8 +54,12 @@ SHOWN_EQUITY: Final = 5_000
 LOOK_S: Final = 10.0
 """Seconds, at least, between two looks at seats and machine."""
 
-Bars = AsyncIterator[tuple[BarRow, str]]
+Bars = AsyncGenerator[tuple[BarRow, str], None]
 """Bars as they close, each with the name that everything that follows from it bears."""
+
+
+class StoppedError(Exception):
+    """Somebody wants the process to end: raised between two steps of what it is at."""
 
 
 @dataclass
@@ -130,6 +136,7 @@ class LiveRuntime:
         self._readings: dict[str, dict[str, Any]] = {}
         self._home: asyncio.AbstractEventLoop | None = None
         self._looked = float("-inf")
+        self._ending = False
         self._looks: set[asyncio.Task[Any]] = set()
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -148,6 +155,9 @@ class LiveRuntime:
         if self.drift_section.use:
             self.loop.watch = await self._in(self._worker, self._watch)
         self._recall_equity()
+        if self.mode == "REPLAY" and self.loop.halted:
+            why = "it was halted before this process began"
+            self._switch = {"since": payloads.stamp(self.started), "reasons": [why], "by": "a person"}
         self.phase = None
         self.health_of.warming = None
         await self._in(self._worker, self._refresh_seats)
@@ -174,8 +184,9 @@ class LiveRuntime:
 
     async def run(self, bars: Bars) -> None:
         """Live through bars until there are no more; a bar that fails stops trading and is told, never passed over."""
-        async for bar, name in bars:
-            await self.take(bar, name)
+        async with aclosing(bars):
+            async for bar, name in bars:
+                await self.take(bar, name)
 
     async def take(self, bar: BarRow, name: str) -> Shown:
         """Live through one bar."""
@@ -184,13 +195,16 @@ class LiveRuntime:
         try:
             with correlation(name):
                 shown = await self._in(self._worker, partial(loop.take, bar, name, arrived))
-        except TradewindError as error:
+        except Exception as error:
             self.health_of.operations.add(False)
             self._log.error("bar_failed", time=str(bar.time), error=str(error))
+            with suppress(Exception):  # the same disk may refuse the alert too; the failure itself goes on up
+                what = f"the bar of {iso(bar.time)} failed, trading has stopped: {error}"
+                await asyncio.to_thread(loop.alert, "critical", "bar_failed", what)
             raise
         self.health_of.operations.add(True)
         self._note_equity()
-        self.publish_status()
+        self._try_to_publish()
         self._look_around()
         return shown
 
@@ -212,17 +226,31 @@ class LiveRuntime:
 
     async def close(self) -> None:
         """End what runs in the background."""
+        self.end()
         for task in (*self._running, *self._looks):
             task.cancel()
         self._worker.shutdown(wait=True)
-        self._background.shutdown(wait=False, cancel_futures=True)
+        self._background.shutdown(wait=True, cancel_futures=True)
 
     async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], Any]) -> Any:
         from tradewind.live.logs import carried
 
         return await asyncio.get_running_loop().run_in_executor(pool, carried(work))
 
+    async def of_the_corridor(self, work: Callable[[], Any]) -> Any:
+        """Do something with the corridor's state between two bars."""
+        return await self._in(self._worker, work)
+
+    def end(self) -> None:
+        """Let preparations and jobs stop at their next step; what they have stored stays."""
+        self._ending = True
+
+    def _go_on(self) -> None:
+        if self._ending:
+            raise StoppedError
+
     def _progress(self, phase: str, done: int, total: int) -> None:
+        self._go_on()
         self.phase = {"phase": phase, "done": done, "total": total}
         self.health_of.warming = phase
         self.heard(phase, done, total)
@@ -307,6 +335,13 @@ class LiveRuntime:
         """Say where things stand."""
         self.bus.publish("status", "status", self.status())
 
+    def _try_to_publish(self) -> None:
+        """Say where things stand; a database that is busy just now does not stop the next bar."""
+        try:
+            self.publish_status()
+        except Exception as error:  # noqa: BLE001 - whatever a database may say
+            self._log.warning("status_failed", error=str(error))
+
     def symbols(self) -> list[dict[str, Any]]:
         """Return the watch-list."""
         shown = None if self.loop is None else self.loop.shown
@@ -344,8 +379,9 @@ class LiveRuntime:
         panel, row = shown.step.world.panel, shown.step.row
         if symbol is not None:
             _, column = self._place(symbol)
-            rows = np.flatnonzero(shown.decision.signals.decided[:, column])[-limit:]
-            return [payloads.signal(shown.decision, int(at), column) for at in rows[::-1]]
+            decision = self._loop.as_recommended(shown)
+            rows = np.flatnonzero(decision.signals.decided[:, column])[-limit:]
+            return [payloads.signal(decision, int(at), column) for at in rows[::-1]]
         told = [payloads.signal(shown.decision, row, int(n)) for n in np.flatnonzero(panel.mask[row])]
         return sorted(told, key=lambda s: (s["action"] == "HOLD", -(s["confidence"] or 0.0), s["symbol"]))[:limit]
 
@@ -359,9 +395,7 @@ class LiveRuntime:
 
     def positions(self) -> list[dict[str, Any]]:
         """Return what is held."""
-        self._loop  # noqa: B018 - says so where it is not ready
-        assert self.prepared is not None
-        return self.prepared.trader.positions()
+        return self._loop.positions()
 
     def orders(self, *, limit: int = 200) -> list[dict[str, Any]]:
         """Return orders, newest first."""
@@ -402,8 +436,8 @@ class LiveRuntime:
         own = [one.to_dict() for one in reversed(self._jobs)]
         if len(own) >= limit:
             return own[:limit]
-        stored = [_stored(job) for job in self.workspace.records.jobs()[: limit - len(own)]]
-        return [*own, *stored]
+        stored = [job for job in self.workspace.records.jobs() if job.kind != "schedule"]  # its book of due times
+        return [*own, *map(_stored, stored[: limit - len(own)])]
 
     def playbooks(self) -> list[dict[str, Any]]:
         """Return the playbooks that are shipped, and the one that runs."""
@@ -456,7 +490,7 @@ class LiveRuntime:
         """Bring back what the account was worth before this process began."""
         assert self.prepared is not None
         high = 0.0
-        for mark in self.prepared.trader.journal.marks()[-SHOWN_EQUITY:]:
+        for mark in self.prepared.trader.journal.marks():  # all: the high water is of the account's whole life
             equity = mark.equity_cents / 100
             high = max(high, equity)
             told = {
@@ -473,10 +507,17 @@ class LiveRuntime:
         assert self.prepared is not None
         runs = (self.prepared.session.id,)
         for seat in seats_of(self.workspace.plan):
-            told = seat_report(self.workspace.records, seat, runs=runs)
+            told = seat_report(self.workspace.records, seat, runs=runs, **self._of_the_replay(seat))
             if self._seats.get(seat) != told:
                 self._seats[seat] = told
                 self.bus.publish("model", told["seat"], told)
+
+    def _of_the_replay(self, seat: str) -> dict[str, Any]:
+        """Return who forecasts in a replay and what was decided in it: the records' champions are left alone."""
+        if self.mode != "REPLAY" or self.prepared is None or self.loop is None:
+            return {}
+        sitting = {since[-1][1].seat: since[-1][1].artefact.id for since in self.prepared.corridor.serving.values()}
+        return {"champion": sitting[seat], "decided": [one for one in self.loop.decided if one.seat == seat]}
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -511,13 +552,19 @@ class LiveRuntime:
         return {"halted": self._halted()}
 
     async def _release(self, actor: str, *, reason: str) -> dict[str, Any]:
+        """Let trading go on, and seats recommend again that drift has stopped."""
+        held = self._loop.holding
         if self.mode == "REPLAY":
-            if self._switch is None:
+            if self._switch is None and not held:
                 raise InputError("trading is not halted", hint="there is nothing to release")
             self._loop.halted, self._switch = False, None
-        else:
+        elif not held or self._halted() is not None:
             controls = Controls(self.workspace.records, clock=self.wall)
             await asyncio.to_thread(controls.release, reason, actor)
+        for seat in held:
+            await self._in(self._worker, partial(self._loop.let_go, seat))
+            said = f"{seat}: recommendations go on, released by {actor}: {reason}"
+            await asyncio.to_thread(self._loop.alert, "info", "drift_released", said)
         self.publish_status()
         return {"halted": self._halted()}
 
@@ -544,13 +591,37 @@ class LiveRuntime:
 
     def _retrained(self, actor: str, progress: Progress) -> dict[str, Any]:
         workspace = self.workspace
+        if self.mode == "REPLAY":
+            result = retrain(workspace, progress, as_of=self.clock.now(), by=actor, dry_run=True)
+            return {**result, "champion": {**result["champion"], **self._seated(result["seats"], actor)}}
         result = retrain(workspace, progress, as_of=self.clock.now(), by=actor)
         self._loop.follow_the_registry()
         return result
 
+    def _seated(self, seats: Mapping[str, Mapping[str, Any]], actor: str) -> dict[str, str]:
+        """Note what a replay's retraining decided, and let winners forecast in this session alone."""
+        winners = {}
+        for seat, told in seats.items():
+            decision = ModelDecision(
+                seat=seat,
+                at=self.clock.now(),
+                decision=told["decision"],
+                champion=told["champion_before"],
+                challenger=told["artefact"],
+                reasons=told["reasons"],
+                evidence=told["evidence"],
+                by=actor,
+            )
+            self._loop.decide(decision)
+            if told["decision"] != KEPT:
+                winners[seat] = str(told["artefact"])
+                self._loop.seat(seat, winners[seat])
+        return winners
+
     async def _promote(self, actor: str, *, seat: str, model: str, reason: str) -> dict[str, Any]:
         self._loop  # noqa: B018
         assert self.prepared is not None
+        self._refuse_in_a_replay("promote")
         place = self._seat(seat)
         promote = partial(self.prepared.registry.promote, model, place, reason=reason, by=actor)
         state = await asyncio.to_thread(promote)
@@ -560,10 +631,18 @@ class LiveRuntime:
     async def _rollback(self, actor: str, *, seat: str, reason: str) -> dict[str, Any]:
         self._loop  # noqa: B018
         assert self.prepared is not None
+        self._refuse_in_a_replay("rollback")
         back = partial(self.prepared.registry.rollback, self._seat(seat), reason=reason, by=actor)
         state = await asyncio.to_thread(back)
         await self._after_a_change()
         return dict(state)
+
+    def _refuse_in_a_replay(self, what: str) -> None:
+        if self.mode == "REPLAY":
+            raise InputError(
+                "a replay moves no champion: those of the records forecast for paper trading too",
+                hint=f"`tradewind models {what}` does it, and the next replay begins with it",
+            )
 
     def _seat(self, name: str) -> str:
         """Return a seat by its own name or by its member's."""
@@ -586,6 +665,7 @@ class LiveRuntime:
         self._jobs.append(job)
 
         def progress(phase: str, done: int, total: int) -> None:
+            self._go_on()
             job.progress = {"phase": phase, "done": done, "total": total}
             self.bus.publish("job", job.id, job.to_dict())
 
@@ -593,9 +673,12 @@ class LiveRuntime:
             try:
                 job.result = _short(await self._in(self._background, partial(work, progress)))
                 job.status = "done"
-            except TradewindError as error:
+            except StoppedError:
+                job.status, job.error = "failed", "the process was stopped; the next one of its kind goes on"
+            except Exception as error:  # noqa: BLE001 - a job that fails must say so, whatever it failed by
                 job.status, job.error = "failed", str(error)
-                self._log.error("job_failed", job=job.id, error=str(error))
+                self._log.error("job_failed", job=job.id, error=str(error), exc_info=True)
+                await asyncio.to_thread(self._loop.alert, "warning", "job_failed", f"{kind} failed: {error}")
             job.finished, job.progress = self.wall.now(), None
             self.bus.publish("job", job.id, job.to_dict())
             await asyncio.to_thread(self._refresh_seats)

@@ -29,8 +29,8 @@ class Session:
     ----------
     opened
         Close of the first bar that was decided on.
-    until
-        Where a replay ends; None: with what there is.
+    asked, until
+        From where and to where a replay was asked for; None: from where models have not learnt, and to the end.
     serving
         By model: closes from which on an artefact forecasts, oldest first.
     held
@@ -42,6 +42,7 @@ class Session:
     mode: Mode
     started: datetime
     opened: np.datetime64
+    asked: datetime | None
     until: datetime | None
     serving: dict[str, list[tuple[np.datetime64, str]]]
     held: dict[str, list[tuple[np.datetime64, np.datetime64 | None]]] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Session:
             "origin": list(origin_of_plan(self.plan)),
             "account": self.account,
             "opened": str(self.opened),
+            "asked": None if self.asked is None else self.asked.isoformat(),
             "until": None if self.until is None else self.until.isoformat(),
             "serving": {name: [[str(at), model] for at, model in since] for name, since in self.serving.items()},
             "held": {
@@ -92,18 +94,18 @@ class Session:
         }
 
 
-def resumed(records: Records, plan: Plan, mode: Mode, opened: np.datetime64, until: datetime | None) -> Session | None:
+def resumed(records: Records, plan: Plan, mode: Mode, asked: datetime | None, until: datetime | None) -> Session | None:
     """Return the session of this playbook that has not been brought to its end; None where there is none.
 
     Paper trading has one that goes on as long as the playbook stays the same; a replay goes on where the same days
-    were being replayed.
+    were asked for.
     """
     for row in records.live_sessions(plan.playbook.name):
         same = (row.mode, row.playbook_hash, row.source) == (mode, plan.playbook.content_hash, plan.data.source)
         if not same or (mode == "REPLAY" and row.stopped is not None):
             continue
         found = _restored(row, plan, mode)
-        if mode != "REPLAY" or (found.opened, found.until) == (opened, until):
+        if mode != "REPLAY" or (found.asked, found.until) == (asked, until):
             return found
     return None
 
@@ -114,12 +116,13 @@ def begun(
     mode: Mode,
     started: datetime,
     opened: np.datetime64,
+    asked: datetime | None,
     until: datetime | None,
     champions: Mapping[str, Served],
 ) -> Session:
     """Begin a session with the champions of now, and store it."""
     serving = {name: [(one.trained_until, one.artefact.id)] for name, one in champions.items()}
-    made = Session(new_run_id(plan.playbook.name, started), plan, mode, started, opened, until, serving)
+    made = Session(new_run_id(plan.playbook.name, started), plan, mode, started, opened, asked, until, serving)
     made.save(records)
     return made
 
@@ -132,7 +135,8 @@ def _restored(row: LiveSession, plan: Plan, mode: Mode) -> Session:
         mode=mode,
         started=row.started,
         opened=np.datetime64(detail["opened"]),
-        until=None if detail["until"] is None else datetime.fromisoformat(detail["until"]),
+        asked=_read(detail.get("asked")),
+        until=_read(detail["until"]),
         serving={
             name: [(np.datetime64(at), model) for at, model in since] for name, since in detail["serving"].items()
         },
@@ -141,3 +145,7 @@ def _restored(row: LiveSession, plan: Plan, mode: Mode) -> Session:
             for seat, spans in detail["held"].items()
         },
     )
+
+
+def _read(moment: str | None) -> datetime | None:
+    return None if moment is None else datetime.fromisoformat(moment)

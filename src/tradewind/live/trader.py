@@ -112,6 +112,11 @@ class Trader:
         return float(self.paper.book.equity)
 
     @property
+    def halted(self) -> str:
+        """Why nothing may be opened; empty where it may."""
+        return str(self.paper.state.gate.halted) if self.paper.state is not None else ""
+
+    @property
     def start_capital(self) -> float:
         """What it began with."""
         return float(self.desk.account.start_capital)

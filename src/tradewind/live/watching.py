@@ -18,7 +18,7 @@ from tradewind.live.drift_monitor import DriftMonitor, DriftReading, DriftState
 from tradewind.live.drift_reaction import Reaction, reaction
 from tradewind.live.drift_reference import DriftReference, drift_reference
 from tradewind.live.logs import logger
-from tradewind.live.served import Served, seated
+from tradewind.live.served import Served, require_exports, seated
 from tradewind.market.store.records import ModelDecision
 from tradewind.models.forecast import Forecast
 from tradewind.stats.losses import pinball
@@ -49,6 +49,7 @@ class _Seat:
     action: str | None = None
     asked_to_retrain: bool = False
     reading: DriftReading | None = None
+    previous: Served | None = None
 
 
 @dataclass(eq=False)
@@ -100,7 +101,7 @@ class DriftWatch:
         before, seat.reading = seat.reading, reading
         if reading.level == "drift" or reading.triggers:
             self._act(name, seat, step, reading)
-        elif seat.action is not None and reading.level == "ok":
+        elif seat.action is not None and reading.level == "ok" and seat.served.seat not in self.loop.holding:
             seat.action = None
         if reading.level != ("ok" if before is None else before.level):
             self._say(seat, reading)
@@ -134,7 +135,7 @@ class DriftWatch:
             seat.action = "retrain"
 
     def _roll_back(self, seat: _Seat, previous: Served, found: Reaction) -> None:
-        """Bring the champion before back, in one transaction with the decision."""
+        """Bring the champion before back, in one transaction with the decision; in a replay for its session alone."""
         sitting = seat.served.artefact.id
         decision = ModelDecision(
             seat=seat.served.seat,
@@ -147,11 +148,14 @@ class DriftWatch:
             by=BY,
             key=f"{sitting} {self._prepared.session.id} {previous.artefact.id}",
         )
-        try:
-            self._prepared.registry.rollback(seat.served.seat, decision=decision)
-        except TradewindError as error:
-            self._log.error("rollback_failed", seat=seat.served.seat, error=str(error))
-            return
+        if self._prepared.session.mode == "REPLAY":
+            self.loop.decide(decision)
+        else:
+            try:
+                self._prepared.registry.rollback(seat.served.seat, decision=decision)
+            except TradewindError as error:
+                self._log.error("rollback_failed", seat=seat.served.seat, error=str(error))
+                return
         seat.action = "rolled_back"
         self.loop.seat(seat.served.seat, previous.artefact.id)
         self.loop.let_go(seat.served.seat)
@@ -168,9 +172,14 @@ class DriftWatch:
         before = stack(changes)[:-1]
         if not before or current(changes).get(CHAMPION) != seat.served.artefact.id:
             return None
+        if seat.previous is not None and seat.previous.artefact.id == before[-1]:
+            return seat.previous
         try:
-            return seated(registry, seat.served.seat, name, self._prepared.settings.engine, before[-1])
-        except DataError as error:
+            one = seated(registry, seat.served.seat, name, self._prepared.settings.engine, before[-1])
+            require_exports({name: one}, self._prepared.corridor.world)
+            seat.previous = one
+            return one
+        except TradewindError as error:
             self._log.warning("no_previous_champion", seat=seat.served.seat, error=str(error))
             return None
 
@@ -237,7 +246,8 @@ class DriftWatch:
         if rows.start < rows.stop:
             known = self._known(made, rows.start, rows.stop)
             state, _ = monitor.step(state, world.panel.times[rows], world.features.values[rows], known)
-        self._seats[name] = _Seat(one, monitor, state)
+        action = "stopped" if one.seat in self.loop.holding else None  # it was, before this process began
+        self._seats[name] = _Seat(one, monitor, state, action)
 
     def _reference(self, world: World, stop: int) -> DriftReference | None:
         if stop not in self._references:

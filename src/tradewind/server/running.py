@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from tradewind.live.alerting import Dispatcher
 from tradewind.live.destinations import destinations
 from tradewind.live.logs import configure_logs
 from tradewind.live.market import MarketBars, ingest_of
-from tradewind.live.prepare import train_the_missing
+from tradewind.live.prepare import Prepared, train_the_missing
 from tradewind.live.replay import Replay, result_of
-from tradewind.live.service import LiveRuntime
+from tradewind.live.service import LiveRuntime, StoppedError
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_alerts import AlertsSection
 from tradewind.live.settings_drift import DriftSection
@@ -87,15 +88,17 @@ async def _replayed(
     with stopping() as stop:
         serving = await served(runtime, wanted, say)
         try:
-            prepared = await runtime.prepare(opened=wanted.opened, until=wanted.until, anew=wanted.anew)
+            preparing = runtime.prepare(opened=wanted.opened, until=wanted.until, anew=wanted.anew)
+            prepared = await unless(stop, runtime, preparing)
             replay = Replay(runtime, prepared, clock, wanted.speed)
             living = asyncio.create_task(runtime.run(replay.bars()))
             await first_of(living, stop)
             if not wanted.until_done and not stop.is_set():
                 say("the replay is over; the page stays until you stop it (Ctrl-C)")
                 await stop.wait()
-            await runtime.jobs_done()
-            result = await asyncio.to_thread(result_of, runtime)
+            if not stop.is_set():
+                await runtime.jobs_done()
+            result = await runtime.of_the_corridor(partial(result_of, runtime))
             if replay.done:
                 prepared.workspace.records.stop_live_session(prepared.session.id, at=SystemClock().now())
             return result
@@ -126,7 +129,7 @@ async def _on_the_market(
         runtime.health_of.services.append(alerts.services)
         serving = await served(runtime, wanted, say)
         try:
-            prepared = await runtime.prepare()
+            prepared = await unless(stop, runtime, runtime.prepare())
             panel = prepared.corridor.world.panel
 
             def alarm(level: Any, kind: str, what: str, detail: Mapping[str, Any]) -> None:
@@ -137,7 +140,7 @@ async def _on_the_market(
             ingest = ingest_of(prepared.workspace, panel, section, clock, alarm)
             runtime.health_of.services.append(ingest.state)
             runtime.health_of.freshness = lambda: ingest.health()["freshness"]
-            market = MarketBars(prepared.workspace, panel, ingest)
+            market = MarketBars(prepared.workspace, panel, ingest, alarm=alarm)
             schedule = runtime.scheduler()
             schedule.open()
             schedule.start()
@@ -147,7 +150,7 @@ async def _on_the_market(
             finally:
                 watching.cancel()
                 await schedule.close()
-            return await asyncio.to_thread(result_of, runtime)
+            return await runtime.of_the_corridor(partial(result_of, runtime))
         finally:
             await runtime.close()
             if serving is not None:
@@ -201,6 +204,22 @@ async def first_of(living: asyncio.Task[Any], stop: asyncio.Event) -> None:
             await living
         return
     living.result()
+
+
+async def unless(stop: asyncio.Event, runtime: LiveRuntime, work: Coroutine[Any, Any, Prepared]) -> Prepared:
+    """Wait until everything is ready, or for the wish that it ends: then at the next step of what it is at.
+
+    Raises ``RetryError`` where it was stopped before; what was trained by then is stored.
+    """
+    preparing, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait([preparing, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not preparing.done():
+        runtime.end()
+    try:
+        return await preparing
+    except StoppedError:
+        raise RetryError("stopped before the first bar", hint="the next start goes on with what is stored") from None
 
 
 @contextmanager
