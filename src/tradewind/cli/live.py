@@ -45,6 +45,9 @@ def add_to(app: typer.Typer) -> None:
         until_done: Annotated[
             bool, typer.Option("--until-done", help="End with the replay's last bar instead of staying there.")
         ] = False,
+        anew: Annotated[
+            bool, typer.Option("--anew", help="Begin a replay again, even where one of the same days was interrupted.")
+        ] = False,
         port: Annotated[int | None, typer.Option("--port", help="Port of the page; default: [server] port.")] = None,
         page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page and the API.")] = True,
         json: JsonOption = False,
@@ -66,6 +69,7 @@ def add_to(app: typer.Typer) -> None:
                 until_done=until_done,
                 page=page,
                 port=port,
+                anew=anew,
             )
             with progress_bar() as progress:
                 result = run(workspace, wanted, progress=progress, say=note)

@@ -90,6 +90,9 @@ async def _replayed(
         try:
             preparing = runtime.prepare(opened=wanted.opened, until=wanted.until, anew=wanted.anew)
             prepared = await unless(stop, runtime, preparing)
+            if prepared.next_row > prepared.start:
+                lived = prepared.next_row - prepared.start
+                say(f"goes on with the replay that was interrupted after {lived:,} bars (--anew begins again)")
             replay = Replay(runtime, prepared, clock, wanted.speed)
             living = asyncio.create_task(runtime.run(replay.bars()))
             await first_of(living, stop)
