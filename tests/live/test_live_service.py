@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 from live_kit import LIVED, PAIR, home_of
 
@@ -21,6 +23,7 @@ from tradewind.live.replay import Replay
 from tradewind.live.service import LiveRuntime
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_drift import DriftSection
+from tradewind.market.news import ARTICLE_SCHEMA, Matcher, article, store_news
 from tradewind.market.sources.replay import ReplayClock
 from tradewind.server.running import unless
 
@@ -207,6 +210,47 @@ def test_preparations_end_where_somebody_wants_them_to(tmp_path: Path) -> None:
 
     asyncio.run(begin())
     assert runtime.loop is None
+
+
+def test_what_the_account_has_earned_is_of_its_sessions_and_survives_a_restart(tmp_path: Path) -> None:
+    work = home_of(tmp_path, PAIR)
+
+    async def kill(_: LiveRuntime, number: int) -> None:
+        if number == 25:
+            raise EnoughError
+
+    whole = asyncio.run(lived(home_of(tmp_path / "whole", PAIR))).account()
+    with pytest.raises(EnoughError):
+        asyncio.run(lived(work, kill))
+    runtime = asyncio.run(lived(work))
+    told = runtime.account()["performance"]
+    assert told == whole["performance"]
+    assert runtime.prepared is not None
+    marks = [mark.equity_cents / 100 for mark in runtime.prepared.trader.journal.marks()]
+    returns = np.diff(marks[:-1]) / marks[:-2]
+    assert told["sessions"] == len(returns) == LIVED - 1
+    assert told["sharpe"] == pytest.approx(returns.mean() / returns.std(ddof=1) * np.sqrt(252), rel=1e-4)
+    assert told["sharpe_interval"][0] < told["sharpe"] < told["sharpe_interval"][1]
+    assert told["total_return"] == pytest.approx(marks[-1] / marks[0] - 1)
+
+
+def test_news_of_a_symbol_are_those_that_could_be_read_by_then(tmp_path: Path) -> None:
+    work = home_of(tmp_path, PLAYBOOK + '\n[ingest]\nnews_feeds = { wire = "http://127.0.0.1:9/rss" }\n')
+    now = datetime(2031, 1, 1, tzinfo=UTC)
+    texts = [("read", datetime(2015, 1, 2, tzinfo=UTC)), ("later", datetime(2030, 1, 2, tzinfo=UTC))]
+    rows = [
+        article(article=name, time=at, title=f"$AAA {name}", summary="", link="", known_at=at, vintage="observed")
+        for name, at in texts
+    ]
+    news = pl.DataFrame(rows, schema=ARTICLE_SCHEMA)
+    store_news(work.lake, news, source="wire", matcher=Matcher(("AAA", "BBB"), {}), recorded_at=now)
+    runtime = asyncio.run(lived(work))
+    assert runtime.status()["available"]["news"] is True
+    assert runtime.news is not None
+    (told,) = runtime.news("AAA")
+    assert (told["title"], told["source"], told["url"]) == ("$AAA read", "wire", None)
+    assert runtime.news("BBB") == []
+    assert asyncio.run(lived(home_of(tmp_path / "none", PLAYBOOK))).news is None
 
 
 def test_what_fails_in_the_background_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,19 +22,18 @@ from tradewind.evaluation.recommend import Decision
 from tradewind.execution.controls import Controls, Level
 from tradewind.execution.desk_bars import session_ends
 from tradewind.execution.paper import KILL_SWITCH
-from tradewind.features.timetable import dates
 from tradewind.live import payloads
 from tradewind.live.bus import Bus
 from tradewind.live.corridor import LiveStep
 from tradewind.live.latency import Latency
 from tradewind.live.logs import logger
 from tradewind.live.parity import Recorder
+from tradewind.live.performance import performance, session_closes
 from tradewind.live.prepare import Prepared
 from tradewind.live.quiet import covered, quieted
 from tradewind.live.served import require_exports, seated
 from tradewind.live.tape import BarRow
 from tradewind.live.trader import Traded, fill_payload, iso, order_payload
-from tradewind.market.calendar import instant
 from tradewind.market.panel import Panel
 from tradewind.market.store.records import ModelDecision, Prediction, SignalRecord
 from tradewind.models.assembly import ExponentialMean, last_known
@@ -106,23 +105,15 @@ class Loop:
         self._log = logger("live.loop")
         self._records, self._session = prepared.workspace.records, prepared.session
         self._scale = _NaiveScale(panel)
-        self._session_equity = self._equity_before(panel)
+        marks = prepared.trader.journal.marks()
+        self._closes = session_closes(marks, panel.times[-1]) or [prepared.trader.start_capital]
+        self._earned: tuple[int, dict[str, Any]] | None = None
         self._told = 0
         if prepared.trader.controls is None and prepared.trader.halted == KILL_SWITCH:  # before this process began
             self.halted = self.was_halted = True
         self._unfit: set[str] = set()
         if prepared.session.mode == "REPLAY" and prepared.settings.parity_bars:
             self.recorder = Recorder()
-
-    def _equity_before(self, panel: Panel) -> float:
-        """Return what the account was worth at the end of the session before the newest bar's."""
-        trader = self.prepared.trader
-        if not len(panel) or session_ends(panel.rows(len(panel) - 1, len(panel)))[0]:
-            return trader.equity
-        days = dates(panel.times[-1_000:])
-        earlier = panel.times[-1_000:][days < days[-1]]
-        marks = [m for m in trader.journal.marks() if len(earlier) and instant(m.time) <= earlier[-1]]
-        return marks[-1].equity_cents / 100 if marks else trader.start_capital
 
     # -- one bar -----------------------------------------------------------------------------------------------
 
@@ -134,8 +125,9 @@ class Loop:
         if bar.time < self._session.opened:  # it was late: nothing is decided before the session began
             prepared.start = prepared.trader.opened = len(prepared.corridor.world.panel) + 1
         newest = prepared.corridor.world.panel
-        if session_ends(newest.rows(len(newest) - 1, len(newest)))[0]:
-            self._session_equity = prepared.trader.equity
+        lived = prepared.trader.next_row > prepared.start
+        if lived and session_ends(newest.rows(len(newest) - 1, len(newest)))[0]:
+            self._closes.append(prepared.trader.equity)
         step = prepared.corridor.step(bar)
         for stage in ("features", "forecast"):
             self.latency.add(stage, step.seconds[stage])
@@ -389,8 +381,15 @@ class Loop:
 
     def _account(self) -> dict[str, Any]:
         panel, trader = self.prepared.corridor.world.panel, self.prepared.trader
-        told = trader.told(panel.times[-1], self._session_equity)
-        return {**told, "mode": self._session.mode}
+        told = trader.told(panel.times[-1], self._closes[-1])
+        return {**told, "mode": self._session.mode, "performance": self._performance()}
+
+    def _performance(self) -> dict[str, Any]:
+        """Return what was earned; the interval is worked out once a session."""
+        equity, sessions = self.prepared.trader.equity, len(self._closes) - 1
+        if self._earned is None or self._earned[0] != sessions:
+            self._earned = sessions, performance(self._closes)
+        return {**self._earned[1], "total_return": equity / self._closes[0] - 1}
 
     def forecast_of(self, shown: Shown, column: int, row: int) -> dict[str, Any]:
         """Return what was forecast of a symbol at one close of the session."""

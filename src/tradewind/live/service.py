@@ -42,9 +42,11 @@ from tradewind.live.schedule import COMPACT, RETRAIN, Schedule, Scheduler
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_alerts import AlertsSection
 from tradewind.live.settings_drift import DriftSection
+from tradewind.live.settings_ingest import IngestSection
 from tradewind.live.tape import BarRow
 from tradewind.live.trader import fill_payload, iso, order_payload
 from tradewind.live.watching import DriftWatch
+from tradewind.market.news import read_news
 from tradewind.market.panel import Panel
 from tradewind.market.store.records import Job, ModelDecision
 
@@ -114,6 +116,7 @@ class LiveRuntime:
     heard: Progress = silent
     speed: Callable[[Any], None] | None = None
     replaying: dict[str, Any] | None = None
+    news: Callable[..., list[dict[str, Any]]] | None = None
 
     def __post_init__(self) -> None:
         """Begin to count."""
@@ -135,6 +138,8 @@ class LiveRuntime:
         self._seats: dict[str, dict[str, Any]] = {}
         self._readings: dict[str, dict[str, Any]] = {}
         self._home: asyncio.AbstractEventLoop | None = None
+        if self.workspace.plan.playbook.section("ingest", IngestSection).news_feeds:
+            self.news = self._news
         self._looked = float("-inf")
         self._ending = False
         self._looks: set[asyncio.Task[Any]] = set()
@@ -311,6 +316,7 @@ class LiveRuntime:
             "fresh_seconds": fresh.get("seconds"),
             "dropped": self.bus.dropped,
             "warnings": list(plan.head.warnings),
+            "available": {"news": self.news is not None, "sentiment": False},
             "version": __version__,
         }
 
@@ -384,6 +390,21 @@ class LiveRuntime:
             return [payloads.signal(decision, int(at), column) for at in rows[::-1]]
         told = [payloads.signal(shown.decision, row, int(n)) for n in np.flatnonzero(panel.mask[row])]
         return sorted(told, key=lambda s: (s["action"] == "HOLD", -(s["confidence"] or 0.0), s["symbol"]))[:limit]
+
+    def _news(self, symbol: str, *, limit: int = 50) -> list[dict[str, Any]]:
+        """Return the newest articles that name a symbol; in a replay those that could be read by then."""
+        self._place(symbol)
+        rows = read_news(self.workspace.lake, [symbol], as_of=self.clock.now(), limit=limit)
+        return [
+            {
+                "time": payloads.stamp(row["time"]),
+                "title": row["title"],
+                "source": row["source"],
+                "url": row["link"] or None,
+                "sentiment": None,
+            }
+            for row in rows.iter_rows(named=True)
+        ]
 
     def account(self) -> dict[str, Any]:
         """Return the paper account."""
