@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tradewind.errors import InputError, RetryError
-from tradewind.evaluation.data import load
+from tradewind.evaluation.data import load, load_or_sync
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.prediction_log import as_datetime
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.journal import Journal
 from tradewind.live.ingest import Ingest
+from tradewind.live.ingest_store import ClosedBars
 from tradewind.live.market import MarketBars
 from tradewind.live.parity import Recorder, backtest_of, differences
 from tradewind.live.prepare import as_lived, prepare
@@ -24,6 +27,7 @@ from tradewind.live.service import LiveRuntime
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_drift import DriftSection
 from tradewind.live.settings_ingest import IngestSection
+from tradewind.live.tape import BarRow
 from tradewind.market.panel import Panel
 from tradewind.market.sources.base import Request
 from tradewind.market.sources.replay import Faults, ReplayClock, SyntheticFeed
@@ -159,20 +163,43 @@ def test_a_bar_that_came_late_does_not_keep_the_account_from_going_on(tmp_path: 
     journal = Journal(work.records, session.account)
     panel, row = stored.panel, runtime.prepared.start + 10
     before = int(np.searchsorted(panel.times, session.opened)) - 100
-    never = {panel.times[row], panel.times[before]}
+    never = {panel.times[row], panel.times[row + 1], panel.times[before]}
     (path,) = (work.home / "live").glob("*.npy")
     np.save(path, np.setdiff1d(np.load(path), list(never)))
     with work.records.database.writing() as connection:
-        late = schema.account_marks.c.time == as_datetime(panel.times[row])
+        late = schema.account_marks.c.time.in_([as_datetime(time) for time in panel.times[row : row + 2]])
         connection.execute(schema.account_marks.delete().where(late))
     split = panel.split.copy()
-    split[row, 0], split[row + 1, 0] = 2.0, 3.0
-    found = as_lived(
-        replace(stored, panel=replace(panel, fields={**panel.fields, "split": split})), journal, path.parent
-    )
+    split[row : row + 3, 0] = 2.0, 3.0, 5.0
+    dividend = panel.dividend.copy()
+    dividend[row, 0] = 15.0
+    changed = replace(panel, fields={**panel.fields, "split": split, "dividend": dividend})
+    found = as_lived(replace(stored, panel=changed), journal, path.parent)
     assert set(panel.times) - set(found.panel.times) == never
-    assert found.panel.split[row - 1, 0] == 6.0
-    assert "2 bars came after the account had passed them" in found.notes[-1]
+    assert found.panel.split[row - 1, 0] == 30.0
+    assert found.panel.dividend[row - 1, 0] == 1.0, "per share after all three splits"
+    assert "3 bars came after the account had passed them" in found.notes[-1]
+
+
+def test_a_close_of_an_index_alone_is_no_bar_and_its_value_is_carried_on(tmp_path: Path) -> None:
+    work = workspace(tmp_path)
+    panel = load_or_sync(work).panel.head(400)
+    times = [as_datetime(panel.times[-1]) + timedelta(days=days) for days in (1, 2)]
+
+    class Heard:
+        async def closed_bars(self, after: datetime) -> AsyncGenerator[ClosedBars, None]:
+            for time, symbol in zip(times, ("^GSPC", panel.symbols[0]), strict=True):
+                row = {"symbol": symbol, "open": 9.0, "high": 9.0, "low": 9.0, "close": 9.0, "volume": 1.0, "marks": ""}
+                yield ClosedBars(time, pl.DataFrame([row]), complete=False, correlation="")
+
+    async def read() -> list[BarRow]:
+        market = MarketBars(work, panel, Heard())  # type: ignore[arg-type]
+        market._first = lambda _: None  # type: ignore[method-assign,assignment]
+        return [bar async for bar, _ in market.bars()]
+
+    (bar,) = asyncio.run(read())
+    assert bar.mask.tolist() == [True] + [False] * (len(panel.symbols) - 1)
+    assert bar.context["index"] == 9.0
 
 
 def test_what_has_no_present_is_not_traded_in_it(tmp_path: Path) -> None:

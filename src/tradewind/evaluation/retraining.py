@@ -49,6 +49,7 @@ def retrain(
     as_of: datetime | None = None,
     by: str = "retrain",
     dry_run: bool = False,
+    sitting: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Train every seat's model on all that is known, and let each winner sit down.
 
@@ -63,6 +64,8 @@ def retrain(
     dry_run
         Say what would be decided: nothing is synchronised, no alias moves, no look is counted. Models that were made
         stay for the run that means it.
+    sitting
+        Of a dry run, by seat: who is to be challenged instead of the champion.
 
     Returns
     -------
@@ -82,7 +85,7 @@ def retrain(
         _, workspace = workspace.system()
     with _alone(workspace.home):
         data = _read(workspace, progress, as_of, dry_run)
-        work = _Work(workspace, data, progress, by, dry_run)
+        work = _Work(workspace, data, progress, by, dry_run, sitting=dict(sitting or {}))
         try:
             result = work.done()
         except TradewindError as error:
@@ -172,6 +175,7 @@ class _Work:
     repeated: bool = False
     steps: set[str] = field(default_factory=set)
     failures: dict[str, DataError] = field(default_factory=dict)
+    sitting: Mapping[str, str] = field(default_factory=dict)
 
     def done(self) -> dict[str, Any]:
         """Train, validate and judge every seat, and return what came of it."""
@@ -336,6 +340,8 @@ class _Work:
         return contest.judged(champion, artefact, looks=self._looks(seat, before, contest.world.panel.times[first:]))
 
     def _champion(self, seat: str) -> str | None:
+        if self.dry_run and seat in self.sitting:
+            return self.sitting[seat]
         return current(self.workspace.records.alias_changes(seat)).get(CHAMPION)
 
     def _looks(self, seat: str, champion: str, times: NDArray[np.datetime64]) -> int:

@@ -19,6 +19,7 @@ from tradewind.errors import TradewindError
 from tradewind.evaluation.model_registry import CHAMPION, current
 from tradewind.evaluation.prediction_log import as_datetime, predictions_at, target_of
 from tradewind.evaluation.recommend import Decision
+from tradewind.evaluation.stored_models import scaled_as
 from tradewind.execution.controls import Controls, Level
 from tradewind.execution.desk_bars import session_ends
 from tradewind.execution.paper import KILL_SWITCH
@@ -92,7 +93,6 @@ class Loop:
     shown: Shown | None = None
     recorder: Recorder | None = None
     halted: bool = False
-    was_halted: bool = False
     alerts: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=1_000))
     decided: list[ModelDecision] = field(default_factory=list)
     _asked: dict[str, str] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class Loop:
         self._earned: tuple[int, dict[str, Any]] | None = None
         self._told = 0
         if prepared.trader.controls is None and prepared.trader.halted == KILL_SWITCH:  # before this process began
-            self.halted = self.was_halted = True
+            self.halted = True
         self._unfit: set[str] = set()
         if prepared.session.mode == "REPLAY" and prepared.settings.parity_bars:
             self.recorder = Recorder()
@@ -198,7 +198,9 @@ class Loop:
                 if time <= one.trained_until:
                     self.seat(seat, model)
                     continue
+                scaled_as(one.artefact, prepared.corridor.world)  # refuses other features than the running ones
                 require_exports({name: one}, prepared.corridor.world)
+                prepared.corridor.switch(one, at)
             except TradewindError as error:
                 self._unfit.add(model)
                 self.alert(
@@ -207,7 +209,6 @@ class Loop:
                     f"{seat}: {model} cannot forecast, {sitting.artefact.id} goes on: {error}",
                 )
                 continue
-            prepared.corridor.switch(one, at)
             self._session.switched(one, at + np.timedelta64(1, "us"))
             self._session.save(self._records)
             self.let_go(seat)
@@ -220,6 +221,11 @@ class Loop:
         if spans and spans[-1][1] is None:
             return
         spans.append((self.prepared.corridor.world.panel.times[-1], None))
+        self._session.save(self._records)
+
+    def halt(self) -> None:
+        """Let nothing be opened in this replay from the next bar on; its days are no back-test's any more."""
+        self.halted = self._session.was_halted = True
         self._session.save(self._records)
 
     def let_go(self, seat: str) -> None:

@@ -93,9 +93,16 @@ class MarketBars:
                 time = instant(closed.time)
                 if time <= self._last:
                     continue
+                if not self._traded(closed.frame):
+                    self._row(closed.frame, time)  # an index alone: its value is carried on, and it is no bar
+                    continue
                 row = await asyncio.to_thread(self._first, time) if self._begins(time) else None
                 yield row or self._row(closed.frame, time), closed.correlation
                 self._last = time
+
+    def _traded(self, frame: pl.DataFrame) -> bool:
+        """Return whether anybody of the panel has a bar."""
+        return any(symbol in self._place for symbol in frame["symbol"])
 
     def _begins(self, time: np.datetime64) -> bool:
         """Return whether a bar is the first of its session."""

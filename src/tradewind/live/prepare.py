@@ -129,11 +129,27 @@ def prepare(
     progress("warm up", 0, 1)
     walked = LiveCorridor(workspace, seen, timeline, loaded.notes, cache, progress)
     controls = None if mode == "REPLAY" else Controls(workspace.records, clock=clock)
-    trader = Trader(workspace, walked.world, session.account, start, clock, controls)
+    trader = _trader(workspace, walked, session, start, clock, controls)
     if trader.next_row != next_row:
         raise DataError(f"the account goes on at bar {trader.next_row}, the corridor stands at {next_row}")
     progress("warm up", 1, 1)
     return Prepared(workspace, settings, session, registry, loaded, start, next_row, walked, trader, cache)
+
+
+def _trader(
+    workspace: Workspace,
+    walked: LiveCorridor,
+    session: Session,
+    start: int,
+    clock: Clock,
+    controls: Controls | None,
+) -> Trader:
+    try:
+        return Trader(workspace, walked.world, session.account, start, clock, controls)
+    except DataError as error:
+        if session.mode != "REPLAY":
+            raise
+        raise DataError(f"the replay {session.id} cannot go on: {error.what}", hint="begin it again: --anew") from error
 
 
 def _require_a_present(workspace: Workspace, wall: Clock) -> None:
@@ -192,7 +208,7 @@ def as_lived(loaded: Loaded, journal: Journal, folder: Path) -> Loaded:
 def _without(panel: Panel, keep: NDArray[np.bool_]) -> Panel:
     """Return a panel without some bars; their splits and dividends take effect with the next."""
     split, dividend = panel.split.copy(), panel.dividend.copy()
-    for row in np.flatnonzero(~keep)[::-1]:
+    for row in np.flatnonzero(~keep):  # in order: what two in a row did moves on to the bar after both
         if row + 1 < len(panel):
             dividend[row + 1] += dividend[row] / split[row + 1]
             split[row + 1] *= split[row]

@@ -287,7 +287,7 @@ class LiveRuntime:
             prepared.workspace, panel, prepared.corridor.serving, prepared.loaded.notes, prepared.cache,
             held=prepared.session.held,
         )  # fmt: skip
-        to_the_end = stop == len(prepared.corridor.world.panel) and not loop.was_halted
+        to_the_end = stop == len(prepared.corridor.world.panel) and not prepared.session.was_halted
         ledger = prepared.trader.ledger_hash() if to_the_end else None
         return differences(loop.recorder, told, ledger, prepared.start)
 
@@ -537,8 +537,12 @@ class LiveRuntime:
         """Return who forecasts in a replay and what was decided in it: the records' champions are left alone."""
         if self.mode != "REPLAY" or self.prepared is None or self.loop is None:
             return {}
-        sitting = {since[-1][1].seat: since[-1][1].artefact.id for since in self.prepared.corridor.serving.values()}
-        return {"champion": sitting[seat], "decided": [one for one in self.loop.decided if one.seat == seat]}
+        return {"champion": self._sitting()[seat], "decided": [one for one in self.loop.decided if one.seat == seat]}
+
+    def _sitting(self) -> dict[str, str]:
+        """Return who forecasts now, by seat."""
+        assert self.prepared is not None
+        return {since[-1][1].seat: since[-1][1].artefact.id for since in self.prepared.corridor.serving.values()}
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -562,7 +566,7 @@ class LiveRuntime:
         if not reason.strip():
             raise InputError("a halt needs a reason", hint="say in a few words why")
         if self.mode == "REPLAY":
-            self._loop.halted = self._loop.was_halted = True
+            await self._in(self._worker, self._loop.halt)
             reasons = [*(self._switch or {"reasons": []})["reasons"], reason]
             since = (self._switch or {}).get("since") or payloads.stamp(self.wall.now())
             self._switch = {"since": since, "reasons": reasons, "by": actor}
@@ -613,7 +617,9 @@ class LiveRuntime:
     def _retrained(self, actor: str, progress: Progress) -> dict[str, Any]:
         workspace = self.workspace
         if self.mode == "REPLAY":
-            result = retrain(workspace, progress, as_of=self.clock.now(), by=actor, dry_run=True)
+            result = retrain(
+                workspace, progress, as_of=self.clock.now(), by=actor, dry_run=True, sitting=self._sitting()
+            )
             return {**result, "champion": {**result["champion"], **self._seated(result["seats"], actor)}}
         result = retrain(workspace, progress, as_of=self.clock.now(), by=actor)
         self._loop.follow_the_registry()
@@ -720,8 +726,11 @@ class LiveRuntime:
         return Scheduler(Schedule(settings), self.clock, self.workspace.records, self.workspace.home, name, actions)
 
     async def _retrain_on_schedule(self, _at: datetime) -> None:
-        await self._retrain("schedule")
+        started = await self._retrain("schedule")
         await self.jobs_done()
+        job = next(job for job in self._jobs if job.id == started["job"])
+        if job.status != "done":  # the schedule tries again
+            raise RetryError(f"the retraining {job.id} {job.status}: {job.error}")
 
     async def pass_on(self, ticks: Ticks) -> None:
         """Say every price between two closes, until cancelled."""

@@ -35,6 +35,8 @@ class Session:
         By model: closes from which on an artefact forecasts, oldest first.
     held
         By seat: closes between which its recommendations were stopped; the second is None while they are.
+    was_halted
+        Whether a person ever halted a replay.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Session:
     until: datetime | None
     serving: dict[str, list[tuple[np.datetime64, str]]]
     held: dict[str, list[tuple[np.datetime64, np.datetime64 | None]]] = field(default_factory=dict)
+    was_halted: bool = False
 
     @property
     def account(self) -> str:
@@ -72,6 +75,7 @@ class Session:
             "origin": list(origin_of_plan(self.plan)),
             "account": self.account,
             "opened": str(self.opened),
+            "was_halted": self.was_halted,
             "asked": None if self.asked is None else self.asked.isoformat(),
             "until": None if self.until is None else self.until.isoformat(),
             "serving": {name: [[str(at), model] for at, model in since] for name, since in self.serving.items()},
@@ -135,6 +139,7 @@ def _restored(row: LiveSession, plan: Plan, mode: Mode) -> Session:
         mode=mode,
         started=row.started,
         opened=np.datetime64(detail["opened"]),
+        was_halted=bool(detail.get("was_halted")),
         asked=_read(detail.get("asked")),
         until=_read(detail["until"]),
         serving={

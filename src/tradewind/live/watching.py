@@ -127,7 +127,7 @@ class DriftWatch:
             self.retrain(seat.served.seat, found.reasons)
         if found.action == "rolled_back" and previous is not None:
             self._roll_back(seat, previous, found)
-        elif found.action == "stopped" and seat.action is None:
+        elif found.action == "stopped" and seat.action in (None, "retrain"):
             seat.action = "stopped"
             self.loop.hold(seat.served.seat)
             self._shout(seat, "recommendations are stopped", found)
@@ -246,8 +246,13 @@ class DriftWatch:
         if rows.start < rows.stop:
             known = self._known(made, rows.start, rows.stop)
             state, _ = monitor.step(state, world.panel.times[rows], world.features.values[rows], known)
-        action = "stopped" if one.seat in self.loop.holding else None  # it was, before this process began
-        self._seats[name] = _Seat(one, monitor, state, action)
+        self._seats[name] = _Seat(one, monitor, state, "stopped" if self._was_stopped(name, one) else None)
+
+    def _was_stopped(self, name: str, one: Served) -> bool:
+        """Return whether this model was stopped before this process began; one whom a person released counts too."""
+        spans = self._prepared.session.held.get(one.seat, [])
+        since = self._prepared.corridor.serving[name][-1][0]
+        return bool(spans and since <= spans[-1][0])
 
     def _reference(self, world: World, stop: int) -> DriftReference | None:
         if stop not in self._references:

@@ -152,6 +152,7 @@ async def _on_the_market(
                 await first_of(asyncio.create_task(runtime.run(market.bars())), stop)
             finally:
                 watching.cancel()
+                runtime.end()
                 await schedule.close()
             return await runtime.of_the_corridor(partial(result_of, runtime))
         finally:
