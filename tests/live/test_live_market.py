@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tradewind.errors import InputError, RetryError
+from tradewind.errors import DataError, InputError, RetryError
 from tradewind.evaluation.data import load, load_or_sync
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.prediction_log import as_datetime
@@ -211,6 +211,14 @@ def test_what_has_no_present_is_not_traded_in_it(tmp_path: Path) -> None:
         other = replace(work, plan=replace(work.plan, data=data))
         with pytest.raises(InputError, match=words):
             prepare(other, LiveSection(), "PAPER", clock, clock)
+
+
+def test_bars_of_the_future_are_nothing_to_begin_with(tmp_path: Path) -> None:
+    work = workspace(tmp_path)
+    ahead = work.plan.data.model_copy(update={"end": datetime(2016, 6, 1, tzinfo=UTC)})
+    other, clock = replace(work, plan=replace(work.plan, data=ahead)), ReplayClock(NOW)
+    with pytest.raises(DataError, match="bars of the future, up to 2016-05-31"):
+        prepare(other, LiveSection(), "PAPER", clock, clock)
 
 
 def test_one_home_trades_a_playbook_once(tmp_path: Path) -> None:

@@ -104,6 +104,8 @@ def prepare(
     if mode == "PAPER" and not workspace.source.offline:
         _brought_up_to_date(today, progress)
     loaded = load_or_sync(today, progress, as_of=until if mode == "REPLAY" else None)
+    if mode == "PAPER":
+        _require_no_future(loaded.panel, wall)
     train_the_missing(today, progress)
     registry = ModelRegistry(workspace.home, workspace.records, clock)
     session = None if anew else resumed(workspace.records, workspace.plan, mode, opened, until)
@@ -171,6 +173,16 @@ def _require_a_present(workspace: Workspace, wall: Clock) -> None:
         raise InputError(
             f"source {source.name!r} has no bars of {data.timeframe} as they close, only {served}",
             hint="choose one of those as data.timeframe, or add --replay",
+        )
+
+
+def _require_no_future(panel: Panel, wall: Clock) -> None:
+    """Refuse a store with bars that have not closed yet, which an invented market has where it is asked for them."""
+    if len(panel) and panel.times[-1] > instant(wall.now()):
+        raise DataError(
+            f"the store holds bars of the future, up to {str(panel.times[-1])[:16]} UTC; now it is "
+            f"{wall.now():%Y-%m-%d %H:%M} UTC",
+            hint="take data.end out of the playbook, and begin in another home (TRADEWIND_HOME)",
         )
 
 
