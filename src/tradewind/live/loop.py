@@ -171,19 +171,19 @@ class Loop:
         self.decided.append(decision)
         self.decided[:-200] = []
 
-    def follow_the_registry(self) -> None:
+    def _follow_the_registry(self) -> None:
         """Let whoever became champion elsewhere forecast from the next bar on."""
         for name, since in self.prepared.corridor.serving.items():
             one = since[-1][1]
             champion = current(self._records.alias_changes(one.seat)).get(CHAMPION)
-            if champion is not None and champion != one.artefact.id:
+            if champion is not None and champion != one.artefact.id and champion not in self._unfit:
                 self.seat(one.seat, champion)
                 self._log.info("champion", seat=one.seat, model=champion, name=name)
 
     def _seat_the_chosen(self, time: np.datetime64) -> None:
         """Let who was asked for forecast the bar that closes at ``time``; who has learnt from it waits for the next."""
         if self._session.mode != "REPLAY":
-            self.follow_the_registry()
+            self._follow_the_registry()
         with self._asking:
             asked, self._asked = self._asked, {}
         prepared = self.prepared

@@ -24,7 +24,7 @@ from tradewind.errors import InputError, RetryError, did_you_mean
 from tradewind.evaluation.challenge import KEPT
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.live_skill import seat_report
-from tradewind.evaluation.model_registry import CHAMPION, current, seats_of
+from tradewind.evaluation.model_registry import seats_of
 from tradewind.evaluation.retraining import retrain
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.controls import Controls, Level
@@ -268,6 +268,13 @@ class LiveRuntime:
         return self.loop
 
     @property
+    def _ready(self) -> Prepared:
+        """What was prepared; ``RetryError`` before that."""
+        self._loop  # noqa: B018 - says so where it is not ready
+        assert self.prepared is not None
+        return self.prepared
+
+    @property
     def _panel(self) -> Panel | None:
         """The bars that everything shown is of: those of the last decision, while the next bar is worked on."""
         if self.loop is not None and self.loop.shown is not None:
@@ -420,15 +427,11 @@ class LiveRuntime:
 
     def orders(self, *, limit: int = 200) -> list[dict[str, Any]]:
         """Return orders, newest first."""
-        self._loop  # noqa: B018
-        assert self.prepared is not None
-        return [order_payload(one) for one in self.prepared.trader.journal.orders()[::-1][:limit]]
+        return [order_payload(one) for one in self._ready.trader.journal.orders()[::-1][:limit]]
 
     def fills(self, *, limit: int = 200) -> list[dict[str, Any]]:
         """Return fills, newest first."""
-        self._loop  # noqa: B018
-        assert self.prepared is not None
-        return [fill_payload(one) for one in self.prepared.trader.journal.executions()[::-1][:limit]]
+        return [fill_payload(one) for one in self._ready.trader.journal.executions()[::-1][:limit]]
 
     def alerts(self, *, limit: int = 200) -> list[dict[str, Any]]:
         """Return alerts, newest first."""
@@ -610,7 +613,7 @@ class LiveRuntime:
     async def _retrain(self, actor: str, *, seat: str | None = None) -> dict[str, Any]:
         if any(job.kind == "retrain" and job.status == "running" for job in self._jobs):
             raise InputError("a retraining is running already", hint="wait for it: it is among the jobs")
-        self._loop  # noqa: B018
+        self._ready  # noqa: B018 - says so where it is not ready
         job = self.start_job("retrain", partial(self._retrained, actor))
         return {"job": job.id}
 
@@ -621,9 +624,7 @@ class LiveRuntime:
                 workspace, progress, as_of=self.clock.now(), by=actor, dry_run=True, sitting=self._sitting()
             )
             return {**result, "champion": {**result["champion"], **self._seated(result["seats"], actor)}}
-        result = retrain(workspace, progress, as_of=self.clock.now(), by=actor)
-        self._loop.follow_the_registry()
-        return result
+        return retrain(workspace, progress, as_of=self.clock.now(), by=actor)  # who is promoted sits at the next bar
 
     def _seated(self, seats: Mapping[str, Mapping[str, Any]], actor: str) -> dict[str, str]:
         """Note what a replay's retraining decided, and let winners forecast in this session alone."""
@@ -646,22 +647,20 @@ class LiveRuntime:
         return winners
 
     async def _promote(self, actor: str, *, seat: str, model: str, reason: str) -> dict[str, Any]:
-        self._loop  # noqa: B018
-        assert self.prepared is not None
+        registry = self._ready.registry
         self._refuse_in_a_replay("promote")
         place = self._seat(seat)
-        promote = partial(self.prepared.registry.promote, model, place, reason=reason, by=actor)
+        promote = partial(registry.promote, model, place, reason=reason, by=actor)
         state = await asyncio.to_thread(promote)
-        await self._after_a_change()
+        await asyncio.to_thread(self._refresh_seats)
         return dict(state)
 
     async def _rollback(self, actor: str, *, seat: str, reason: str) -> dict[str, Any]:
-        self._loop  # noqa: B018
-        assert self.prepared is not None
+        registry = self._ready.registry
         self._refuse_in_a_replay("rollback")
-        back = partial(self.prepared.registry.rollback, self._seat(seat), reason=reason, by=actor)
+        back = partial(registry.rollback, self._seat(seat), reason=reason, by=actor)
         state = await asyncio.to_thread(back)
-        await self._after_a_change()
+        await asyncio.to_thread(self._refresh_seats)
         return dict(state)
 
     def _refuse_in_a_replay(self, what: str) -> None:
@@ -678,10 +677,6 @@ class LiveRuntime:
         if name not in seats and name not in by_member:
             raise did_you_mean("seat", name, [*seats, *by_member])
         return name if name in seats else by_member[name]
-
-    async def _after_a_change(self) -> None:
-        self._loop.follow_the_registry()
-        await asyncio.to_thread(self._refresh_seats)
 
     # -- jobs --------------------------------------------------------------------------------------------------
 
@@ -743,11 +738,6 @@ class LiveRuntime:
         """Wait until nothing runs in the background any more."""
         while self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
-
-    def champions(self) -> dict[str, str | None]:
-        """Return who is champion of each seat."""
-        records = self.workspace.records
-        return {seat: current(records.alias_changes(seat)).get(CHAMPION) for seat in seats_of(self.workspace.plan)}
 
 
 def _session_before(panel: Panel) -> Any:
