@@ -31,8 +31,9 @@ demo: .venv/complete ## real stocks, offline: recommendations, track record, ver
 test: .venv/complete ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-crash-test: .venv/complete ## kill a running corridor at 200 random places: nothing lost, nothing doubled
-	TRADEWIND_KILLS=200 $(BIN)/python -m pytest tests/live/test_live_killed.py
+crash-test: .venv/complete ## kill every phase 200 times (an hour): nothing lost, nothing doubled
+	TRADEWIND_KILLS=200 $(BIN)/python -m pytest -s tests/live/test_live_killed.py tests/live/test_live_ingest_killed.py \
+		tests/evaluation/test_evaluation_killed.py
 
 fuzz-api: .venv/complete ## requests that nobody would think of, over every operation of the API: no 5xx
 	$(BIN)/python tests/server/fuzz_api.py

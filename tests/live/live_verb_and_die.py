@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from collections.abc import Callable
-from typing import Any
 
+from killing import LASTING, dying_at
 from tradewind.cli.main import app
 from tradewind.execution.journal import Journal
 from tradewind.live.corridor import LiveCorridor
@@ -16,6 +13,7 @@ from tradewind.live.session import Session
 from tradewind.market.store.records import Records
 
 PLACES = (
+    *LASTING,
     (LiveCorridor, "step"),
     (Records, "record_close"),
     (Journal, "intend"),
@@ -26,24 +24,6 @@ PLACES = (
 )
 """Where a process may die: before each of these, and so after the one before."""
 
-
-def dying_at(number: int) -> None:
-    """End the process before the n-th call of any of the places."""
-    seen: list[int] = []
-
-    def wrapped(honest: Callable[..., Any]) -> Callable[..., Any]:
-        def around(*positional: Any, **named: Any) -> Any:
-            seen.append(1)
-            if len(seen) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return honest(*positional, **named)
-
-        return around
-
-    for owner, name in PLACES:
-        setattr(owner, name, wrapped(getattr(owner, name)))
-
-
 if __name__ == "__main__":
-    dying_at(int(sys.argv[1]))
+    dying_at(int(sys.argv[1]), PLACES)
     app(sys.argv[2:])

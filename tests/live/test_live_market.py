@@ -82,10 +82,11 @@ n_symbols = 8
 """
 
 
-def workspace(folder: Path) -> Workspace:
+def workspace(folder: Path, **overrides: object) -> Workspace:
     path = folder / "small.toml"
     path.write_text(PLAYBOOK)
-    return Workspace(Plan.of(read(path)), folder / "home")
+    flags = {key.replace("__", "."): value for key, value in overrides.items()}
+    return Workspace(Plan.of(read(path, overrides=flags)), folder / "home")
 
 
 async def lived(work: Workspace, faults: Faults) -> tuple[LiveRuntime, MarketBars]:
