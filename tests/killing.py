@@ -82,7 +82,7 @@ def killed_and_started(
     check
         Told of each home in which it was done.
     places
-        How many places there are about a third of the work: it dies at any of them.
+        Among how many, counted from a start, it dies: more than a start alone passes, or it would never go on.
     """
     draw = random.Random(20261130)
     deaths = finished = 0

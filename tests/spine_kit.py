@@ -68,6 +68,10 @@ survivorship_biased = false
 """
 
 
+LEARNABLE = PLAYBOOK.replace('include = ["rsi_14", "price"]', 'include = ["core"]') + "[challenge]\nhorizon_bars = 1\n"
+"""Of a market where a challenger can win: see :func:`learnable`."""
+
+
 @dataclass(frozen=True)
 class QuickRun:
     """A finished back-test with its files. Tests read it; whoever changes something makes a home of their own."""
@@ -108,6 +112,28 @@ def prices(bars: int = BARS, symbols: tuple[str, ...] = SYMBOLS, seed: int = 3) 
                 }
             )
         )
+    return pl.concat(parts)
+
+
+def learnable(bars: int = 520, seed: int = 3) -> pl.DataFrame:
+    """Return bars whose next return can be forecast: three fifths of the last one come again."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for number, symbol in enumerate(SYMBOLS):
+        noise, moves = 0.01 * rng.standard_normal(bars), np.zeros(bars)
+        for t in range(1, bars):
+            moves[t] = 0.6 * moves[t - 1] + noise[t]
+        close = 20 * (number + 1) * np.exp(np.cumsum(moves))
+        opened = close * np.exp(-0.5 * moves)
+        columns = {
+            "open": opened,
+            "high": np.maximum(opened, close) * 1.002,
+            "low": np.minimum(opened, close) * 0.998,
+            "close": close,
+        }
+        rounded = {name: values.round(4) for name, values in columns.items()}
+        volume = rng.integers(2_000_000, 9_000_000, bars)
+        parts.append(pl.DataFrame({"symbol": [symbol] * bars, "date": sessions(bars), **rounded, "volume": volume}))
     return pl.concat(parts)
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_evaluation_retraining import TWO, kept_in, learnable, without_times
+from test_evaluation_retraining import TWO, kept_in, without_times
 
 from killing import killed_and_started, kills, verb
-from spine_kit import system, workspace
+from spine_kit import learnable, system, workspace
 from tradewind.evaluation.model_registry import ModelRegistry
 from tradewind.evaluation.retraining import retrain
 from tradewind.evaluation.training import train
 from tradewind.market.store.records import Records
 
-PLACES_OF_RETRAINING, PLACES_OF_PROMOTION = 30, 7
+PLACES_OF_RETRAINING, PLACES_OF_PROMOTION = 90, 7
 SEAT = "quick/ridge"
 
 

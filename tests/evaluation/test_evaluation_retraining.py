@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from retrain_and_die import MOMENTS
 
-from spine_kit import PLAYBOOK, SYMBOLS, sessions, system, workspace
+from spine_kit import LEARNABLE, learnable, sessions, system, workspace
 from tradewind.errors import DataError, InputError, RetryError
 from tradewind.evaluation.model_registry import ModelRegistry, member_of, seats_of
 from tradewind.evaluation.retraining import KIND, lines_of, retrain
@@ -31,31 +31,7 @@ from tradewind.market.store.records import AliasChange, ModelDecision, ModelReco
 from tradewind.models.artefact import TENSORS
 from tradewind.models.state import pack
 
-BARS = 520
-LEARNABLE = PLAYBOOK.replace('include = ["rsi_14", "price"]', 'include = ["core"]') + "[challenge]\nhorizon_bars = 1\n"
 TWO = LEARNABLE.replace('use = "ridge"', 'use = "ensemble"') + '[ensemble]\nmembers = ["ridge", "naive_t"]\n'
-
-
-def learnable(bars: int = BARS, seed: int = 3) -> pl.DataFrame:
-    """Return bars whose next return can be forecast: three fifths of the last one come again."""
-    rng = np.random.default_rng(seed)
-    parts = []
-    for number, symbol in enumerate(SYMBOLS):
-        noise, moves = 0.01 * rng.standard_normal(bars), np.zeros(bars)
-        for t in range(1, bars):
-            moves[t] = 0.6 * moves[t - 1] + noise[t]
-        close = 20 * (number + 1) * np.exp(np.cumsum(moves))
-        opened = close * np.exp(-0.5 * moves)
-        columns = {
-            "open": opened,
-            "high": np.maximum(opened, close) * 1.002,
-            "low": np.minimum(opened, close) * 0.998,
-            "close": close,
-        }
-        rounded = {name: values.round(4) for name, values in columns.items()}
-        volume = rng.integers(2_000_000, 9_000_000, bars)
-        parts.append(pl.DataFrame({"symbol": [symbol] * bars, "date": sessions(bars), **rounded, "volume": volume}))
-    return pl.concat(parts)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +121,7 @@ def test_a_promotion_that_was_rolled_back_is_not_repeated_on_the_same_bars(used:
 def test_what_it_is_judged_on_was_not_learnt_from(tmp_path: Path) -> None:
     """Other prices on every unseen bar: the model that is stored is the same, to its last weight."""
     wild = learnable()
-    newest = pl.col("date") >= pl.lit(sessions(BARS)[BARS - 61])
+    newest = pl.col("date") >= pl.lit(sessions(520)[-61])
     moved = [
         pl.when(newest).then(pl.col(c) * 3).otherwise(pl.col(c)).alias(c) for c in ("open", "high", "low", "close")
     ]
@@ -159,7 +135,7 @@ def test_what_it_is_judged_on_was_not_learnt_from(tmp_path: Path) -> None:
     assert learnt[0].keys() == learnt[1].keys() and len(learnt[0]) > 0
     for part, weights in learnt[0].items():
         np.testing.assert_array_equal(weights, learnt[1][part])
-    assert cuts == {f"{sessions(BARS)[BARS - 61]}T20:00:00+00:00"}
+    assert cuts == {f"{sessions(520)[-61]}T20:00:00+00:00"}
 
 
 @given(
@@ -321,7 +297,7 @@ def test_a_champion_of_other_features_leaves_its_seat_too(desk: tuple[Path, Path
 
 
 def test_it_knows_only_what_was_known_then(used: Workspace) -> None:
-    day = datetime.fromisoformat(f"{sessions(BARS)[480]}T23:59:00+00:00")
+    day = datetime.fromisoformat(f"{sessions(520)[480]}T23:59:00+00:00")
     result = retrain(used, as_of=day)
     assert result["data"]["bars"] == 481
     told = result["seats"]["quick"]
@@ -332,7 +308,7 @@ def test_it_knows_only_what_was_known_then(used: Workspace) -> None:
 
 
 def test_a_champion_that_knows_more_than_the_world_is_kept(used: Workspace) -> None:
-    day = datetime.fromisoformat(f"{sessions(BARS)[400]}T23:59:00+00:00")
+    day = datetime.fromisoformat(f"{sessions(520)[400]}T23:59:00+00:00")
     told = retrain(used, as_of=day)["seats"]["quick"]
     assert told["decision"] == "kept" and "nothing is left to judge on" in told["reasons"][0]
 

@@ -27,7 +27,7 @@ from tradewind.market.sync import source_tag
 PROMOTED, END = datetime(2016, 3, 15, tzinfo=UTC), datetime(2016, 4, 1, 23, 0, tzinfo=UTC)
 """From when on another model forecasts, and when the feed ends."""
 
-PLACES_OF_PAPER = 130
+PLACES_OF_PAPER = 270
 SEAT = "small/ridge"
 
 

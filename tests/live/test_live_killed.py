@@ -89,7 +89,7 @@ def test_sessions_that_are_killed_again_and_again_end_like_one_that_was_not(
         lambda number: tmp_path / f"home{number}",
         check,
         times=kills(8),
-        places=PLACES_A_BAR * LIVED // 3,
+        places=PLACES_A_BAR * LIVED // 2,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,16 +14,19 @@ import pytest
 
 from tradewind.errors import DataError, InputError, RetryError
 from tradewind.evaluation.data import load, load_or_sync
+from tradewind.evaluation.model_registry import CHAMPION, ModelRegistry, current
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.prediction_log import as_datetime
+from tradewind.evaluation.training import train
 from tradewind.evaluation.workspace import Workspace
+from tradewind.execution.controls import Controls
 from tradewind.execution.journal import Journal
 from tradewind.live.ingest import Ingest
 from tradewind.live.ingest_store import ClosedBars
 from tradewind.live.market import MarketBars
 from tradewind.live.parity import Recorder, backtest_of, differences
-from tradewind.live.prepare import as_lived, prepare
-from tradewind.live.service import LiveRuntime
+from tradewind.live.prepare import as_lived, prepare, with_clock
+from tradewind.live.service import Bars, LiveRuntime
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_drift import DriftSection
 from tradewind.live.settings_ingest import IngestSection
@@ -89,8 +92,14 @@ def workspace(folder: Path, **overrides: object) -> Workspace:
     return Workspace(Plan.of(read(path, overrides=flags)), folder / "home")
 
 
-async def lived(work: Workspace, faults: Faults) -> tuple[LiveRuntime, MarketBars]:
-    """Trade on paper from NOW to END on what a feed says, whatever is wrong with it."""
+async def lived(
+    work: Workspace,
+    faults: Faults,
+    before: Callable[[LiveRuntime, int], None] = lambda _, __: None,
+    *,
+    end: datetime = END,
+) -> tuple[LiveRuntime, MarketBars]:
+    """Trade on paper from NOW on what a feed says, whatever is wrong with it; ``before`` is let in before each bar."""
     clock = ReplayClock(NOW)
     runtime = LiveRuntime(work, LiveSection(), "PAPER", clock, clock, drift_section=DriftSection(use=False))
     prepared = await runtime.prepare()
@@ -98,7 +107,7 @@ async def lived(work: Workspace, faults: Faults) -> tuple[LiveRuntime, MarketBar
     runtime.loop.recorder = Recorder()
     panel, source = prepared.corridor.world.panel, prepared.workspace.source
     symbols = (*panel.symbols, "^GSPC")
-    feed = SyntheticFeed(source, Request(symbols, "1d", NOW, END), clock, faults=faults, seed=3)
+    feed = SyntheticFeed(source, Request(symbols, "1d", NOW, end), clock, faults=faults, seed=3)
     ingest = Ingest(
         Lake(work.home / "lake" / work.lake_name),
         IngestSection(wait_seconds=60),
@@ -110,7 +119,15 @@ async def lived(work: Workspace, faults: Faults) -> tuple[LiveRuntime, MarketBar
         tag=source_tag(source),
     )
     market = MarketBars(prepared.workspace, panel, ingest)
-    await runtime.run(market.bars())
+
+    async def bars() -> Bars:
+        number = 0
+        async for told in market.bars():
+            before(runtime, number)
+            yield told
+            number += 1
+
+    await runtime.run(bars())
     await runtime.close()
     return runtime, market
 
@@ -154,6 +171,27 @@ def test_forecasts_of_the_present_are_logged_and_resolved(tmp_path: Path) -> Non
     due = [p for p in made if p.horizon_bars == 1 and p.time < max(q.time for q in made)]
     assert all(p.outcome is not None for p in due)
     assert told["champion"]["id"] == session.serving["ridge"][0][1]
+
+
+def test_a_champion_with_other_features_is_refused_once_and_the_one_before_goes_on(tmp_path: Path) -> None:
+    other = workspace(tmp_path, features__include='["rsi_14"]')
+
+    def promote(runtime: LiveRuntime, number: int) -> None:
+        if number == 5:
+            train(with_clock(other, ReplayClock(NOW)))
+            ModelRegistry(other.home, other.records, other.clock).promote("challenger", "small/ridge")
+
+    work = workspace(tmp_path)
+    runtime, _ = asyncio.run(lived(work, Faults(), promote, end=datetime(2016, 3, 15, 23, 0, tzinfo=UTC)))
+    assert runtime.prepared is not None and runtime.loop is not None
+    ((_, sits),) = runtime.prepared.session.serving["ridge"]
+    chosen = current(work.records.alias_changes("small/ridge"))[CHAMPION]
+    assert chosen != sits and runtime.loop.counts.bars == 10
+    (alert,) = [one for one in Controls(work.records).alerts() if one.kind == "seat_failed"]
+    assert alert.level == "critical"
+    assert (
+        f"small/ridge: {chosen} cannot forecast, {sits} goes on: the model was trained on other features" in alert.what
+    )
 
 
 def test_a_bar_that_came_late_does_not_keep_the_account_from_going_on(tmp_path: Path) -> None:

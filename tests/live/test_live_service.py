@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import threading
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +15,24 @@ import numpy as np
 import polars as pl
 import pytest
 from live_kit import LIVED, PAIR, home_of
+from test_live_market import NOW
+from test_live_market import workspace as paper_workspace
 
-from spine_kit import PLAYBOOK
+from spine_kit import LEARNABLE, PLAYBOOK, learnable, system, workspace
 from tradewind.clock import SystemClock
-from tradewind.errors import InputError, RetryError, TradewindError
+from tradewind.errors import DataError, InputError, RetryError, TradewindError
 from tradewind.evaluation.model_registry import ModelRegistry
 from tradewind.evaluation.training import train
 from tradewind.evaluation.workspace import Workspace
+from tradewind.execution.controls import Controls
 from tradewind.live.replay import Replay
+from tradewind.live.schedule import RETRAIN, Scheduler
 from tradewind.live.service import LiveRuntime
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_drift import DriftSection
 from tradewind.market.news import ARTICLE_SCHEMA, Matcher, article, store_news
 from tradewind.market.sources.replay import ReplayClock
-from tradewind.server.running import unless
+from tradewind.server.running import Run, run, unless
 
 Talk = Callable[[LiveRuntime, int], Awaitable[None]]
 
@@ -144,6 +151,111 @@ def test_a_retraining_runs_beside_the_bars_and_says_what_came_of_it(tmp_path: Pa
     (decision,) = runtime.models()[0]["decisions"]
     assert (decision["decision"], decision["by"]) == (job["result"]["decision"], "me")
     assert decision["evidence"]
+
+
+def test_a_replays_second_retraining_challenges_whom_the_first_has_seated(tmp_path: Path) -> None:
+    playbook = system(tmp_path, learnable(575), LEARNABLE)
+    weak = workspace(playbook, tmp_path / "home", models__parameters__ridge__penalty="1e9")
+    train(weak)
+    work = workspace(playbook, tmp_path / "home")
+
+    async def retrain(runtime: LiveRuntime, number: int) -> None:
+        if number in (64, 66):
+            await runtime.command("retrain", "me")
+            await runtime.jobs_done()
+
+    runtime = asyncio.run(lived(work, retrain))
+    first, second = runtime.loop.decided if runtime.loop is not None else ()
+    records_champion = ModelRegistry(work.home, work.records, work.clock).find("champion").id
+    assert (first.decision, first.champion) == ("promoted", records_champion)
+    assert (second.decision, second.champion) == ("kept", first.challenger)
+    assert runtime.prepared is not None
+    assert [model for _, model in runtime.prepared.session.serving["ridge"]] == [first.champion, first.challenger]
+
+
+def on_schedule(work: Workspace, moment: datetime) -> tuple[LiveRuntime, Scheduler, ReplayClock]:
+    """Return a paper runtime that is ready for its first bar, with its schedule, at a moment."""
+    clock = ReplayClock(moment)
+    runtime = LiveRuntime(work, LiveSection(), "PAPER", clock, clock, drift_section=DriftSection(use=False))
+    schedule = runtime.scheduler()
+    schedule.open()
+    return runtime, schedule, clock
+
+
+def test_a_scheduled_retraining_that_failed_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, asked = paper_workspace(tmp_path), []
+
+    def failing_once(*_: Any, **named: Any) -> dict[str, Any]:
+        asked.append(named["by"])
+        if len(asked) == 1:
+            raise DataError("the source says nonsense", hint="look at it")
+        return {"decision": "kept"}
+
+    monkeypatch.setattr("tradewind.live.service.retrain", failing_once)
+
+    async def live() -> None:
+        runtime, schedule, clock = on_schedule(work, NOW)
+        await runtime.prepare()
+        tomorrow = NOW + timedelta(days=1)
+        runs = []
+        for minutes in (0, 1, 6, 12):
+            clock.reach(tomorrow + timedelta(minutes=minutes))
+            runs.append([(ran.error or "") for ran in await schedule.run_due() if ran.task == RETRAIN])
+        assert [len(one) for one in runs] == [1, 0, 1, 0]
+        assert "the source says nonsense" in runs[0][0] and runs[2] == [""]
+        await schedule.close()
+        await runtime.close()
+
+    asyncio.run(live())
+    assert asked == ["schedule", "schedule"]
+    (alert,) = [one for one in Controls(work.records).alerts() if one.kind == "job_failed"]
+    assert "retrain failed: the source says nonsense" in alert.what
+
+
+def test_ctrl_c_during_a_scheduled_retraining_ends_cleanly_and_the_next_start_makes_it_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, tomorrow = paper_workspace(tmp_path), ReplayClock(NOW + timedelta(days=1))
+    begun: list[str] = []
+
+    def stopped(_: Workspace, progress: Callable[..., None], **named: Any) -> dict[str, Any]:
+        begun.append(named["by"])
+        os.kill(os.getpid(), signal.SIGINT)
+        for step in range(10_000):
+            progress("fit", step, 10_000)
+            threading.Event().wait(0.01)
+        raise AssertionError("nobody stopped it")
+
+    def finished(*_: Any, **named: Any) -> dict[str, Any]:
+        begun.append(named["by"])
+        return {"decision": "kept"}
+
+    async def first_day() -> None:
+        runtime, schedule, _ = on_schedule(work, NOW)
+        await schedule.close()
+        await runtime.close()
+
+    asyncio.run(first_day())
+    monkeypatch.setattr("tradewind.server.running.SystemClock", lambda: tomorrow)
+    monkeypatch.setattr("tradewind.live.service.retrain", stopped)
+    result = run(work, Run(page=False))
+    assert begun == ["schedule"] and result["bars"] == 0
+
+    monkeypatch.setattr("tradewind.live.service.retrain", finished)
+
+    async def next_start() -> None:
+        runtime, schedule, _ = on_schedule(work, tomorrow.now() + timedelta(minutes=1))
+        await runtime.prepare()
+        assert [one.error for one in await schedule.run_due() if one.task == RETRAIN] == [None]
+        assert await schedule.run_due() == []
+        await schedule.close()
+        await runtime.close()
+
+    asyncio.run(next_start())
+    assert begun == ["schedule", "schedule"]
+    assert [one.kind for one in Controls(work.records).alerts() if one.kind == "job_failed"] == []
 
 
 def test_a_replay_moves_no_champion_by_hand_either(tmp_path: Path) -> None:
