@@ -165,12 +165,23 @@ def test_the_walk_of_a_retraining_never_shows_a_model_what_it_is_asked(
         retraining_folds(plan, bars - more - 1, (1, horizon), unseen)
 
 
-@pytest.mark.parametrize("moment", [name for name in MOMENTS if name != "never"])
-def test_a_kill_at_any_step_costs_nothing(desk: tuple[Path, Path], tmp_path: Path, moment: str) -> None:
-    playbook, home = desk
-    whole = workspace(playbook, shutil.copytree(home, tmp_path / "whole"))
-    expected = retrain(whole)
+@pytest.fixture(scope="module")
+def undisturbed(
+    first: tuple[Path, Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return what a retraining that nobody kills comes to, and what it keeps."""
+    home = shutil.copytree(first[1], tmp_path_factory.mktemp("undisturbed") / "home")
+    whole = workspace(first[0], home)
+    result = retrain(whole)
     whole.records.close()
+    return result, kept_in(home)
+
+
+@pytest.mark.parametrize("moment", [name for name in MOMENTS if name != "never"])
+def test_a_kill_at_any_step_costs_nothing(
+    desk: tuple[Path, Path], undisturbed: tuple[dict[str, Any], dict[str, int]], moment: str
+) -> None:
+    (playbook, home), (expected, kept) = desk, undisturbed
     script = Path(__file__).parent / "retrain_and_die.py"
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": ":".join(paths)}
@@ -182,7 +193,7 @@ def test_a_kill_at_any_step_costs_nothing(desk: tuple[Path, Path], tmp_path: Pat
     result = retrain(again)
     again.records.close()
     assert without_times(result) == without_times(expected)
-    assert kept_in(home) == kept_in(tmp_path / "whole")
+    assert kept_in(home) == kept
 
 
 def test_a_model_that_was_fitted_before_the_kill_is_not_fitted_again(
