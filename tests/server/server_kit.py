@@ -307,6 +307,11 @@ class Desk:
             "version": __version__,
         }  # fmt: skip
 
+    def readiness(self) -> tuple[bool, Sequence[str]]:
+        reasons = ["warming up: the start"] if self.bar < 0 else []
+        reasons += ["the newest bar is 900 s old"] if self.stale else []
+        return not reasons, reasons
+
     def jobs(self, *, limit: int = 50) -> Sequence[Payload]:
         return [
             {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from server_kit import Line, Service
 from spine_kit import PLAYBOOK, prices, system, workspace
 from tradewind.live.replay import Replay
 from tradewind.market.sources.replay import ReplayClock
+from tradewind.market.store.home import records_url
+from tradewind.market.store.records import Records
 from tradewind.server.openapi import bare
 from tradewind.server.running import made
 from tradewind.server.serve import serve
@@ -64,6 +68,51 @@ def test_everything_that_a_replay_says_is_of_its_shape(tmp_path: Path, caplog: p
 
     asyncio.run(scene())
     assert "does not have the shape" not in caplog.text
+
+
+def test_ready_says_every_reason_why_not_also_where_no_bar_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tradewind.live.service.LOOK_S", 0.02)
+    work = workspace(system(tmp_path, prices(340), PLAYBOOK), tmp_path / "home")
+    work.__dict__["records"] = Records(records_url(work.home), patience_seconds=0.05)
+
+    async def scene() -> None:
+        clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
+        runtime = made(work, "REPLAY", clock)
+        serving = await serve(runtime, ServerSettings(port=0), environ={})
+        async with httpx2.AsyncClient(base_url=serving.url, timeout=60) as client:
+
+            async def until(*beginnings: str) -> None:
+                """Ask until these are the reasons; none: until it is ready."""
+                async with asyncio.timeout(60):
+                    while True:
+                        answer = await client.get("/readyz")
+                        reasons = [] if answer.status_code == 200 else answer.json()["detail"].split("; ")
+                        if len(reasons) == len(beginnings) and all(map(str.startswith, reasons, beginnings)):
+                            return
+                        await asyncio.sleep(0.02)
+
+            await until("warming up: the start", "no fresh bar")
+            Replay(runtime, await runtime.prepare(), clock, "max")
+            await until()
+            with closing(sqlite3.connect(work.home / "records.sqlite", isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                await until("records: the records database")
+            await until()
+            service = {"name": "prices", "state": "open", "failures": 5}
+            runtime.health_of.services.append(lambda: [service])
+            runtime.health_of.freshness = lambda: {"seconds": 900.0, "limit": 600.0, "stale": True}
+            await until("the newest bar is 900 s old", "prices: left alone after 5 failures in a row")
+            runtime.health_of.freshness = lambda: {"seconds": 1.0, "limit": 600.0, "stale": False}
+            service["state"] = "ok"
+            (file, *_) = (work.home / "lake" / work.lake_name / "bars").rglob("*.parquet")
+            file.rename(tmp_path / "away")
+            await until("lake: 1 of")
+        await runtime.close()
+        await serving.stop()
+
+    asyncio.run(scene())
 
 
 def told_by(runtime: Any, path: str, symbol: str) -> Any:

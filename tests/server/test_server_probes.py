@@ -27,14 +27,15 @@ def read(service: Service) -> dict[tuple[str, tuple[tuple[str, str], ...]], floa
     return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
 
 
-def test_ready_means_bars_and_fresh_ones(made: Service) -> None:
+def test_ready_means_that_the_corridor_is_and_else_it_says_every_reason(made: Service) -> None:
     assert httpx2.get(f"{made.url}/readyz").json()["ready"] is True
     made.desk.stale = True
     stale = httpx2.get(f"{made.url}/readyz")
     assert (stale.status_code, stale.headers["retry-after"]) == (503, "5")
-    assert stale.json()["detail"].startswith("the newest bar is too old")
+    assert stale.json()["detail"] == "the newest bar is 900 s old"
     made.desk.bar = -1
-    assert "no bar has arrived yet" in httpx2.get(f"{made.url}/readyz").json()["detail"]
+    both = httpx2.get(f"{made.url}/readyz").json()["detail"]
+    assert both == "warming up: the start; the newest bar is 900 s old"
     assert httpx2.get(f"{made.url}/healthz").json()["status"] == "ok"
 
 

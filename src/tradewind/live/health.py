@@ -37,6 +37,9 @@ WELL_LOOKS: Final = 3
 NEEDED: Final = ("records", "lake", "models")
 """Checks without which the corridor must not be sent any work."""
 
+PRICES: Final = "prices"
+"""The service without which nothing happens."""
+
 KIND: Final = "health_"
 
 Freshness = Callable[[], Mapping[str, Any]]
@@ -143,6 +146,12 @@ class Health:
         if fresh["stale"]:
             age = fresh["seconds"]
             reasons.append("no fresh bar" if age is None else f"the newest bar is {age:.0f} s old")
+        reasons += [
+            f"{one['name']}: left alone after {one['failures']} failures in a row"
+            for part in self.services
+            for one in part()
+            if one["name"] == PRICES and one["state"] == "open"
+        ]
         with self._lock:
             found = [self._found[name] for name in NEEDED if name in self._found]
         reasons += [f"{check.name}: {check.detail}" for check in found if check.ok is False]

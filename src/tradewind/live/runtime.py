@@ -82,6 +82,10 @@ class Runtime(Protocol):
         """Return services, freshness, latency, machine, version."""
         ...
 
+    def readiness(self) -> tuple[bool, Sequence[str]]:
+        """Return whether work may be sent here, and every reason why not. Reads nothing but memory."""
+        ...
+
     def jobs(self, *, limit: int = 50) -> Sequence[Payload]:
         """Return jobs, newest first."""
         ...

@@ -54,7 +54,7 @@ COMMANDS: Final = ("halt", "release", "retrain", "promote", "rollback", "test_al
 SHOWN_EQUITY: Final = 5_000
 
 LOOK_S: Final = 10.0
-"""Seconds, at least, between two looks at seats and machine."""
+"""Seconds between two looks at stores, machine and seats."""
 
 Bars = AsyncGenerator[tuple[BarRow, str], None]
 """Bars as they close, each with the name that everything that follows from it bears."""
@@ -140,9 +140,8 @@ class LiveRuntime:
         self._home: asyncio.AbstractEventLoop | None = None
         if self.workspace.plan.playbook.section("ingest", IngestSection).news_feeds:
             self.news = self._news
-        self._looked = float("-inf")
         self._ending = False
-        self._looks: set[asyncio.Task[Any]] = set()
+        self._looking: asyncio.Task[None] | None = None
 
     # -- life --------------------------------------------------------------------------------------------------
 
@@ -166,6 +165,7 @@ class LiveRuntime:
         self.phase = None
         self.health_of.warming = None
         await self._in(self._worker, self._refresh_seats)
+        self._looking = asyncio.create_task(self._look_around())
         self.publish_status()
         return self.prepared
 
@@ -210,29 +210,29 @@ class LiveRuntime:
         self.health_of.operations.add(True)
         self._note_equity()
         self._try_to_publish()
-        self._look_around()
         return shown
 
-    def _look_around(self) -> None:
-        """Look at the seats and the machine again, now and then, in the background."""
-        now = time.monotonic()
-        if now - self._looked < LOOK_S or any(not task.done() for task in self._looks):
-            return
-        self._looked = now
-        task = asyncio.get_running_loop().create_task(asyncio.to_thread(self._refresh))
-        self._looks = {task}
+    async def _look_around(self) -> None:
+        """Look at stores, machine and seats again and again: also where no bar comes any more."""
+        while True:
+            await asyncio.to_thread(self._refresh)
+            await asyncio.sleep(LOOK_S)
 
     def _refresh(self) -> None:
-        self._refresh_seats()
         self.health_of.examine()
-        if self.mode != "REPLAY":
-            self.health_of.watch(Controls(self.workspace.records, clock=self.wall))
         self.bus.publish("health", "health", self.health())
+        try:
+            if self.mode != "REPLAY":
+                self.health_of.watch(Controls(self.workspace.records, clock=self.wall))
+            self._refresh_seats()
+        except Exception as error:  # noqa: BLE001 - a store that is away is what was looked for; the next look tells more
+            self._log.warning("look_failed", error=str(error))
 
     async def close(self) -> None:
         """End what runs in the background."""
         self.end()
-        for task in (*self._running, *self._looks):
+        looking = () if self._looking is None else (self._looking,)
+        for task in (*self._running, *looking):
             task.cancel()
         self._worker.shutdown(wait=True)
         self._background.shutdown(wait=True, cancel_futures=True)
@@ -454,6 +454,10 @@ class LiveRuntime:
     def health(self) -> dict[str, Any]:
         """Return how well everything is."""
         return dict(self.health_of.state())
+
+    def readiness(self) -> tuple[bool, list[str]]:
+        """Return whether work may be sent here, and every reason why not."""
+        return self.health_of.readiness()
 
     def jobs(self, *, limit: int = 50) -> list[dict[str, Any]]:
         """Return jobs, newest first: those of this process, and before them those in the records."""

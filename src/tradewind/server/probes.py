@@ -22,15 +22,11 @@ async def get_alive() -> Response:
 
 @router.get("/readyz", response_model=Ready)
 def get_ready(live: Live) -> Response:
-    """Whether there are bars and they are fresh; 503 until then."""
-    status = live.status()
-    missing = [
-        *(["no bar has arrived yet"] if status["as_of"] is None else []),
-        *([f"the newest bar is too old ({status['as_of']})"] if status["stale"] else []),
-    ]
-    if missing:
-        raise Refused(503, "; ".join(missing), hint="/api/v1/health says which service", headers={"Retry-After": "5"})
-    return answer(Ready, {"ready": True, "as_of": status["as_of"]})
+    """Whether all is warm, bars are fresh, and source, records, lake and models are well; 503 with every reason."""
+    ready, reasons = live.readiness()
+    if not ready:
+        raise Refused(503, "; ".join(reasons), hint="/api/v1/health says more", headers={"Retry-After": "5"})
+    return answer(Ready, {"ready": True, "as_of": live.status()["as_of"]})
 
 
 @router.get(

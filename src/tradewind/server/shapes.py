@@ -711,7 +711,7 @@ class Alive(Shape):
 
 
 class Ready(Shape):
-    """It has bars, and they are fresh."""
+    """It has bars, they are fresh, and what it depends on is well."""
 
     ready: Literal[True]
     as_of: Instant

@@ -773,7 +773,7 @@ export interface paths {
         };
         /**
          * Get Ready
-         * @description Whether there are bars and they are fresh; 503 until then.
+         * @description Whether all is warm, bars are fresh, and source, records, lake and models are well; 503 with every reason.
          */
         get: operations["getReady"];
         put?: never;
@@ -1757,7 +1757,7 @@ export interface components {
         };
         /**
          * Ready
-         * @description It has bars, and they are fresh.
+         * @description It has bars, they are fresh, and what it depends on is well.
          */
         Ready: {
             /**
