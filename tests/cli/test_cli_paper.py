@@ -175,7 +175,7 @@ def test_halt_and_release_say_the_state_in_one_object(call: Home) -> None:
     again = one(call("halt", "--reason", "still bad", "--json"))
     assert again["reasons"] == ["the news is bad", "still bad"] and again["since"] == halted["since"]
     assert one(call("release", "--reason", "looked at it", "--json")) == {
-        "halted": False, "since": None, "reasons": [], "by": "",
+        "halted": False, "since": None, "reasons": [], "by": "", "stopped_by_drift": [],
     }  # fmt: skip
     refused = one(call("release", "--json"), code=2)
     assert refused["error"]["what"] == "trading is not halted"

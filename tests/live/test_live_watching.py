@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 from live_kit import LIVED, home_of
+from typer.testing import CliRunner, Result
 
 from spine_kit import PLAYBOOK
+from tradewind.cli.main import app
 from tradewind.clock import SystemClock
 from tradewind.errors import InputError
 from tradewind.evaluation.model_registry import CHAMPION, ModelRegistry, current
 from tradewind.evaluation.training import train
 from tradewind.evaluation.workspace import Workspace
+from tradewind.execution.controls import Controls
+from tradewind.live.loop import Loop
 from tradewind.live.replay import Replay, result_of
 from tradewind.live.service import LiveRuntime
+from tradewind.live.session import resumed
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_drift import DriftSection
 from tradewind.live.tape import BarRow
@@ -52,7 +59,13 @@ def wilder(bar: BarRow, since: BarRow) -> BarRow:
     return BarRow(bar.time, fields, bar.mask, bar.member, bar.context)
 
 
-async def lived(work: Workspace, *, changed: bool = True, for_good: bool = False) -> LiveRuntime:
+async def lived(
+    work: Workspace,
+    *,
+    changed: bool = True,
+    for_good: bool = False,
+    before: Callable[[LiveRuntime], Awaitable[None]] | None = None,
+) -> LiveRuntime:
     clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
     runtime = LiveRuntime(work, LiveSection(), "REPLAY", clock, SystemClock(), drift_section=WATCHED)
     prepared = await runtime.prepare(anew=True)
@@ -63,6 +76,8 @@ async def lived(work: Workspace, *, changed: bool = True, for_good: bool = False
     async def market() -> Any:
         async for bar, name in replay.bars():
             bars.append(bar)
+            if before is not None:
+                await before(runtime)
             yield (wilder(bar, bars[CHANGED]) if changed and len(bars) > CHANGED + 1 else bar), name
 
     await runtime.run(market())
@@ -112,6 +127,75 @@ def test_a_stop_lasts_through_a_restart_and_until_a_person_releases_it(tmp_path:
     assert [one["kind"] for one in runtime.alerts()] == ["drift_released"]
     ((_, last),) = work.records.live_sessions()[0].detail["held"]["quick"]
     assert last is not None
+
+
+def on_the_command_line(home: Path, *words: str) -> Result:
+    return CliRunner().invoke(app, list(words), env={"TRADEWIND_HOME": str(home)}, catch_exceptions=False)
+
+
+def test_a_release_on_the_command_line_reaches_the_process_that_runs(tmp_path: Path) -> None:
+    work = home_of(tmp_path, PLAYBOOK)
+    held: list[list[str]] = []
+
+    async def release(runtime: LiveRuntime) -> None:
+        assert runtime.loop is not None
+        held.append(runtime.loop.holding)
+        if held[-1] and held.count(["quick"]) == 3:
+            told = on_the_command_line(work.home, "release", "--reason", "looked at it")
+            assert told.stdout.splitlines() == [
+                "trading may go on",
+                "quick of quick recommends again from the next bar on",
+            ]
+            assert on_the_command_line(work.home, "release").exit_code == 2, "it was released already"
+
+    runtime = asyncio.run(lived(work, for_good=True, before=release))
+    assert held.count(["quick"]) == 3 and held[-1] == [], "and it is not stopped again by the same drift"
+    (said,) = [one for one in Controls(work.records).alerts() if one.kind == "drift_released"]
+    assert said.what == f"quick: recommendations go on, released by {getpass.getuser()}: looked at it"
+    assert runtime.prepared is not None
+    ((first, last),) = runtime.prepared.session.held["quick"]
+    times = list(runtime.prepared.panel.times)
+    assert last is not None and times.index(last) - times.index(first) == 2
+
+
+def test_a_release_by_the_page_is_the_same_row_of_the_records(tmp_path: Path) -> None:
+    work = home_of(tmp_path, PLAYBOOK)
+
+    async def release(runtime: LiveRuntime) -> None:
+        assert runtime.loop is not None
+        if runtime.loop.holding:
+            runtime.mode = "PAPER"
+            await runtime.command("release", "me", reason="looked at it")
+            assert runtime.loop.holding == []
+            with pytest.raises(InputError, match="not halted"):
+                await runtime.command("release", "me", reason="once more")
+
+    asyncio.run(lived(work, for_good=True, before=release))
+    (change,) = Controls(work.records).history()
+    assert (change.action, change.actor, change.reason) == ("release", "me", "looked at it")
+    (said,) = [one for one in Controls(work.records).alerts() if one.kind == "drift_released"]
+    assert said.what == "quick: recommendations go on, released by me: looked at it"
+
+
+def test_a_release_on_the_command_line_reaches_the_next_start(tmp_path: Path) -> None:
+    work = home_of(tmp_path, PLAYBOOK)
+    runtime = asyncio.run(lived(work, for_good=True))
+    prepared = runtime.prepared
+    assert prepared is not None and runtime.loop is not None and runtime.loop.holding == ["quick"]
+    doctor = on_the_command_line(work.home, "doctor")
+    assert "quick: recommendations are stopped: " in doctor.stdout and doctor.exit_code == 0
+
+    def next_start() -> list[str]:
+        session = resumed(work.records, work.plan, "PAPER", None, None)
+        assert session is not None
+        prepared.session = session
+        return Loop(prepared, runtime.bus, runtime.clock, runtime.health_of.latency).holding
+
+    assert next_start() == ["quick"]
+    assert on_the_command_line(work.home, "release", "--reason", "looked at it").exit_code == 0
+    assert "nothing is halted" in on_the_command_line(work.home, "doctor").stdout
+    assert next_start() == [] == next_start()
+    assert len([one for one in Controls(work.records).alerts() if one.kind == "drift_released"]) == 1
 
 
 def test_where_drift_cannot_be_looked_for_the_bar_goes_on_and_somebody_is_told(

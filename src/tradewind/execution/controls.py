@@ -59,9 +59,12 @@ class Controls:
         self._append("halt", reason, by)
         return self.state()
 
-    def release(self, reason: str, by: str) -> ControlState:
-        """Let trading go on. ``InputError`` where nothing is halted."""
-        if not self.state().halted:
+    def release(self, reason: str, by: str, *, stopped: bool = False) -> ControlState:
+        """Let trading go on; ``stopped`` says that drift has stopped recommendations, which go on too.
+
+        ``InputError`` where nothing is halted and nothing is stopped.
+        """
+        if not stopped and not self.state().halted:
             raise InputError("trading is not halted", hint="`tradewind halt` stops it")
         self._append("release", reason, by)
         return self.state()
@@ -90,6 +93,19 @@ class Controls:
         with self._records.database.reading() as connection:
             rows = connection.execute(query).mappings().all()
         return [ControlChange(row["at"], row["action"], row["reason"], row["actor"]) for row in rows]
+
+    def newest(self) -> int:
+        """Return the number of the newest use of the switch; 0 where it was never used."""
+        with self._records.database.reading() as connection:
+            return int(connection.execute(sa.select(sa.func.max(schema.controls.c.id))).scalar() or 0)
+
+    def release_after(self, number: int) -> ControlChange | None:
+        """Return the newest release after a use of the switch, by whomever; None where there was none."""
+        table = schema.controls
+        query = sa.select(table).where(table.c.id > number, table.c.action == "release").order_by(table.c.id.desc())
+        with self._records.database.reading() as connection:
+            row = connection.execute(query.limit(1)).mappings().first()
+        return None if row is None else ControlChange(row["at"], row["action"], row["reason"], row["actor"])
 
     def append_alert(self, level: Level, kind: str, what: str, detail: Mapping[str, Any] | None = None) -> Alert:
         """Store an alert."""

@@ -9,14 +9,18 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
 from tradewind.clock import SystemClock
 from tradewind.errors import TradewindError
 from tradewind.evaluation.model_registry import CHAMPION, ModelRegistry, current
+from tradewind.execution.controls import Controls
+from tradewind.live.session import stops
 from tradewind.market.store import schema
 from tradewind.market.store.backup import verify
 from tradewind.market.store.home import records_url
@@ -251,8 +255,12 @@ class ClockSkew:
 
 
 def of_a_home(home: Path) -> list[dict[str, Any]]:
-    """Return what `tradewind doctor` asks beyond versions and stores: memory, models' files. Changes nothing."""
-    found = [asked("memory", lambda: _memory_free(home)), asked("models", lambda: _models(home))]
+    """Return what `tradewind doctor` asks beyond versions and stores: memory, models, halts. Changes nothing."""
+    found = [
+        asked("memory", lambda: _memory_free(home)),
+        asked("models", lambda: _of_the_records(home, "no records yet", partial(_champions, home))),
+        asked("trading", lambda: _of_the_records(home, "nothing is halted", _trading)),
+    ]
     return [{"check": one.name, "ok": one.ok is not False, "detail": one.detail} for one in found]
 
 
@@ -262,11 +270,15 @@ def _memory_free(home: Path) -> tuple[bool, str]:
     return ok, f"{'less' if ok else 'not less'} than {MEMORY_PERCENT_MAX:.0f} % used"
 
 
-def _models(home: Path) -> tuple[bool | None, str]:
+def _of_the_records(
+    home: Path, nothing: str, look: Callable[[Records], tuple[bool | None, str]]
+) -> tuple[bool | None, str]:
+    """Look at the records of a home without changing their version."""
     url, path = records_url(home), home / "records.sqlite"
     if url.startswith("sqlite") and not path.is_file():
-        return None, "no records yet"
-    engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true" if url.startswith("sqlite") else url)
+        return None, nothing
+    read_only = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true"
+    engine = sa.create_engine(read_only if url.startswith("sqlite") else url)
     try:
         with engine.connect() as connection:
             version = connection.exec_driver_sql("select version_num from alembic_version").scalar()
@@ -276,6 +288,20 @@ def _models(home: Path) -> tuple[bool | None, str]:
         return None, "not looked at: the records are of an older version; any verb that trades or trains renews them"
     records = Records(url)
     try:
-        return ModelFiles(ModelRegistry(home, records, SystemClock())).check()
+        return look(records)
     finally:
         records.close()
+
+
+def _champions(home: Path, records: Records) -> tuple[bool | None, str]:
+    return ModelFiles(ModelRegistry(home, records, SystemClock())).check()
+
+
+def _trading(records: Records) -> tuple[bool | None, str]:
+    """Say what is halted or stopped, and why; that is for a person to judge, and no fault of the home."""
+    state = Controls(records).state()
+    found = [f"halted since {state.since:%Y-%m-%d %H:%M} UTC: {'; '.join(state.reasons)}"] if state.halted else []
+    found += [f"{one.why} (since the close of {one.since[:16]} UTC)" for one in stops(records)]
+    if not found:
+        return None, "nothing is halted"
+    return None, f"{'; '.join(found)}. `tradewind release` lets it go on"

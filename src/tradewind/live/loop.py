@@ -112,6 +112,7 @@ class Loop:
         if prepared.trader.controls is None and prepared.trader.halted == KILL_SWITCH:  # before this process began
             self.halted = True
         self._unfit: set[str] = set()
+        self.heed_releases()
         if prepared.session.mode == "REPLAY" and prepared.settings.parity_bars:
             self.recorder = Recorder()
 
@@ -121,6 +122,7 @@ class Loop:
         """Live through one bar that has closed; ``arrived`` is when it came, by ``time.perf_counter``."""
         began = time.perf_counter() if arrived is None else arrived
         prepared = self.prepared
+        self.heed_releases()
         self._seat_the_chosen(bar.time)
         if bar.time < self._session.opened:  # it was late: nothing is decided before the session began
             prepared.start = prepared.trader.opened = len(prepared.corridor.world.panel) + 1
@@ -221,6 +223,8 @@ class Loop:
         if spans and spans[-1][1] is None:
             return
         spans.append((self.prepared.corridor.world.panel.times[-1], None))
+        if self._session.mode != "REPLAY":
+            self._session.stopped_after[seat] = Controls(self._records).newest()
         self._session.save(self._records)
 
     def halt(self) -> None:
@@ -233,7 +237,17 @@ class Loop:
         spans = self._session.held.get(seat, [])
         if spans and spans[-1][1] is None:
             spans[-1] = (spans[-1][0], self.prepared.corridor.world.panel.times[-1])
+            self._session.stopped_after.pop(seat, None)
             self._session.save(self._records)
+
+    def heed_releases(self) -> None:
+        """Let seats of paper trading recommend again whose stop a person has released, in whatever process."""
+        for seat, number in list(self._session.stopped_after.items()):
+            release = Controls(self._records).release_after(number)
+            if release is not None:
+                self.let_go(seat)
+                said = f"{seat}: recommendations go on, released by {release.actor}: {release.reason}"
+                self.alert("info", "drift_released", said)
 
     @property
     def holding(self) -> list[str]:

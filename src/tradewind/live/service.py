@@ -590,13 +590,14 @@ class LiveRuntime:
             if self._switch is None and not held:
                 raise InputError("trading is not halted", hint="there is nothing to release")
             self._loop.halted, self._switch = False, None
-        elif not held or self._halted() is not None:
+            for seat in held:
+                await self._in(self._worker, partial(self._loop.let_go, seat))
+                said = f"{seat}: recommendations go on, released by {actor}: {reason}"
+                await asyncio.to_thread(self._loop.alert, "info", "drift_released", said)
+        else:
             controls = Controls(self.workspace.records, clock=self.wall)
-            await asyncio.to_thread(controls.release, reason, actor)
-        for seat in held:
-            await self._in(self._worker, partial(self._loop.let_go, seat))
-            said = f"{seat}: recommendations go on, released by {actor}: {reason}"
-            await asyncio.to_thread(self._loop.alert, "info", "drift_released", said)
+            await asyncio.to_thread(partial(controls.release, reason, actor, stopped=bool(held)))
+            await self._in(self._worker, self._loop.heed_releases)
         self.publish_status()
         return {"halted": self._halted()}
 

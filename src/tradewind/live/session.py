@@ -16,6 +16,7 @@ import numpy as np
 from tradewind.evaluation.model_registry import ModelRegistry
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.prediction_log import origin_of_plan
+from tradewind.execution.controls import Controls
 from tradewind.live.runtime import Mode
 from tradewind.live.served import Engine, Served, served
 from tradewind.market.store.records import LiveSession, Records, new_run_id
@@ -35,6 +36,8 @@ class Session:
         By model: closes from which on an artefact forecasts, oldest first.
     held
         By seat: closes between which its recommendations were stopped; the second is None while they are.
+    stopped_after
+        By seat whose recommendations are stopped: the newest use of the kill switch before that (paper trading).
     was_halted
         Whether a person ever halted a replay.
     """
@@ -48,6 +51,7 @@ class Session:
     until: datetime | None
     serving: dict[str, list[tuple[np.datetime64, str]]]
     held: dict[str, list[tuple[np.datetime64, np.datetime64 | None]]] = field(default_factory=dict)
+    stopped_after: dict[str, int] = field(default_factory=dict)
     was_halted: bool = False
 
     @property
@@ -76,6 +80,7 @@ class Session:
             "account": self.account,
             "opened": str(self.opened),
             "was_halted": self.was_halted,
+            "stopped_after": self.stopped_after,
             "asked": None if self.asked is None else self.asked.isoformat(),
             "until": None if self.until is None else self.until.isoformat(),
             "serving": {name: [[str(at), model] for at, model in since] for name, since in self.serving.items()},
@@ -131,6 +136,32 @@ def begun(
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A seat whose recommendations drift has stopped in paper trading: since which close, and why."""
+
+    playbook: str
+    seat: str
+    since: str
+    why: str
+
+
+def stops(records: Records) -> list[Stop]:
+    """Return what is stopped by drift in paper trading and was not released since, also where nothing runs."""
+    controls = Controls(records)
+    said = [alert.what for alert in controls.alerts() if alert.kind == "drift_action"]
+    found = []
+    for row in records.live_sessions():
+        if row.mode == "REPLAY":
+            continue
+        for seat, number in row.detail.get("stopped_after", {}).items():
+            if controls.release_after(number) is None:
+                since = str(row.detail["held"][seat][-1][0])
+                why = next((what for what in said if what.startswith(f"{seat}: ")), f"{seat}: stopped")
+                found.append(Stop(row.playbook, seat, since, why))
+    return found
+
+
 def _restored(row: LiveSession, plan: Plan, mode: Mode) -> Session:
     detail = row.detail
     return Session(
@@ -140,6 +171,7 @@ def _restored(row: LiveSession, plan: Plan, mode: Mode) -> Session:
         started=row.started,
         opened=np.datetime64(detail["opened"]),
         was_halted=bool(detail.get("was_halted")),
+        stopped_after=dict(detail.get("stopped_after", {})),
         asked=_read(detail.get("asked")),
         until=_read(detail["until"]),
         serving={
