@@ -64,7 +64,7 @@ def _records(home: Path) -> tuple[bool, str]:
     path = home / "records.sqlite"
     if not path.exists():
         return True, "no records yet"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         answer = connection.execute("pragma integrity_check").fetchone()[0]
         version = connection.execute("select version_num from alembic_version").fetchone()[0]
     if version not in VERSIONS:

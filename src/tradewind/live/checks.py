@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -277,7 +276,7 @@ def _of_the_records(
     url, path = records_url(home), home / "records.sqlite"
     if url.startswith("sqlite") and not path.is_file():
         return None, nothing
-    read_only = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true"
+    read_only = sa.URL.create("sqlite", database=path.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
     engine = sa.create_engine(read_only if url.startswith("sqlite") else url)
     try:
         with engine.connect() as connection:

@@ -19,9 +19,9 @@ def read_table(path: Path) -> pl.DataFrame:
         raise InputError(f"there is no file {path}", hint="check the path in the playbook")
     try:
         if path.suffix == ".parquet":
-            return pl.read_parquet(path)
+            return pl.read_parquet(path, glob=False)
         separator = "\t" if ".tsv" in path.name else ","
-        return pl.read_csv(path, separator=separator, infer_schema=False)
+        return pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="expected CSV, TSV or Parquet") from error
 

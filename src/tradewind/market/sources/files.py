@@ -269,9 +269,9 @@ def _scan(path: Path) -> pl.LazyFrame:
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty", hint="fetch or write it again")
     if name.endswith((".parquet", ".pq")):
-        return pl.scan_parquet(path)
+        return pl.scan_parquet(path, glob=False)
     separator = "\t" if ".tsv" in name else ","
-    rows = pl.scan_csv(path, separator=separator, infer_schema=False, null_values=_MISSING)
+    rows = pl.scan_csv(path, separator=separator, infer_schema=False, null_values=_MISSING, glob=False)
     small = path.stat().st_size <= (_HELD_BYTES // 5 if name.endswith(".gz") else _HELD_BYTES)
     return _collect(rows, path).lazy() if small else rows
 

@@ -18,6 +18,7 @@ from tradewind.market.store.failures import disk_full, explain, unwritable
 from tradewind.market.store.schema import VERSIONS
 
 _WRITE = {"tradewind_write": True}
+_FILE = "sqlite:///"
 
 
 @dataclass
@@ -161,7 +162,7 @@ class Database:
 
 def copy_sqlite(source: Path, target: Path) -> None:
     """Copy a SQLite database that may be in use, as of one moment (SQLite's online backup)."""
-    origin = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
+    origin = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
     copy = sqlite3.connect(target)
     try:
         origin.backup(copy)
@@ -171,6 +172,8 @@ def copy_sqlite(source: Path, target: Path) -> None:
 
 
 def _parsed(url: str) -> URL:
+    if url.startswith(_FILE):  # the rest is a path, in which "?" is a character like any other
+        return URL.create("sqlite", database=url.removeprefix(_FILE))
     try:
         return make_url(url)
     except ArgumentError as failure:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import (
@@ -26,7 +27,7 @@ from deltalake import (
 )
 from deltalake.exceptions import DeltaError
 
-from tradewind.errors import DataError
+from tradewind.errors import DataError, InputError
 from tradewind.market.bars import UTC_TIME, Schema
 from tradewind.market.store.durable import flush_to_disk
 from tradewind.market.store.failures import explain
@@ -94,6 +95,16 @@ class Appended:
         return Appended(self.added + other.added, self.corrected + other.corrected, self.unchanged + other.unchanged)
 
 
+class _Located(DeltaTable):
+    """A table whose files are named as this machine names them.
+
+    Delta spells a folder ``a b`` as ``a%20b``, and polars takes that for a path.
+    """
+
+    def file_uris(self, *filters: Any, **named: Any) -> list[str]:
+        return [unquote(uri) for uri in super().file_uris(*filters, **named)]
+
+
 @dataclass
 class Table:
     """A bitemporal Delta table in the folder ``root/spec.name``; the lake holds the lock of its writer."""
@@ -106,6 +117,17 @@ class Table:
     def path(self) -> Path:
         """Folder of the table."""
         return self.root / self.spec.name
+
+    @property
+    def _url(self) -> str:
+        """Folder of the table as Delta takes it; ``InputError`` for a name with which it cannot be read."""
+        path = self.path.absolute()
+        if unquote(str(path)) != str(path) or set("[]=") & set(str(path)):
+            raise InputError(
+                f"no lake can be kept in {path}: the name of a folder has [, ], =, or % before two hexadecimal digits",
+                hint="rename that folder, or set TRADEWIND_HOME to another",
+            )
+        return path.as_uri()
 
     def exists(self) -> bool:
         """Return whether anything was ever stored."""
@@ -279,9 +301,9 @@ class Table:
     def _delta(self, version: int | None = None) -> DeltaTable:
         try:
             if version is not None:
-                return DeltaTable(self.path, version=version)
+                return _Located(self._url, version=version)
             if self._open is None:
-                self._open = DeltaTable(self.path)
+                self._open = _Located(self._url)
             self._open.update_incremental()
             return self._open
         except (DeltaError, OSError, ValueError) as failure:
@@ -411,7 +433,7 @@ class Table:
             frame = frame.with_columns(pl.col("time").dt.year().alias("year"))
         try:
             write_deltalake(
-                self.path,
+                self._url,
                 frame,
                 mode="append",
                 partition_by=list(self.spec.partition) or None,
