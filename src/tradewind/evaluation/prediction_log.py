@@ -7,6 +7,7 @@ several models forecast the same, by whom: ``log_return`` is what decisions are 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -164,35 +165,45 @@ def predictions_at(
     scale
         ``(N,)`` standard deviation of the naive forecast over one bar, NaN where it has none.
     """
-    found = []
-    for column, index in zip(*np.nonzero(forecast.available[row]), strict=True):
-        horizon = forecast.horizons[index]
-        quantiles = zip(forecast.levels, forecast.quantiles[row, column, index], strict=True)
-        naive = np.nan if scale is None else float(scale[column]) * float(np.sqrt(horizon))
-        found.append(
-            Prediction(
-                run=run,
-                symbol=forecast.symbols[column],
-                time=as_datetime(forecast.times[row]),
-                target=target_of(model),
-                horizon_bars=horizon,
-                quantiles={f"{level:g}": float(value) for level, value in quantiles},
-                probabilities=_chances(forecast, row, int(column), int(index)),
-                seat=seat,
-                model=artefact,
-                regime=regime,
-                scale=float(naive) if np.isfinite(naive) else None,
-            )
+    quantiles = forecast.quantiles[row]
+    levels, said = [f"{level:g}" for level in forecast.levels], quantiles.tolist()
+    chances = _chances(forecast, row)
+    naive = np.full(len(forecast.symbols), np.nan) if scale is None else scale
+    scales = _plain(naive[:, None] * np.sqrt(forecast.horizons))
+    at, target = as_datetime(forecast.times[row]), target_of(model)
+    return [
+        Prediction(
+            run=run,
+            symbol=forecast.symbols[column],
+            time=at,
+            target=target,
+            horizon_bars=forecast.horizons[index],
+            quantiles=dict(zip(levels, said[column][index], strict=True)),
+            probabilities=chances[column][index],
+            seat=seat,
+            model=artefact,
+            regime=regime,
+            scale=scales[column][index],
         )
-    return found
+        for column, index in np.argwhere(np.isfinite(quantiles).all(axis=-1)).tolist()
+    ]
 
 
-def _chances(forecast: Forecast, row: int, column: int, index: int) -> dict[str, float]:
-    """Return the probabilities of the classes; empty where the model has none."""
+def _chances(forecast: Forecast, row: int) -> list[list[dict[str, float]]]:
+    """Return the probabilities of the classes by symbol and horizon; empty where the model has none."""
     if forecast.probabilities is None:
-        return {}
-    values = forecast.probabilities[row, column, index]
-    return dict(zip(CLASSES, map(float, values), strict=True)) if np.isfinite(values).all() else {}
+        return [[{} for _ in forecast.horizons] for _ in forecast.symbols]
+    values = forecast.probabilities[row]
+    known = np.isfinite(values).all(axis=-1).tolist()
+    return [
+        [dict(zip(CLASSES, one, strict=True)) if there else {} for one, there in zip(*both, strict=True)]
+        for both in zip(values.tolist(), known, strict=True)
+    ]
+
+
+def _plain(values: NDArray[np.float64]) -> list[list[float | None]]:
+    """Return a table of numbers as JSON says them: None where there is none."""
+    return [[value if math.isfinite(value) else None for value in row] for row in values.tolist()]
 
 
 def newest_predictions(record: TrackRecord) -> list[Prediction]:

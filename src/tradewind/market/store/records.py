@@ -582,16 +582,23 @@ def _prediction_rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
 
 
 def _resolve(connection: Connection, outcomes: Sequence[tuple[Prediction, float]], at: datetime) -> None:
-    if not outcomes:
-        return
+    """Store outcomes; what several models forecast of the same return is resolved by one statement."""
+    targets: dict[tuple[Any, ...], list[str]] = {}
+    for p, outcome in outcomes:
+        targets.setdefault((p.run, p.symbol, p.time, p.horizon_bars, outcome), []).append(p.target)
+    by_targets: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    for same, several in targets.items():
+        by_targets.setdefault(tuple(several), []).append(same)
     table = schema.predictions
-    names = ("run", "symbol", "time", "target", "horizon_bars")
-    same = [table.c[name] == sa.bindparam(f"of_{name}") for name in names]
-    change = sa.update(table).where(*same, table.c.outcome.is_(None))
-    rows = [
-        {**{f"of_{n}": getattr(p, n) for n in names}, "outcome": outcome, "resolved_at": at} for p, outcome in outcomes
-    ]
-    connection.execute(change, rows)
+    names = ("run", "symbol", "time", "horizon_bars")
+    own = [table.c[name] == sa.bindparam(f"of_{name}") for name in names]
+    binds = [f"of_{name}" for name in names]
+    for several, rows in by_targets.items():
+        whose = sa.or_(*(table.c.target == target for target in several))
+        change = sa.update(table).where(*own, whose, table.c.outcome.is_(None))
+        connection.execute(
+            change, [{**dict(zip(binds, row, strict=False)), "outcome": row[-1], "resolved_at": at} for row in rows]
+        )
 
 
 def _alias_changes(connection: Connection, lineage: str | None) -> list[AliasChange]:
