@@ -3,6 +3,8 @@
 A bar of 20 (and of 200) symbols arrives; features are brought up to date, an LSTM and a Transformer answer through ONNX
 Runtime, forecasts are calibrated, the two have to agree, limits are asked, the paper account lives through the bar,
 everything is stored (SQLite, synchronous) and said; a client in another process notes when the bar's last event came.
+A week of five-minute bars is lived through, and after each session it is noted how much memory the process holds. It is
+a process that was started with trained models, as on any day but the first.
 The networks are trained for one short epoch: how good they are does not matter here, how large they are does.
 
 The peer of the update is what would be done without folds: everything worked out again over the whole history at each
@@ -44,12 +46,15 @@ AIM_P95_MS = 150.0
 NAMES = {20: 27, 200: 262}
 """Symbols that live in these months, and how many have to be invented for it."""
 
+SESSION, WEEK = 78, 5
+"""Five-minute bars of a session, and sessions that are lived through."""
+
 FEATURE_SYMBOLS, FEATURE_BARS = 1_453, 60
 SMALL = {"epochs": 1, "epoch_windows": 600}
 
 
 def run() -> dict[str, Any]:
-    measured = {count: asyncio.run(_lived(count)) for count in NAMES}
+    measured = {count: _in_its_own_process(count) for count in NAMES}
     twenty = measured[20]
     return {
         "name": "live",
@@ -63,18 +68,27 @@ def run() -> dict[str, Any]:
     }
 
 
-async def _lived(symbols: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        workspace = Workspace(_plan(symbols), Path(folder))
-        first = await _prepared(workspace)
-        began = time.perf_counter()
-        await first.close()
-        runtime = await _prepared(workspace)
-        seconds = time.perf_counter() - began
-        try:
-            return {**await _measured(runtime), "start_seconds": round(seconds, 2), "symbols": _width(runtime)}
-        finally:
-            await runtime.close()
+def _in_its_own_process(symbols: int) -> dict[str, Any]:
+    here = Path(__file__).parent.parent
+    with tempfile.TemporaryDirectory() as home:
+        command = [sys.executable, "-m", "benchmarks.live", str(symbols), home]
+        for _ in ("trained", "measured"):
+            done = subprocess.run(command, cwd=here, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+async def _lived(symbols: int, home: Path) -> dict[str, Any]:
+    """Live through a week; where nothing is trained yet, train and do no more."""
+    trained = (home / "models").exists()
+    began = time.perf_counter()
+    runtime = await _prepared(Workspace(_plan(symbols), home))
+    seconds = time.perf_counter() - began
+    try:
+        if not trained:
+            return {}
+        return {**await _measured(runtime), "start_seconds": round(seconds, 2), "symbols": _width(runtime)}
+    finally:
+        await runtime.close()
 
 
 async def _prepared(workspace: Workspace) -> LiveRuntime:
@@ -94,7 +108,7 @@ async def _measured(runtime: LiveRuntime) -> dict[str, Any]:
     assert prepared is not None
     serving = await serve(runtime, ServerSettings(port=0))
     replay = Replay(runtime, prepared, runtime.clock, "max")  # type: ignore[arg-type]
-    bars = [one async for one in replay.bars()]
+    bars = [one async for one in replay.bars()][: WEEK * SESSION]
     url = serving.url.replace("http", "ws") + "/ws"
     client = subprocess.Popen(
         [sys.executable, "-m", "benchmarks._live_client", url, bars[-1][1]],
@@ -104,17 +118,18 @@ async def _measured(runtime: LiveRuntime) -> dict[str, Any]:
     )
     assert client.stdout is not None
     await asyncio.to_thread(client.stdout.readline)
-    memory = psutil.Process().memory_info().rss
+    memory, by_session = _memory_mb(), []
     arrived = {}
-    for bar, name in bars:
+    for number, (bar, name) in enumerate(bars, start=1):
         arrived[name] = time.perf_counter()
         await runtime.take(bar, name)
+        if number % SESSION == 0:
+            by_session.append(_memory_mb())
         await asyncio.sleep(0.05)  # bars do not come one upon the other
     text = await asyncio.to_thread(client.stdout.readline)
     client.wait()
     received = json.loads(text)
     spent = [1e3 * (received[name] - at) for name, at in arrived.items() if name in received]
-    grown = psutil.Process().memory_info().rss - memory
     began = time.perf_counter()
     panel = prepared.corridor.world.panel
     backtest_of(prepared.workspace, panel, prepared.corridor.serving, cache=prepared.cache)
@@ -129,16 +144,22 @@ async def _measured(runtime: LiveRuntime) -> dict[str, Any]:
         "stages_p50_ms": {name: round(found["p50"], 2) for name, found in stages.items()},
         "recomputed_ms": round(1e3 * recomputed, 1),
         "dropped": runtime.bus.dropped,
-        "memory_grown_mb": round(grown / 2**20, 1),
-        "memory_mb": round((memory + grown) / 2**20),
+        "memory_mb_at_start": memory,
+        "memory_mb_after_sessions": by_session,
+        "history_bars": len(panel),
     }
+
+
+def _memory_mb() -> int:
+    """Return the resident memory of this process."""
+    return round(psutil.Process().memory_info().rss / 2**20)
 
 
 def _plan(symbols: int) -> Plan:
     overrides = {
         "data.start": "2023-11-20",
         "evaluation.min_train_bars": "1560",
-        "evaluation.refit_bars": "468",
+        "evaluation.refit_bars": "600",
         "models.compare": "[]",
     }
     for name in ("lstm", "transformer"):
@@ -179,3 +200,7 @@ def _market(symbols: int, bars: int) -> Panel:
     names = tuple(f"S{i}" for i in range(symbols))
     there = np.ones(close.shape, dtype=bool)
     return Panel(times, names, names, fields, there, there)
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(_lived(int(sys.argv[1]), Path(sys.argv[2])))))

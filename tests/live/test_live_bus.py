@@ -99,7 +99,7 @@ def test_at_most_so_many_wait_and_they_are_the_newest() -> None:
 
 
 def test_the_newest_of_at_most_so_many_topics_and_keys_is_kept() -> None:
-    bus = Bus(CLOCK, kept=5)
+    bus = Bus(CLOCK, newest=5)
     say(bus, [("bar", "first"), *(("fill", str(n)) for n in range(4)), ("bar", "first"), ("fill", "4")])
     assert [e.key for e in bus.snapshot()[1]] == ["1", "2", "3", "first", "4"]
 

@@ -17,8 +17,11 @@ from typing import Any, Final
 
 from tradewind.clock import Clock
 
-KEPT: Final = 20_000
-"""Events that are kept for those who were away."""
+KEPT: Final = 5_000
+"""Events that are kept for those who were away: more than a listener is told at once before it begins anew."""
+
+NEWEST: Final = 20_000
+"""Topics and keys whose newest event is kept."""
 
 WAITING: Final = 1_000
 """Events that may wait for one listener."""
@@ -73,12 +76,13 @@ class Bus:
     Parameters
     ----------
     kept
-        How many events a listener may have missed before it has to begin anew, and of how many topics and keys the
-        newest is kept.
+        How many events a listener may have missed before it has to begin anew.
+    newest
+        Of how many topics and keys the newest event is kept.
     """
 
-    def __init__(self, clock: Clock, *, kept: int = KEPT) -> None:
-        self._clock, self._lock, self._kept = clock, threading.Lock(), kept
+    def __init__(self, clock: Clock, *, kept: int = KEPT, newest: int = NEWEST) -> None:
+        self._clock, self._lock, self._most = clock, threading.Lock(), newest
         self._ring: deque[Event] = deque(maxlen=kept)
         self._newest: OrderedDict[tuple[str, str], Event] = OrderedDict()
         self._said: Counter[str] = Counter()
@@ -104,7 +108,7 @@ class Bus:
         """Keep the newest event of each topic and key, in their order."""
         self._newest.pop((event.topic, event.key), None)
         self._newest[event.topic, event.key] = event
-        if len(self._newest) > self._kept:
+        if len(self._newest) > self._most:
             self._newest.popitem(last=False)
 
     def snapshot(self, topics: Collection[str] = EVERY) -> tuple[int, list[Event]]:

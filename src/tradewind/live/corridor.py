@@ -51,7 +51,7 @@ class Track:
     """A forecaster's rows so far: a :class:`Forecast` that grows."""
 
     def __init__(self, first: Forecast) -> None:
-        self._like, self._said_by = first, first
+        self._like = self._said_by = first.part(np.arange(0))
         self._held = {name: Growing(values) for name, values in first.arrays.items()}
 
     def extend(self, row: Forecast | None) -> None:
@@ -60,7 +60,7 @@ class Track:
             said = None if row is None else getattr(row, name)
             values.extend(np.full((1, *values.view.shape[1:]), np.nan) if said is None else said)
         if row is not None:
-            self._said_by = row
+            self._said_by = row.part(np.arange(0))
 
     def nothing(self, times: NDArray[np.datetime64]) -> Forecast:
         """Return bars on which nothing is said."""
@@ -131,18 +131,18 @@ class LiveCorridor:
         """Walk the history."""
         require_servable(self.workspace)
         plan, panel = self.workspace.plan, self.panel
-        world = corridor.base_world(plan, panel, self.notes, self._around(panel))
+        self.world = world = corridor.base_world(plan, panel, self.notes, self._around(panel))
         self._engine = FeatureEngine(corridor.feature_names(plan), threads=1)
         self._features, _ = self._engine.step(self._engine.initial_state(panel.shape[1]), panel)
         self._values = Growing(world.features.values)
         self._tape, self._horizons = Tape(panel), world.labels.horizons
         self._closes = Growing(np.log(np.where(panel.mask, panel.adjusted("close"), np.nan)))
-        self.world = world
+        self.world = world = replace(world, features=self._grown(world.panel))
         raw = {name: self._history(world, since) for name, since in self.serving.items()}
         known = became_known(world.labels.returns, self._horizons)
         self._raw = {name: Track(made) for name, made in raw.items()}
         self._steppers: dict[str, Stepper] = {n: since[-1][1].stepper(world) for n, since in self.serving.items()}
-        self._traded = _Traded(self.workspace, raw, known)
+        self._traded = _Traded(self.workspace, raw, self._raw, known)
         self._memory = Memory()
         self._calibrators = {name: _Calibrator(self.workspace, made, known) for name, made in raw.items()}
 
@@ -165,11 +165,10 @@ class LiveCorridor:
         panel = self._tape.append(bar)
         row = len(panel) - 1
         self._engine.step(self._features, panel.rows(row, row + 1), out=self._room())
-        features = Features(panel.times, panel.symbols, self.world.features.names, self._values.view)
         self._closes.extend(np.log(np.where(panel.mask[row], panel.adjusted("close")[row], np.nan))[None])
         around = self.world.surroundings if self._alone else self._around(panel)
         self.world = replace(
-            self.world, panel=panel, features=features, labels=self._labels(panel), surroundings=around
+            self.world, panel=panel, features=self._grown(panel), labels=self._labels(panel), surroundings=around
         )
         clock.lap("features")
         windows = corridor.windows(self.world, np.array([row]))
@@ -202,6 +201,10 @@ class LiveCorridor:
         from tradewind.decisions.surroundings import asked_for
 
         return not self.workspace.plan.regimes.use and not asked_for(self.workspace.plan.decision)
+
+    def _grown(self, panel: Panel) -> Features:
+        """Return the features of all bars so far."""
+        return Features(panel.times, panel.symbols, self.world.features.names, self._values.view)
 
     def _room(self) -> NDArray[np.float32]:
         """Return the place of the next bar's features."""
@@ -255,7 +258,9 @@ class _Calibrator:
 class _Traded:
     """What decisions are made on: the one model's forecast, or that of the members combined."""
 
-    def __init__(self, workspace: Workspace, raw: Mapping[str, Forecast], known: FloatArray) -> None:
+    def __init__(
+        self, workspace: Workspace, raw: Mapping[str, Forecast], tracks: Mapping[str, Track], known: FloatArray
+    ) -> None:
         plan = workspace.plan
         self.is_ensemble = plan.models.use == ENSEMBLE
         if not self.is_ensemble:
@@ -269,7 +274,7 @@ class _Traded:
         start = self._fold.initial_state(len(first.symbols))
         self._state, weights = self._fold.step(start, [one.quantiles for one in members], known)
         forecast, equal, spread, distance = self._average(members, weights)
-        self._members = {name: Track(one) for name, one in raw.items()}
+        self._members = tracks
         self._forecast, self._equal = Track(forecast), Track(equal)
         self._weights, self._spread, self._distance = Growing(weights), Growing(spread), Growing(distance)
         self.calibrator = _Calibrator(workspace, forecast, known)
@@ -282,7 +287,7 @@ class _Traded:
         return average(members, weights, ENSEMBLE), equal, *disagreement(members, equal)
 
     def step(self, made: Mapping[str, Forecast | None], known: FloatArray) -> _Traded:
-        """Take in the next bar's forecasts."""
+        """Take in the next bar's forecasts, which the tracks of the members have taken in already."""
         if not self.is_ensemble:
             self.calibrator.step(next(iter(made.values())), known)
             return self
@@ -290,8 +295,6 @@ class _Traded:
         rows = [self._members[name].nothing(times) if one is None else one for name, one in made.items()]
         self._state, weights = self._fold.step(self._state, [one.quantiles for one in rows], known)
         forecast, equal, spread, distance = self._average(rows, weights)
-        for name, one in zip(self._members, rows, strict=True):
-            self._members[name].extend(one)
         self._forecast.extend(forecast)
         self._equal.extend(equal)
         for held, part in ((self._weights, weights), (self._spread, spread), (self._distance, distance)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,22 +39,24 @@ def horizon_ends(panel: Panel, row: int, horizons: tuple[int, ...]) -> list[str 
     later = panel.times[row + 1 :]
     missing = max(horizons) - len(later)
     if missing > 0:
-        last = panel.times[-1].astype("datetime64[us]").item().replace(tzinfo=UTC)
-        step = timedelta(microseconds=1)
-        planned = calendar("XNYS").bar_closes(panel.timeframe, last + step, last + AHEAD)[:missing]
-        later = np.concatenate([later, planned])
+        later = np.concatenate([later, _planned(panel.timeframe, panel.times[-1])[:missing]])
     return [iso(later[h - 1]) if h <= len(later) else None for h in horizons]
+
+
+@lru_cache(maxsize=8)
+def _planned(timeframe: str, after: np.datetime64) -> NDArray[np.datetime64]:
+    """Return the closes that the exchange's calendar has after one, as far as is looked ahead."""
+    last = after.astype("datetime64[us]").item().replace(tzinfo=UTC)
+    return calendar("XNYS").bar_closes(timeframe, last + timedelta(microseconds=1), last + AHEAD)
 
 
 def fan(forecast: Forecast, row: int, column: int, close: float, ends: list[str | None]) -> dict[str, Any]:
     """Return a forecast in prices, by horizon."""
     said = {}
-    for index, (horizon, end) in enumerate(zip(forecast.horizons, ends, strict=True)):
-        quantiles = forecast.quantiles[row, column, index]
-        if not np.isfinite(quantiles).all():
-            continue
-        prices = [round(float(price), 6) for price in close * np.exp(quantiles)]
-        said[str(horizon)] = {"time": end, "levels": list(forecast.levels), "prices": prices}
+    fans = (close * np.exp(forecast.quantiles[row, column])).round(6).tolist()
+    for horizon, end, prices in zip(forecast.horizons, ends, fans, strict=True):
+        if all(map(math.isfinite, prices)):
+            said[str(horizon)] = {"time": end, "levels": forecast.levels, "prices": prices}
     return said
 
 

@@ -7,6 +7,7 @@ keeps it from the next bar; retraining has another.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -55,6 +56,9 @@ SHOWN_EQUITY: Final = 5_000
 
 LOOK_S: Final = 10.0
 """Seconds between two looks at stores, machine and seats."""
+
+LOOK_SHARE: Final = 20
+"""The seats are looked at again after so many times as long as it took: it must not keep bars from being lived through."""
 
 Bars = AsyncGenerator[tuple[BarRow, str], None]
 """Bars as they close, each with the name that everything that follows from it bears."""
@@ -140,6 +144,7 @@ class LiveRuntime:
         self._home: asyncio.AbstractEventLoop | None = None
         if self.workspace.plan.playbook.section("ingest", IngestSection).news_feeds:
             self.news = self._news
+        self._seats_due = float("-inf")
         self._ending = False
         self._looking: asyncio.Task[None] | None = None
 
@@ -167,6 +172,8 @@ class LiveRuntime:
         await self._in(self._worker, self._refresh_seats)
         self._looking = asyncio.create_task(self._look_around())
         self.publish_status()
+        gc.collect()
+        gc.freeze()  # what is there for good need not be looked through at every collection: a pause of a second
         return self.prepared
 
     def _watch(self) -> DriftWatch:
@@ -224,12 +231,13 @@ class LiveRuntime:
         try:
             if self.mode != "REPLAY":
                 self.health_of.watch(Controls(self.workspace.records, clock=self.wall))
-            self._refresh_seats()
+            self._look_at_seats()
         except Exception as error:  # noqa: BLE001 - a store that is away is what was looked for; the next look tells more
             self._log.warning("look_failed", error=str(error))
 
     async def close(self) -> None:
         """End what runs in the background."""
+        gc.unfreeze()
         self.end()
         looking = () if self._looking is None else (self._looking,)
         for task in (*self._running, *looking):
@@ -529,6 +537,13 @@ class LiveRuntime:
             self._equity.append(told)
 
     # -- seats -------------------------------------------------------------------------------------------------
+
+    def _look_at_seats(self) -> None:
+        """Look at the seats again, unless that took so long that it would keep bars from being lived through."""
+        began = time.monotonic()
+        if began >= self._seats_due:
+            self._refresh_seats()
+            self._seats_due = began + LOOK_SHARE * (time.monotonic() - began)
 
     def _refresh_seats(self) -> None:
         """Look at every seat again, and say what is new."""

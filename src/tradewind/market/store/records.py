@@ -355,7 +355,7 @@ class Records:
 
     def record_predictions(self, predictions: Sequence[Prediction]) -> None:
         """Store forecasts; one already stored for its run, symbol, time, target and horizon stays as it is."""
-        self._store(schema.predictions, _prediction_rows(predictions))
+        self._store(schema.predictions, _flat(Prediction, predictions))
 
     def record_close(
         self,
@@ -370,7 +370,7 @@ class Records:
         What is stored already stays as it is.
         """
         with self.database.writing() as connection:
-            rows = {schema.predictions: _prediction_rows(predictions), schema.signals: [asdict(s) for s in signals]}
+            rows = {schema.predictions: _flat(Prediction, predictions), schema.signals: _flat(SignalRecord, signals)}
             for table, some in rows.items():
                 if some:
                     connection.execute(self.insert(table).on_conflict_do_nothing(), some)
@@ -423,7 +423,7 @@ class Records:
 
     def record_signals(self, signals: Sequence[SignalRecord]) -> None:
         """Store recommendations; one already stored for its run, symbol, time and horizon stays as it is."""
-        self._store(schema.signals, [asdict(s) for s in signals])
+        self._store(schema.signals, _flat(SignalRecord, signals))
 
     def signals(self, run: str) -> list[SignalRecord]:
         """Return the recommendations of a run by time and symbol."""
@@ -576,9 +576,10 @@ def _of_seat(seat: str, runs: Collection[str] | None) -> list[sa.ColumnElement[b
     return [table.c.seat == seat, *([] if runs is None else [table.c.run.in_(runs)])]
 
 
-def _prediction_rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    names = _names(Prediction)
-    return [{name: getattr(p, name) for name in names} for p in predictions]
+def _flat(kind: type[Any], many: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return rows as they are stored; ``asdict`` would copy everything within them."""
+    names = _names(kind)
+    return [{name: getattr(one, name) for name in names} for one in many]
 
 
 def _resolve(connection: Connection, outcomes: Sequence[tuple[Prediction, float]], at: datetime) -> None:
