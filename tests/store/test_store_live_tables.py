@@ -69,6 +69,21 @@ def test_forecasts_are_counted_and_read_by_seat_and_run(records: Records) -> Non
     assert len(records.unresolved(until=RECORDED + timedelta(days=9))) == 5
 
 
+def test_outcomes_of_several_targets_are_stored_each_with_its_own_and_the_first_stays(records: Records) -> None:
+    targets = ("log_return", "log_return:lstm", "log_return:transformer")
+    made = [Prediction("live-1", s, RECORDED, t, h) for s in ("AAA", "BBB") for h in (1, 5) for t in targets]
+    records.record_predictions([*made, *(replace(one, run="live-2") for one in made)])
+    records.resolve(made[1], 0.9, at=RECORDED)
+    came = {("AAA", 1): 0.1, ("AAA", 5): -0.2, ("BBB", 1): 0.1}
+    outcomes = [(m, came[m.symbol, m.horizon_bars]) for m in made if (m.symbol, m.horizon_bars) in came]
+    records.resolve_all([*outcomes, (made[-1], 0.7)], at=RECORDED + timedelta(days=1))
+    expected = {(m.symbol, m.horizon_bars, m.target): outcome for m, outcome in [*outcomes, (made[-1], 0.7)]}
+    expected["AAA", 1, "log_return:lstm"] = 0.9
+    found = {(p.symbol, p.horizon_bars, p.target): p.outcome for p in records.predictions("live-1")}
+    assert {key: outcome for key, outcome in found.items() if outcome is not None} == expected
+    assert {p.outcome for p in records.predictions("live-2")} == {None}
+
+
 def test_a_jobs_detail_is_changed_value_by_value(records: Records) -> None:
     job = records.resume_job("retrain", "key", started=RECORDED, detail={"lineage": "dual", "done": 0})
     records.update_job(job, done=2, phase="train")

@@ -58,7 +58,7 @@ LOOK_S: Final = 10.0
 """Seconds between two looks at stores, machine and seats."""
 
 LOOK_SHARE: Final = 20
-"""The seats are looked at again after so many times as long as it took: it must not keep bars from being lived through."""
+"""The seats are looked at again after so many times as long as it took: bars must not wait for it."""
 
 Bars = AsyncGenerator[tuple[BarRow, str], None]
 """Bars as they close, each with the name that everything that follows from it bears."""

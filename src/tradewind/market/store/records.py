@@ -585,21 +585,18 @@ def _flat(kind: type[Any], many: Sequence[Any]) -> list[dict[str, Any]]:
 def _resolve(connection: Connection, outcomes: Sequence[tuple[Prediction, float]], at: datetime) -> None:
     """Store outcomes; what several models forecast of the same return is resolved by one statement."""
     targets: dict[tuple[Any, ...], list[str]] = {}
-    for p, outcome in outcomes:
-        targets.setdefault((p.run, p.symbol, p.time, p.horizon_bars, outcome), []).append(p.target)
-    by_targets: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
-    for same, several in targets.items():
-        by_targets.setdefault(tuple(several), []).append(same)
+    for made, outcome in outcomes:
+        key = (made.run, made.symbol, made.time, made.horizon_bars, outcome)
+        targets.setdefault(key, []).append(made.target)
+    rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for (run, symbol, time, bars, outcome), several in targets.items():
+        own = {"of_run": run, "of_symbol": symbol, "of_time": time, "of_horizon_bars": bars}
+        rows.setdefault(tuple(several), []).append({**own, "outcome": outcome, "resolved_at": at})
     table = schema.predictions
-    names = ("run", "symbol", "time", "horizon_bars")
-    own = [table.c[name] == sa.bindparam(f"of_{name}") for name in names]
-    binds = [f"of_{name}" for name in names]
-    for several, rows in by_targets.items():
-        whose = sa.or_(*(table.c.target == target for target in several))
-        change = sa.update(table).where(*own, whose, table.c.outcome.is_(None))
-        connection.execute(
-            change, [{**dict(zip(binds, row, strict=False)), "outcome": row[-1], "resolved_at": at} for row in rows]
-        )
+    same = [table.c[name] == sa.bindparam(f"of_{name}") for name in ("run", "symbol", "time", "horizon_bars")]
+    for names, some in rows.items():
+        whose = sa.or_(*(table.c.target == name for name in names))
+        connection.execute(sa.update(table).where(*same, whose, table.c.outcome.is_(None)), some)
 
 
 def _alias_changes(connection: Connection, lineage: str | None) -> list[AliasChange]:
