@@ -197,6 +197,19 @@ def test_a_planted_word_of_each_timeframe_stands_at_its_row_alone(plan: Plan, fi
     assert laid.max_bars[closing, 1] == 156, "two sessions"
 
 
+def test_time_exits_are_counted_by_the_calendar_and_not_by_bars_to_come(plan: Plan, fine: Panel) -> None:
+    whole = frames(plan, fine)
+    laid, daily = whole.clock.plan(), whole.large.world.panel
+    large = np.flatnonzero([column.endswith("@large") for column in whole.clock.columns])
+    counted = {float(laid.max_bars[row, large[0]]) for row in whole.clock.rows_of(whole.large) if row >= 0}
+    assert counted == {156.0, 42.0 + 78.0}, "two sessions, one of them short where it closes early"
+    for stop in (90, 160, 250):
+        days = int((daily.times <= fine.times[stop - 1]).sum())
+        small = asks(plan, "small", fine.head(stop), whole.small.targets.weight[:stop])
+        part = Frames(plan, small, asks(plan, "large", daily.head(days), whole.large.targets.weight[:days]))
+        np.testing.assert_array_equal(part.clock.plan().max_bars, laid.max_bars[:stop])
+
+
 def test_it_fills_in_the_bar_after_its_close(plan: Plan, fine: Panel) -> None:
     daily = aggregate(fine, "1d")
     large = np.full(daily.shape, NAN)

@@ -24,7 +24,7 @@ from tradewind.execution.journal import Journal
 from tradewind.live.ingest import Ingest
 from tradewind.live.ingest_store import ClosedBars
 from tradewind.live.market import MarketBars
-from tradewind.live.parity import Recorder, backtest_of, differences
+from tradewind.live.parity import Recorder
 from tradewind.live.prepare import as_lived, prepare, with_clock
 from tradewind.live.service import Bars, LiveRuntime
 from tradewind.live.settings import LiveSection
@@ -104,7 +104,7 @@ async def lived(
     runtime = LiveRuntime(work, LiveSection(), "PAPER", clock, clock, drift_section=DriftSection(use=False))
     prepared = await runtime.prepare()
     assert runtime.loop is not None
-    runtime.loop.recorder = Recorder()
+    runtime.loop.recorders[""] = Recorder()
     panel, source = prepared.corridor.world.panel, prepared.workspace.source
     symbols = (*panel.symbols, "^GSPC")
     feed = SyntheticFeed(source, Request(symbols, "1d", NOW, end), clock, faults=faults, seed=3)
@@ -151,13 +151,12 @@ def test_what_came_in_bar_by_bar_is_what_the_lake_holds_and_its_back_test(tmp_pa
     work = workspace(tmp_path)
     runtime, _ = asyncio.run(lived(work, faults))
     prepared, loop = runtime.prepared, runtime.loop
-    assert prepared is not None and loop is not None and loop.recorder is not None
+    assert prepared is not None and loop is not None
     tape = prepared.corridor.world.panel
-    assert len(tape) - prepared.start == len(loop.recorder) > 55
+    assert len(tape) - prepared.start == loop.recorded > 55
     stored = load(work).panel
     assert_same_bars(stored.head(len(tape)), tape)
-    told = backtest_of(prepared.workspace, tape, prepared.corridor.serving, prepared.loaded.notes, prepared.cache)
-    assert differences(loop.recorder, told, prepared.trader.ledger_hash(), prepared.start) == []
+    assert runtime.parity() == []
     assert prepared.trader.journal.executions(), "an empty ledger proves nothing"
 
 
@@ -234,7 +233,7 @@ def test_a_close_of_an_index_alone_is_no_bar_and_its_value_is_carried_on(tmp_pat
     async def read() -> list[BarRow]:
         market = MarketBars(work, panel, Heard())  # type: ignore[arg-type]
         market._first = lambda _: None  # type: ignore[method-assign,assignment]
-        return [bar async for bar, _ in market.bars()]
+        return [closed.bars[""][0] async for closed, _ in market.bars()]
 
     (bar,) = asyncio.run(read())
     assert bar.mask.tolist() == [True] + [False] * (len(panel.symbols) - 1)

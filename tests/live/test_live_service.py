@@ -173,6 +173,10 @@ def test_a_replays_second_retraining_challenges_whom_the_first_has_seated(tmp_pa
     assert [model for _, model in runtime.prepared.session.serving["ridge"]] == [first.champion, first.challenger]
 
 
+KEPT = {"decision": "kept", "champion": {}, "evidence": {}, "seconds": 0.0}
+"""What a retraining says that changes nothing."""
+
+
 def on_schedule(work: Workspace, moment: datetime) -> tuple[LiveRuntime, Scheduler, ReplayClock]:
     """Return a paper runtime that is ready for its first bar, with its schedule, at a moment."""
     clock = ReplayClock(moment)
@@ -191,7 +195,7 @@ def test_a_scheduled_retraining_that_failed_is_told_and_tried_again(
         asked.append(named["by"])
         if len(asked) == 1:
             raise DataError("the source says nonsense", hint="look at it")
-        return {"decision": "kept"}
+        return dict(KEPT)
 
     monkeypatch.setattr("tradewind.live.service.retrain", failing_once)
 
@@ -230,7 +234,7 @@ def test_ctrl_c_during_a_scheduled_retraining_ends_cleanly_and_the_next_start_ma
 
     def finished(*_: Any, **named: Any) -> dict[str, Any]:
         begun.append(named["by"])
-        return {"decision": "kept"}
+        return dict(KEPT)
 
     async def first_day() -> None:
         runtime, schedule, _ = on_schedule(work, NOW)

@@ -28,7 +28,7 @@ from tradewind.live.service import LiveRuntime
 from tradewind.live.session import resumed
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_drift import DriftSection
-from tradewind.live.tape import BarRow
+from tradewind.live.tape import BarRow, Closed
 from tradewind.live.watching import DriftWatch
 from tradewind.market.sources.replay import ReplayClock
 
@@ -74,11 +74,12 @@ async def lived(
     replay, bars = Replay(runtime, prepared, clock, "max"), []
 
     async def market() -> Any:
-        async for bar, name in replay.bars():
+        async for closed, name in replay.bars():
+            (bar,) = closed.bars[""]
             bars.append(bar)
             if before is not None:
                 await before(runtime)
-            yield (wilder(bar, bars[CHANGED]) if changed and len(bars) > CHANGED + 1 else bar), name
+            yield Closed.alone(wilder(bar, bars[CHANGED]) if changed and len(bars) > CHANGED + 1 else bar), name
 
     await runtime.run(market())
     runtime._refresh_seats()
@@ -112,9 +113,9 @@ def test_a_stop_lasts_through_a_restart_and_until_a_person_releases_it(tmp_path:
         clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
         runtime = LiveRuntime(work, LiveSection(), "REPLAY", clock, SystemClock(), drift_section=WATCHED)
         await runtime.prepare()
-        assert runtime.loop is not None and isinstance(runtime.loop.watch, DriftWatch)
+        assert runtime.loop is not None and isinstance(runtime.loop.watches[""], DriftWatch)
         assert runtime.loop.holding == ["quick"]
-        assert runtime.loop.watch._seats["ridge"].action == "stopped"
+        assert runtime.loop.watches[""]._seats["ridge"].action == "stopped"
         await runtime.command("release", "me", reason="looked at it")
         assert runtime.loop.holding == []
         with pytest.raises(InputError, match="not halted"):
@@ -275,9 +276,11 @@ def test_the_champion_before_stays_away_where_it_lost_more(tmp_path: Path, monke
 def test_losses_are_of_outcomes_that_came_with_the_newest_bars(tmp_path: Path) -> None:
     runtime = asyncio.run(lived(home_of(tmp_path, PLAYBOOK), changed=False))
     loop, prepared = runtime.loop, runtime.prepared
-    assert loop is not None and prepared is not None and isinstance(loop.watch, DriftWatch)
+    assert loop is not None and prepared is not None
+    watch = loop.watches[""]
+    assert isinstance(watch, DriftWatch)
     made, row = prepared.corridor.forecasts_of("ridge"), len(prepared.corridor.world.panel) - 1
-    losses = loop.watch._losses(made, row, 4)
+    losses = watch._losses(made, row, 4)
     closes = prepared.corridor.log_closes
     for index, horizon in enumerate(made.horizons):
         rows = [row - horizon - back for back in range(4)]

@@ -5,9 +5,9 @@ A playbook without ``[timeframes]`` is one timeframe without a name, over its ow
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,9 @@ from tradewind.execution.settings import ExecutionSection
 from tradewind.execution.simulator import Simulation
 from tradewind.execution.trading import Trading
 from tradewind.execution.trading import trade as live_through
-from tradewind.labels.horizons import bars_of, nearest
 from tradewind.market.aggregate import row_map
 from tradewind.market.bars import TIMEFRAMES
-from tradewind.market.calendar import instant
+from tradewind.market.calendar import calendar, instant
 from tradewind.market.panel import Panel
 from tradewind.market.splice import spliced
 from tradewind.portfolio.borrow import terms
@@ -86,7 +85,7 @@ class Clock:
         """Lay the timeframes on the finest bars among them."""
         by_name = {one.name: one for one in wanted}
         ordered = [by_name[name] for name in ranked({one.name: one.world.panel.timeframe for one in wanted})]
-        panel = spliced([one.world.panel for one in reversed(ordered)])
+        panel = laid_together({one.name: one.world.panel for one in wanted})
         place = {symbol: i for i, symbol in enumerate(panel.symbols)}
         rows = [
             (place[symbol], number, own, f"{symbol}@{one.name}" if one.name else symbol)
@@ -111,13 +110,15 @@ class Clock:
             first += [int(rows[rows >= 0][0])] if (rows >= 0).any() else []
         return min(first, default=len(self.panel))
 
-    def plan(self, delay_bars: int = 0) -> TradePlan:
-        """Return what every timeframe wants, on the clock's rows and the book's columns."""
+    def plan(self, delay_bars: int = 0, *, of: Collection[str] | None = None) -> TradePlan:
+        """Return what every timeframe wants, or those of these names, on the clock's rows and the book's columns."""
         shape = (len(self.panel), len(self.columns))
         fields = {
             name: np.full(shape, np.nan) for name in ("weight", "stop", "take_profit", "trail", "max_bars", "priority")
         }
         for number, one in enumerate(self.wanted):
+            if of is not None and one.name not in of:
+                continue
             columns = np.flatnonzero(self.sleeve_of == number)
             rows = self.rows_of(one)
             known = (rows >= 0) & (np.arange(len(rows)) >= one.start)
@@ -144,18 +145,25 @@ class Clock:
     def bars(self, one: Wanted, own: NDArray[np.int64]) -> FloatArray:
         """Return so many of a timeframe's bars after each of them ``(T, N)`` in bars of the clock.
 
-        Up to the panel's end they are counted; beyond it they are taken as so much trading time.
+        They are counted by the exchange's calendar, which is known beforehand; before the finest begin, among the bars
+        that there are.
         """
-        small, large = TIMEFRAMES[self.panel.timeframe], TIMEFRAMES[one.world.panel.timeframe]
-        if one.world.panel is self.panel:
+        panel = one.world.panel
+        if panel.timeframe == self.panel.timeframe:
             return own.astype(np.float64)
-        rows, count = self.rows_of(one), len(own)
-        after = np.arange(count)[:, None] + own
-        known = (after < count) & (rows >= 0)[:, None]
-        counted = rows[np.minimum(after, count - 1)] - rows[:, None]
-        usual = {int(bars): nearest(bars_of(int(bars) * large, small)) for bars in np.unique(own)}
-        taken = np.vectorize(usual.__getitem__, otypes=[np.float64])(own)
-        return np.where(known & (counted > 0), counted, taken).astype(np.float64)
+        sessions = int(own.max(initial=1)) * TIMEFRAMES[panel.timeframe] / TIMEFRAMES["1d"]
+        ahead = timedelta(days=2 * sessions + 30)
+        small, large = self._planned(self.panel, ahead), self._planned(panel, ahead)
+        after = np.searchsorted(large, panel.times)[:, None] + own
+        ends = large[np.minimum(after, len(large) - 1)]
+        counted = np.searchsorted(small, ends) - np.searchsorted(small, panel.times)[:, None]
+        return np.maximum(counted, 1).astype(np.float64)
+
+    def _planned(self, panel: Panel, ahead: timedelta) -> NDArray[np.datetime64]:
+        """Return a panel's closes before the finest bars begin, and from there on those of the calendar."""
+        since, end = self.wanted[-1].world.panel.times[0], max(panel.times[-1], self.panel.times[-1])
+        closes = calendar("XNYS").bar_closes(panel.timeframe, _utc(since), _utc(end) + ahead)
+        return np.concatenate([panel.times[panel.times < since], closes])
 
     def without_bars(self, one: Wanted) -> tuple[str, ...]:
         """Return the symbols that a timeframe still has when the finest bars begin, and of which those have none.
@@ -171,6 +179,12 @@ class Clock:
     def intraday(self) -> bool:
         """Return whether any bar is shorter than a session."""
         return TIMEFRAMES[self.panel.timeframe] < TIMEFRAMES["1d"]
+
+
+def laid_together(panels: Mapping[str, Panel]) -> Panel:
+    """Return the finest bars that timeframes have at each time: the axis of a clock."""
+    order = ranked({name: panel.timeframe for name, panel in panels.items()})
+    return spliced([panels[name] for name in reversed(order)])
 
 
 def desk_of(plan: Plan, clock: Clock, execution: ExecutionSection) -> Desk:
@@ -307,3 +321,8 @@ def _book_later(simulation: Simulation, later: FloatArray, bars: int) -> Book:
     book.state[k.BORN, held] = book.state[k.IN_ROW, held]
     book.scalars[k.ROW] = bars - 1
     return book
+
+
+def _utc(time: np.datetime64) -> datetime:
+    moment: datetime = time.astype("datetime64[us]").item()
+    return moment.replace(tzinfo=UTC)

@@ -17,7 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.evaluation.challenge_direction import counts, direction_scores
-from tradewind.evaluation.model_registry import ALIASES, CHALLENGER, CHAMPION, current, lineage_of, member_of, stack
+from tradewind.evaluation.model_registry import (
+    ALIASES,
+    CHALLENGER,
+    CHAMPION,
+    current,
+    lineage_of,
+    member_of,
+    name_of,
+    stack,
+)
 from tradewind.stats.losses import brier, pinball
 
 if TYPE_CHECKING:
@@ -217,7 +226,7 @@ def seat_report(
     sits = entries.get(now.get(CHAMPION) or "")
     known_decisions = [*reversed(decided), *records.model_decisions(seat, limit=decisions)][:decisions]
     return {
-        "seat": member_of(seat) or seat,
+        "seat": name_of(seat),
         "key": seat,
         "model": member_of(seat) or (sits.model if sits else None),
         "champion": sitting[CHAMPION],

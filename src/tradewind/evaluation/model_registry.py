@@ -2,7 +2,8 @@
 
 Artefacts lie in the home's ``models`` folder; the records know their ids, the hashes of their cards and what aliases
 have meant so far. A playbook's traded model sits in the seat that is named as its lineage; where an ensemble is traded,
-each member has a seat of its own, ``LINEAGE/MEMBER``.
+each member has a seat of its own, ``LINEAGE/MEMBER``. A timeframe of several is a family of its own,
+``LINEAGE@TIMEFRAME``.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def seat_of(lineage: str, member: str) -> str:
 
 def seats_of(plan: Plan) -> dict[str, str]:
     """Return the seats of a plan and the model that is trained for each: the traded one, or an ensemble's members."""
-    lineage = plan.playbook.lineage
+    lineage = plan.lineage
     if plan.models.use != ENSEMBLE:
         return {lineage: plan.models.use}
     return {seat_of(lineage, member): member for member in plan.ensemble.members}
@@ -52,6 +53,13 @@ def lineage_of(seat: str) -> str:
 def member_of(seat: str) -> str | None:
     """Return whose seat it is among the members of an ensemble; None for that of a traded model."""
     return seat.partition("/")[2] or None
+
+
+def name_of(seat: str) -> str:
+    """Return what a seat is called inside of its playbook: ``MEMBER``, ``MEMBER@TIMEFRAME``, or as it is named."""
+    lineage, _, member = seat.partition("/")
+    _, at, timeframe = lineage.partition("@")
+    return f"{member}{at}{timeframe}" if member else seat
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ class Plan:
     """All sections of a resolved playbook.
 
     ``timeframes`` are the plans of its ``[timeframes.NAME]`` tables, which share one account; none in most playbooks.
+    ``timeframe`` is the name of such a plan, "" of a playbook's own.
     """
 
     playbook: Playbook
@@ -131,6 +132,7 @@ class Plan:
     challenge: ChallengeSection
     schedule: ScheduleSection
     timeframes: Mapping[str, Plan] = field(default_factory=dict)
+    timeframe: str = ""
 
     @classmethod
     def of(cls, playbook: Playbook) -> Plan:
@@ -146,8 +148,17 @@ class Plan:
         timeframes = {name: cls.of(playbook.part(PARTS, name)) for name in named}
         for name, part in timeframes.items():
             share = parts["coordinator"].capital.get(name, 1.0 / len(timeframes))
-            timeframes[name] = replace(part, limits=part.limits.of_share(share))
+            timeframes[name] = replace(part, limits=part.limits.of_share(share), timeframe=name)
         return cls(playbook=playbook, head=parts.pop("playbook"), timeframes=timeframes, **parts)
+
+    @property
+    def lineage(self) -> str:
+        """Return the family that its models belong to: each timeframe has one of its own."""
+        return self.column(self.playbook.lineage)
+
+    def column(self, name: str) -> str:
+        """Return what a symbol or a model is called beside those of other timeframes: ``NAME@TIMEFRAME``."""
+        return f"{name}@{self.timeframe}" if self.timeframe else name
 
     @property
     def holds_a_book(self) -> bool:

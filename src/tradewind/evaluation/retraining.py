@@ -32,6 +32,7 @@ from tradewind.evaluation.model_registry import CHALLENGER, CHAMPION, ModelRegis
 from tradewind.evaluation.surroundings import laid_on, market_regimes
 from tradewind.evaluation.training import Training, retraining_folds
 from tradewind.evaluation.workspace import Workspace
+from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.store.lock import writer_lock
 from tradewind.market.store.records import Job, ModelDecision
 from tradewind.models.artefact import Artefact
@@ -132,9 +133,10 @@ def _read(workspace: Workspace, progress: Progress, as_of: datetime | None, dry_
     plan = workspace.plan
     actions = {"synced": False} if dry_run else _actions(workspace, progress)
     loaded = load_or_sync(workspace, progress, as_of=as_of)
-    lineage = plan.playbook.lineage
+    lineage = plan.lineage
     cache = KeptModels(workspace.home / "folds", kept=workspace.home / "fitted" / lineage)
-    regimes = market_regimes(loaded.panel, plan.regimes) if plan.regimes.use else None
+    shown = plan.regimes.use and TIMEFRAMES[loaded.panel.timeframe] <= TIMEFRAMES["1d"]
+    regimes = market_regimes(loaded.panel, plan.regimes) if shown else None
     around = laid_on(workspace, loaded.panel, regimes)
     world = corridor.build_world(plan, loaded.panel, loaded.notes, cache, progress, around)
     progress("features and labels", 1, 1)
@@ -216,7 +218,7 @@ class _Work:
         """What names this retraining: the same playbook, code and bars, cut at the same bar."""
         plan = self.workspace.plan
         parts = [
-            plan.playbook.lineage,
+            plan.lineage,
             plan.playbook.content_hash,
             plan.challenge.model_dump_json(),
             plan.data.source,
@@ -233,7 +235,7 @@ class _Work:
         if self.dry_run:
             return
         records, now = self.workspace.records, self.workspace.clock.now()
-        lineage = self.workspace.plan.playbook.lineage
+        lineage = self.workspace.plan.lineage
         own = [job for job in records.jobs(KIND) if job.detail.get("lineage") == lineage]
         for job in own:
             if job.status == "running" and job.key != self.key:
@@ -466,9 +468,7 @@ class _Work:
         if self.dry_run:
             return {**result, "report": None, **ends}
         folder = self.workspace.home / "retrain"
-        name = (
-            f"{result['data']['to'][:10].replace('-', '')}-{self.workspace.plan.playbook.lineage}-{self.key[:10]}.json"
-        )
+        name = f"{result['data']['to'][:10].replace('-', '')}-{self.workspace.plan.lineage}-{self.key[:10]}.json"
         whole = {**result, "report": str(folder / name), **ends}
         if not self.repeated:
             runs.write(folder, name, _plain({**whole, "lines": lines_of(whole)}))

@@ -20,6 +20,7 @@ from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.surroundings import laid_on, market_regimes
 from tradewind.evaluation.workspace import Workspace
 from tradewind.market.bars import TIMEFRAMES
+from tradewind.market.panel import Panel
 from tradewind.market.store.lake import Pin
 from tradewind.models.ensembles.combine import Combined
 from tradewind.models.forecast import Forecast
@@ -117,7 +118,7 @@ def walk(
     reasons where none is left. ``symbol`` refuses a walk whose universe lacks it.
     """
     places = {name: replace(workspace, plan=plan) for name, plan in workspace.plan.timeframes.items()}
-    loaded, unavailable, pinned = _loaded(places or {"": workspace}, progress, as_of, pin)
+    loaded, unavailable, pinned = loaded_systems(places or {"": workspace}, progress, as_of, pin)
     if symbol is not None:
         require_symbol(next(iter(loaded.values())).panel, symbol)
     cache = FoldCache(workspace.home / "folds")
@@ -153,10 +154,13 @@ def _distance_from_a_session(sleeve: Sleeve) -> tuple[bool, float]:
     return minutes < 1, max(minutes, 1 / minutes)
 
 
-def _loaded(
-    places: Mapping[str, Workspace], progress: Progress, as_of: datetime | None, pin: Pin | None
+def loaded_systems(
+    places: Mapping[str, Workspace], progress: Progress = silent, as_of: datetime | None = None, pin: Pin | None = None
 ) -> tuple[dict[str, Loaded], dict[str, str], Pin]:
-    """Return the bars of every system, all of one state of the store, and why some have none."""
+    """Return the bars of every system, all of one state of the store, and why some have none.
+
+    Raises ``DataError`` with all reasons where none has any; what is wrong with a single system is raised as it is.
+    """
     found: dict[str, Loaded] = {}
     unavailable: dict[str, str] = {}
     hint = "change [timeframes] or data.source"
@@ -180,10 +184,16 @@ def _regimes(plan: Plan, loaded: Mapping[str, Loaded]) -> Regimes | None:
     """Return the regimes of the market, from the bars with the longest history; None where the playbook wants none."""
     if not plan.regimes.use:
         return None
-    fine = [one.panel for one in loaded.values() if TIMEFRAMES[one.panel.timeframe] <= TIMEFRAMES["1d"]]
+    panels = {name: one.panel for name, one in loaded.items()}
+    return market_regimes(panels[shows_the_market(panels)], plan.regimes)
+
+
+def shows_the_market(panels: Mapping[str, Panel]) -> str:
+    """Return the system whose bars regimes are read from: that with the longest history of those that show sessions."""
+    fine = [name for name, panel in panels.items() if TIMEFRAMES[panel.timeframe] <= TIMEFRAMES["1d"]]
     if not fine:
         raise DataError("regimes need daily or smaller bars", hint="set [regimes] use = false, or trade daily bars too")
-    return market_regimes(max(fine, key=lambda panel: panel.times[-1] - panel.times[0]), plan.regimes)
+    return max(fine, key=lambda name: panels[name].times[-1] - panels[name].times[0])
 
 
 def _walk_one(

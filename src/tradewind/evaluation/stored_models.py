@@ -49,7 +49,7 @@ def artefact_id(world: World, name: str, folds: Sequence[Fold]) -> str:
     parts = [
         key_of(world, name, fold),
         walked,
-        plan.playbook.lineage,
+        plan.lineage,
         plan.data.source,
         _calibration(world).model_dump_json(),
     ]
@@ -336,7 +336,7 @@ def _manifest(registry: ModelRegistry, world: World, fitted: FittedFold, row: in
     plan, shown = world.plan, fitted.shown
     return {
         "made": registry.clock.now().isoformat(),
-        "lineage": plan.playbook.lineage,
+        "lineage": plan.lineage,
         "playbook": runs.playbook_record(plan.playbook),
         "source": plan.data.source,
         "data_version": panel_digest(world.panel),

@@ -62,7 +62,7 @@ def train(workspace: Workspace, progress: Progress = silent, *, as_of: datetime 
             "explanation": dict(forecast.explanation),
             **stored.get(name, {"members": stored}),
         }
-    seats, lineage = _seats(registry, world, models), workspace.plan.playbook.lineage
+    seats, lineage = _seats(registry, world, models), workspace.plan.lineage
     return {
         "playbook": workspace.plan.playbook.name,
         "source": workspace.plan.data.source,

@@ -8,7 +8,7 @@ back-test of that day (:mod:`tradewind.live.parity` proves it).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,6 +35,8 @@ from tradewind.models.ensembles.combine import EQUAL_WEIGHT, Combined, average, 
 from tradewind.models.ensembles.fold import WeightFold
 from tradewind.models.forecast import SAID, Forecast
 from tradewind.models.settings import ENSEMBLE
+from tradewind.risk.regimes.result import Regimes
+from tradewind.risk.regimes.settings import RegimesSection
 from tradewind.stats.growing import Growing
 
 FloatArray = NDArray[np.float64]
@@ -45,6 +47,23 @@ class Known(Forecast):
 
     def __post_init__(self) -> None:
         """Check nothing again."""
+
+
+@dataclass(eq=False)
+class MarketRegimes:
+    """The regimes of the market: read from the bars of one system, and known to all."""
+
+    settings: RegimesSection
+    newest: Regimes | None = None
+
+    def shown_by(self, panel: Panel) -> Regimes | None:
+        """Return the regimes that a panel shows; None where the playbook wants none."""
+        self.newest = market_regimes(panel, self.settings) if self.settings.use else None
+        return self.newest
+
+    def known(self, _panel: Panel) -> Regimes | None:
+        """Return those that were read last."""
+        return self.newest
 
 
 class Track:
@@ -117,6 +136,8 @@ class LiveCorridor:
         Who forecasts, by model, and since when.
     cache
         Where the walk-forward's forecasts of the time before the served models lie.
+    regimes
+        What the market's regimes are by the end of a panel; by default those of its own bars, where the plan wants any.
     """
 
     workspace: Workspace
@@ -125,6 +146,7 @@ class LiveCorridor:
     notes: tuple[str, ...] = ()
     cache: FoldCache = field(default_factory=lambda: FoldCache(None))
     progress: Progress = silent
+    regimes: Callable[[Panel], Regimes | None] | None = None
     world: World = field(init=False)
 
     def __post_init__(self) -> None:
@@ -147,8 +169,8 @@ class LiveCorridor:
         self._calibrators = {name: _Calibrator(self.workspace, made, known) for name, made in raw.items()}
 
     def _around(self, panel: Panel) -> Any:
-        plan = self.workspace.plan
-        return laid_on(self.workspace, panel, market_regimes(panel, plan.regimes) if plan.regimes.use else None)
+        regimes = self.regimes or MarketRegimes(self.workspace.plan.regimes).shown_by
+        return laid_on(self.workspace, panel, regimes(panel))
 
     def _history(self, world: World, since: Timeline) -> Forecast:
         parts = history(world, since, len(world.panel), self.cache, self.progress)

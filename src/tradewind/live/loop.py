@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -33,7 +33,8 @@ from tradewind.live.performance import performance, session_closes
 from tradewind.live.prepare import Prepared
 from tradewind.live.quiet import covered, quieted
 from tradewind.live.served import require_exports, seated
-from tradewind.live.tape import BarRow
+from tradewind.live.sleeves import LiveSleeve
+from tradewind.live.tape import Closed
 from tradewind.live.trader import Traded, fill_payload, iso, order_payload
 from tradewind.market.panel import Panel
 from tradewind.market.store.records import ModelDecision, Prediction, SignalRecord
@@ -59,18 +60,17 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What was last decided and done, to be shown to whoever asks: replaced as a whole with every bar."""
+    """What was last decided and done, to be shown to whoever asks: replaced as a whole with every bar.
 
-    step: LiveStep
+    ``panel`` are the finest bars, ``steps`` the newest of each system that has had a bar.
+    """
+
+    panel: Panel
+    steps: Mapping[str, LiveStep]
     traded: Traded
     at: datetime
     account: Mapping[str, Any]
     positions: Sequence[Mapping[str, Any]]
-
-    @property
-    def decision(self) -> Decision:
-        """World, belief, signals, targets."""
-        return self.step.decision
 
 
 @dataclass(eq=False)
@@ -79,19 +79,21 @@ class Loop:
 
     Parameters
     ----------
-    watch
-        Told of every step before it is shown; may hold a seat's recommendations back or bring another model
+    watches
+        By system: told of every step before it is shown; may hold a seat's recommendations back or bring another model
         (:meth:`hold`, :meth:`seat`): the drift monitor.
+    recorders
+        By system: what was said at each bar, to be compared with the back-test; none where nothing is to be.
     """
 
     prepared: Prepared
     bus: Bus
     clock: Clock
     latency: Latency
-    watch: Callable[[LiveStep], None] | None = None
+    watches: dict[str, Callable[[LiveStep], None]] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     shown: Shown | None = None
-    recorder: Recorder | None = None
+    recorders: dict[str, Recorder] = field(default_factory=dict)
     halted: bool = False
     alerts: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=1_000))
     decided: list[ModelDecision] = field(default_factory=list)
@@ -101,10 +103,10 @@ class Loop:
     def __post_init__(self) -> None:
         """Stand where the session stands."""
         prepared = self.prepared
-        panel = prepared.corridor.world.panel
+        panel = prepared.finest.panel
         self._log = logger("live.loop")
         self._records, self._session = prepared.workspace.records, prepared.session
-        self._scale = _NaiveScale(panel)
+        self._scales = {one.name: _NaiveScale(one.panel) for one in prepared.sleeves}
         marks = prepared.trader.journal.marks()
         self._closes = session_closes(marks, panel.times[-1]) or [prepared.trader.start_capital]
         self._earned: tuple[int, dict[str, Any]] | None = None
@@ -114,48 +116,74 @@ class Loop:
         self._unfit: set[str] = set()
         self.heed_releases()
         if prepared.session.mode == "REPLAY" and prepared.settings.parity_bars:
-            self.recorder = Recorder()
+            self.recorders = {one.name: Recorder() for one in prepared.sleeves}
+
+    @property
+    def recorded(self) -> int:
+        """How many bars of the clock were kept to be compared."""
+        finest = self.recorders.get(self.prepared.finest.name)
+        return 0 if finest is None else len(finest)
 
     # -- one bar -----------------------------------------------------------------------------------------------
 
-    def take(self, bar: BarRow, correlation: str, arrived: float | None = None) -> Shown:
-        """Live through one bar that has closed; ``arrived`` is when it came, by ``time.perf_counter``."""
+    def take(self, closed: Closed, correlation: str, arrived: float | None = None) -> Shown:
+        """Live through what has closed; ``arrived`` is when it came, by ``time.perf_counter``."""
         began = time.perf_counter() if arrived is None else arrived
-        prepared = self.prepared
+        prepared, trader = self.prepared, self.prepared.trader
         self.heed_releases()
-        self._seat_the_chosen(bar.time)
-        if bar.time < self._session.opened:  # it was late: nothing is decided before the session began
-            prepared.start = prepared.trader.opened = len(prepared.corridor.world.panel) + 1
-        newest = prepared.corridor.world.panel
-        lived = prepared.trader.next_row > prepared.start
+        self._seat_the_chosen(closed.time)
+        if closed.time < self._session.opened:  # it was late: nothing is decided before the session began
+            prepared.start = trader.opened = trader.next_row + 1
+            for sleeve in prepared.sleeves:
+                sleeve.start = len(sleeve.panel) + 1
+        newest = prepared.finest.panel
+        lived = trader.next_row > prepared.start
         if lived and session_ends(newest.rows(len(newest) - 1, len(newest)))[0]:
-            self._closes.append(prepared.trader.equity)
-        step = prepared.corridor.step(bar)
-        for stage in ("features", "forecast"):
-            self.latency.add(stage, step.seconds[stage])
-        self.latency.add("decide", step.seconds["calibrate"] + step.seconds["decide"])
-        self._watch(step)
-        step = replace(step, decision=self._held_back(step.decision))
-        if self.recorder is not None and len(self.recorder) < prepared.settings.parity_bars:
-            self.recorder.take(step)
+            self._closes.append(trader.equity)
+        made = self._decided(closed)
         with self.latency.stage("records"):
-            self._record(step)
+            self._record(made)
         with self.latency.stage("trade"):  # last: where the account stands is where a killed process goes on
-            if prepared.trader.controls is None and (self.halted or prepared.trader.halted == KILL_SWITCH):
-                prepared.trader.paper.heed_the_switch(self.halted)
-            traded = prepared.trader.step(step.decision)
-        self.shown = Shown(step, traded, as_datetime(bar.time), self._account(), prepared.trader.positions())
+            if trader.controls is None and (self.halted or trader.halted == KILL_SWITCH):
+                trader.paper.heed_the_switch(self.halted)
+            traded = trader.step({sleeve.name: step.decision for sleeve, step in made})
+        steps = {one.name: one.step for one in prepared.sleeves if one.step is not None}
+        panel, at = prepared.finest.panel, as_datetime(closed.time)
+        self.shown = Shown(panel, steps, traded, at, self._account(), trader.positions())
         with self.latency.stage("push"):
-            self._tell(self.shown, correlation)
+            self._tell(self.shown, made, correlation)
         self.latency.add("total", time.perf_counter() - began)
         return self.shown
 
-    def _watch(self, step: LiveStep) -> None:
+    def _decided(self, closed: Closed) -> list[tuple[LiveSleeve, LiveStep]]:
+        """Let every system take in its bars and decide."""
+        prepared, made = self.prepared, []
+        if prepared.bystander is not None:
+            for bar in closed.bars.get(prepared.bystander.name, ()):
+                prepared.bystander.step(bar)
+        recorded = bool(self.recorders) and self.recorded < prepared.settings.parity_bars
+        spent: defaultdict[str, float] = defaultdict(float)
+        for sleeve in prepared.sleeves:
+            for bar in closed.bars.get(sleeve.name, ()):
+                step = sleeve.corridor.step(bar)
+                for part, seconds in step.seconds.items():
+                    spent[part] += seconds
+                self._watch(sleeve, step)
+                sleeve.step = replace(step, decision=self._held_back(sleeve, step.decision))
+                if recorded:
+                    self.recorders[sleeve.name].take(sleeve.step)
+                made.append((sleeve, sleeve.step))
+        for stage in ("features", "forecast"):
+            self.latency.add(stage, spent[stage])
+        self.latency.add("decide", spent["calibrate"] + spent["decide"])
+        return made
+
+    def _watch(self, sleeve: LiveSleeve, step: LiveStep) -> None:
         """Let drift be looked for; where that fails people are told, and the bar goes on."""
-        if self.watch is None:
+        if sleeve.name not in self.watches:
             return
         try:
-            self.watch(step)
+            self.watches[sleeve.name](step)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep an account from its stops
             self._log.exception("drift_failed")
             what = f"drift was not looked for at {iso(step.world.panel.times[-1])}: {error}"
@@ -175,8 +203,7 @@ class Loop:
 
     def _follow_the_registry(self) -> None:
         """Let whoever became champion elsewhere forecast from the next bar on."""
-        for name, since in self.prepared.corridor.serving.items():
-            one = since[-1][1]
+        for _, name, one in self.prepared.seated():
             champion = current(self._records.alias_changes(one.seat)).get(CHAMPION)
             if champion is not None and champion != one.artefact.id and champion not in self._unfit:
                 self.seat(one.seat, champion)
@@ -189,20 +216,20 @@ class Loop:
         with self._asking:
             asked, self._asked = self._asked, {}
         prepared = self.prepared
-        for name, since in prepared.corridor.serving.items():
-            seat, sitting = since[-1][1].seat, since[-1][1]
+        for sleeve, name, sitting in prepared.seated():
+            seat, world = sitting.seat, sleeve.corridor.world
             model = asked.get(seat)
             if model is None or model == sitting.artefact.id or model in self._unfit:
                 continue
-            at = prepared.corridor.world.panel.times[-1]
+            at = world.panel.times[-1]
             try:
                 one = seated(prepared.registry, seat, name, prepared.settings.engine, model)
                 if time <= one.trained_until:
                     self.seat(seat, model)
                     continue
-                scaled_as(one.artefact, prepared.corridor.world)  # refuses other features than the running ones
-                require_exports({name: one}, prepared.corridor.world)
-                prepared.corridor.switch(one, at)
+                scaled_as(one.artefact, world)  # refuses other features than the running ones
+                require_exports({name: one}, world)
+                sleeve.corridor.switch(one, at)
             except TradewindError as error:
                 self._unfit.add(model)
                 self.alert(
@@ -211,7 +238,7 @@ class Loop:
                     f"{seat}: {model} cannot forecast, {sitting.artefact.id} goes on: {error}",
                 )
                 continue
-            self._session.switched(one, at + np.timedelta64(1, "us"))
+            self._session.switched(sleeve.plan, one, at + np.timedelta64(1, "us"))
             self._session.save(self._records)
             self.let_go(seat)
 
@@ -222,7 +249,7 @@ class Loop:
         spans = self._session.held.setdefault(seat, [])
         if spans and spans[-1][1] is None:
             return
-        spans.append((self.prepared.corridor.world.panel.times[-1], None))
+        spans.append((self.prepared.in_seat(seat).panel.times[-1], None))
         if self._session.mode != "REPLAY":
             self._session.stopped_after[seat] = Controls(self._records).newest()
         self._session.save(self._records)
@@ -236,7 +263,7 @@ class Loop:
         """Recommend again, from the next bar on."""
         spans = self._session.held.get(seat, [])
         if spans and spans[-1][1] is None:
-            spans[-1] = (spans[-1][0], self.prepared.corridor.world.panel.times[-1])
+            spans[-1] = (spans[-1][0], self.prepared.in_seat(seat).panel.times[-1])
             self._session.stopped_after.pop(seat, None)
             self._session.save(self._records)
 
@@ -254,35 +281,37 @@ class Loop:
         """The seats whose recommendations are held back."""
         return [seat for seat, spans in self._session.held.items() if spans and spans[-1][1] is None]
 
-    def _held_back(self, decision: Decision) -> Decision:
+    def _held_back(self, sleeve: LiveSleeve, decision: Decision) -> Decision:
         """Say HOLD at the newest bar where any span covers it: one that was closed with it counts to its end."""
-        times = decision.world.panel.times
-        if not covered(times[-1:], self._session.held)[0]:
+        times, held = decision.world.panel.times, self._session.held_of(sleeve.plan)
+        if not covered(times[-1:], held)[0]:
             return decision
-        return quieted(decision, np.array([len(times) - 1]), ", ".join(self._session.held))
+        return quieted(decision, np.array([len(times) - 1]), ", ".join(held))
 
-    def as_recommended(self, shown: Shown) -> Decision:
-        """Return the last decision with every close of it as it was said, those that were held back included."""
-        rows = np.flatnonzero(covered(shown.step.world.panel.times, self._session.held))
-        return quieted(shown.decision, rows, ", ".join(self._session.held)) if len(rows) else shown.decision
+    def as_recommended(self, decision: Decision) -> Decision:
+        """Return a decision with every close of it as it was said, those that were held back included."""
+        held = self._session.held_of(decision.world.plan)
+        rows = np.flatnonzero(covered(decision.world.panel.times, held))
+        return quieted(decision, rows, ", ".join(held)) if len(rows) else decision
 
     # -- records -----------------------------------------------------------------------------------------------
 
-    def _record(self, step: LiveStep) -> None:
+    def _record(self, steps: Sequence[tuple[LiveSleeve, LiveStep]]) -> None:
         """Store what was forecast and recommended, and what became of what was forecast before."""
-        made = self._predictions(step)
-        said = self._signals(step.decision, step.row)
-        self._records.record_close(made, said, self._resolved(step), at=self.clock.now())
+        made = [one for sleeve, step in steps for one in self._predictions(sleeve, step)]
+        said = [one for _, step in steps for one in self._signals(step.decision, step.row)]
+        came = [one for sleeve, step in steps for one in self._resolved(sleeve, step)]
+        self._records.record_close(made, said, came, at=self.clock.now())
         self.counts.bars += 1
         self.counts.forecasts += len(made)
         self.counts.signals += sum(one.action in ACTED for one in said)
 
-    def _predictions(self, step: LiveStep) -> list[Prediction]:
-        scale = self._scale.step(step.world.panel)
-        regime = _regime_of(step)
+    def _predictions(self, sleeve: LiveSleeve, step: LiveStep) -> list[Prediction]:
+        scale = self._scales[sleeve.name].step(step.world.panel)
+        regime, column = _regime_of(step), sleeve.plan.column
         found: list[Prediction] = []
         for name, one in step.calibrated.items():
-            served = self.prepared.corridor.serving[name][-1][1]
+            served = sleeve.corridor.serving[name][-1][1]
             found += predictions_at(
                 one,
                 step.row,
@@ -296,7 +325,7 @@ class Loop:
         if step.world.plan.models.use == ENSEMBLE:
             traded = step.decision.belief.forecast
             found += predictions_at(traded, step.row, run=self._session.id, regime=regime, scale=scale)
-        return found
+        return [replace(one, symbol=column(one.symbol)) for one in found] if sleeve.name else found
 
     def _signals(self, decision: Decision, row: int) -> list[SignalRecord]:
         signals, panel = decision.signals, decision.world.panel
@@ -307,7 +336,7 @@ class Loop:
             found.append(
                 SignalRecord(
                     run=self._session.id,
-                    symbol=panel.symbols[column],
+                    symbol=decision.world.plan.column(panel.symbols[column]),
                     time=at,
                     action=Action(int(signals.action[row, column])).name,
                     horizon_bars=int(signals.horizon_bars[row, column]),
@@ -322,10 +351,10 @@ class Loop:
             )
         return found
 
-    def _resolved(self, step: LiveStep) -> list[tuple[Prediction, float]]:
+    def _resolved(self, sleeve: LiveSleeve, step: LiveStep) -> list[tuple[Prediction, float]]:
         """Return the session's forecasts whose horizon ends with this bar, and what came."""
-        panel, start = step.world.panel, self.prepared.start
-        closes = self.prepared.corridor.log_closes
+        panel, start = step.world.panel, sleeve.start
+        closes = sleeve.corridor.log_closes
         found: list[tuple[Prediction, float]] = []
         targets = [target_of(name) for name in step.calibrated]
         targets += [target_of()] if step.world.plan.models.use == ENSEMBLE else []
@@ -335,20 +364,25 @@ class Loop:
                 continue
             came, at = closes[step.row] - closes[made], as_datetime(panel.times[made])
             for column in np.flatnonzero(np.isfinite(came)):
-                symbol, outcome = panel.symbols[column], float(came[column])
+                symbol, outcome = sleeve.plan.column(panel.symbols[column]), float(came[column])
                 found += [(Prediction(self._session.id, symbol, at, t, horizon), outcome) for t in targets]
         return found
 
     # -- what is said ------------------------------------------------------------------------------------------
 
-    def _tell(self, shown: Shown, correlation: str) -> None:
-        panel, row = shown.step.world.panel, shown.step.row
+    def _tell(self, shown: Shown, made: Sequence[tuple[LiveSleeve, LiveStep]], correlation: str) -> None:
         say = self._say(correlation)
-        for column in np.flatnonzero(panel.mask[row]):
-            symbol = panel.symbols[column]
-            say("bar", symbol, payloads.bar(panel, row, int(column)))
-            say("forecast", symbol, self.forecast_of(shown, int(column), row))
-            say("signal", symbol, payloads.signal(shown.decision, row, int(column)))
+        for sleeve, step in made:
+            panel, row = step.world.panel, step.row
+            for column in np.flatnonzero(panel.mask[row]):
+                symbol = sleeve.plan.column(panel.symbols[column])
+                said = {
+                    "bar": payloads.bar(panel, row, int(column)),
+                    "forecast": self.forecast_of(sleeve, step, int(column), row),
+                    "signal": payloads.signal(step.decision, row, int(column)),
+                }
+                for topic, told in said.items():
+                    say(topic, symbol, {**told, "symbol": symbol})
         self._tell_of_the_account(shown, say)
 
     def _say(self, correlation: str) -> Callable[[str, str, Mapping[str, Any]], None]:
@@ -360,14 +394,16 @@ class Loop:
     def _tell_of_the_account(self, shown: Shown, say: Callable[[str, str, Mapping[str, Any]], None]) -> None:
         for order in shown.traded.orders:
             say("order", order.request.client_order_id, order_payload(order))
-        for fill in shown.traded.fills:
-            say("fill", fill.execution_id, fill_payload(fill))
+        fills = [fill_payload(fill, shown.traded.sleeves.get(fill.client_order_id, "")) for fill in shown.traded.fills]
+        for fill in fills:
+            say("fill", fill["id"], fill)
         self.counts.orders += sum(o.request.decided_at == shown.at for o in shown.traded.orders)
-        self.counts.fills += len(shown.traded.fills)
+        self.counts.fills += len(fills)
         held = {one["symbol"]: one for one in shown.positions}
-        for fill in shown.traded.fills:
-            if fill.symbol not in held:
-                say("position", fill.symbol, {**_NO_POSITION, "symbol": fill.symbol})
+        for fill in fills:
+            symbol = fill["symbol"]
+            if symbol not in held:
+                say("position", symbol, {**_NO_POSITION, "symbol": symbol})
         for symbol, one in held.items():
             say("position", symbol, one)
         say("account", "account", shown.account)
@@ -400,7 +436,7 @@ class Loop:
         return [dict(one) for one in found]
 
     def _account(self) -> dict[str, Any]:
-        panel, trader = self.prepared.corridor.world.panel, self.prepared.trader
+        panel, trader = self.prepared.finest.panel, self.prepared.trader
         told = trader.told(panel.times[-1], self._closes[-1])
         return {**told, "mode": self._session.mode, "performance": self._performance()}
 
@@ -411,9 +447,8 @@ class Loop:
             self._earned = sessions, performance(self._closes)
         return {**self._earned[1], "total_return": equity / self._closes[0] - 1}
 
-    def forecast_of(self, shown: Shown, column: int, row: int) -> dict[str, Any]:
+    def forecast_of(self, sleeve: LiveSleeve, step: LiveStep, column: int, row: int) -> dict[str, Any]:
         """Return what was forecast of a symbol at one close of the session."""
-        step = shown.step
         traded = step.decision.belief.forecast if step.world.plan.models.use == ENSEMBLE else None
         return payloads.forecast(
             step.world.panel,
@@ -421,8 +456,8 @@ class Loop:
             column,
             step.calibrated,
             traded,
-            self.prepared.corridor.serving,
-            shown.decision.signals,
+            sleeve.corridor.serving,
+            step.decision.signals,
         )
 
 

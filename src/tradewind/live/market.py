@@ -22,7 +22,7 @@ from tradewind.live.ingest_build import live_ingest
 from tradewind.live.ingest_store import ClosedBars
 from tradewind.live.ingest_supervisor import Alarm, silence
 from tradewind.live.settings_ingest import IngestSection
-from tradewind.live.tape import BarRow
+from tradewind.live.tape import BarRow, Closed
 from tradewind.market.calendar import instant
 from tradewind.market.panel import FloatArray, Panel
 from tradewind.market.quality import EXCLUDED
@@ -84,7 +84,7 @@ class MarketBars:
             if len(rows)
         }
 
-    async def bars(self) -> AsyncGenerator[tuple[BarRow, str], None]:
+    async def bars(self) -> AsyncGenerator[tuple[Closed, str], None]:
         """Yield each bar that closes after the panel's end, once it is stored."""
         async with aclosing(self.ingest.closed_bars(as_datetime(self._last))) as closes:
             async for closed in closes:
@@ -97,7 +97,7 @@ class MarketBars:
                     self._row(closed.frame, time)  # an index alone: its value is carried on, and it is no bar
                     continue
                 row = await asyncio.to_thread(self._first, time) if self._begins(time) else None
-                yield row or self._row(closed.frame, time), closed.correlation
+                yield Closed.alone(row or self._row(closed.frame, time)), closed.correlation
                 self._last = time
 
     def _traded(self, frame: pl.DataFrame) -> bool:

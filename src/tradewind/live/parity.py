@@ -7,7 +7,7 @@ to everything, and the account let live through it. The two share functions, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from tradewind.evaluation import corridor
 from tradewind.evaluation.account import Wanted, trade
 from tradewind.evaluation.corridor import Believed, Progress, World, silent
 from tradewind.evaluation.fold_cache import FoldCache
+from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.surroundings import laid_on, market_regimes
 from tradewind.evaluation.workspace import Workspace
@@ -97,6 +98,11 @@ class Reference:
     believed: Believed
     decision: Decision
 
+    def wanted(self, start: int) -> Wanted:
+        """Return what it asks of the account from one of its bars on."""
+        decision = self.decision
+        return Wanted(self.world.plan.timeframe, self.world, decision.signals, decision.targets, start)
+
 
 def backtest_of(
     workspace: Workspace,
@@ -106,13 +112,15 @@ def backtest_of(
     cache: FoldCache | None = None,
     progress: Progress = silent,
     held: Spans | None = None,
+    market: Panel | None = None,
 ) -> Reference:
     """Walk a panel in one go, with the walk-forward's models and, since they were trained, those that forecast live.
 
     Between the closes of ``held``, by seat, nothing is recommended: a corridor that was stopped said nothing either.
+    Regimes are read from the bars of ``market``, the panel's own by default.
     """
     plan, cache = workspace.plan, cache or FoldCache(None)
-    regimes = market_regimes(panel, plan.regimes) if plan.regimes.use else None
+    regimes = market_regimes(panel if market is None else market, plan.regimes) if plan.regimes.use else None
     world = corridor.base_world(plan, panel, notes, laid_on(workspace, panel, regimes))
     members = {}
     for name, since in serving.items():
@@ -133,24 +141,30 @@ def _quieted(decision: Decision, held: Spans) -> Decision:
     return quieted(decision, rows, ", ".join(held)) if len(rows) else decision
 
 
-def differences(live: Recorder, told: Reference, ledger: str | None, start: int) -> list[Difference]:
-    """Return what is not the same, the first of each part: features, forecasts, signals, targets, ledger.
+def differences(live: Mapping[str, Recorder], told: Mapping[str, Reference]) -> list[Difference]:
+    """Return what is not the same, the first of each part of each system: features, forecasts, signals, targets."""
+    found: list[Difference] = []
+    for name, own in live.items():
+        if len(own):  # longer bars may not have closed in these days
+            found += [*_features(own, told[name]), *_forecasts(own, told[name]), *_signals(own, told[name])]
+    return sorted(found, key=lambda one: (one.time, PARTS.index(one.part.partition(" ")[0])))
+
+
+def ledger_difference(plan: Plan, wanted: Sequence[Wanted], ledger: str, start: int) -> list[Difference]:
+    """Return whether the back-test of what systems want has another ledger than the live account.
 
     Parameters
     ----------
     ledger
-        Hash of the live account's; None where nothing was traded.
+        Hash of the live account's.
     start
-        Row at whose close the live account could first decide.
+        Row of the clock at whose close it could first decide.
     """
-    found = [*_features(live, told), *_forecasts(live, told), *_signals(live, told)]
-    if ledger is not None:
-        wanted = Wanted("", told.world, told.decision.signals, told.decision.targets, start)
-        tested = trade(told.world.plan, [wanted], start=start).simulation.ledger_hash
-        if tested != ledger:
-            at = iso(told.world.panel.times[-1])
-            found.append(Difference("ledger", at, "", "hash of all that was booked", ledger, tested))
-    return sorted(found, key=lambda one: (one.time, PARTS.index(one.part.partition(" ")[0])))
+    tested = trade(plan, wanted, start=start).simulation
+    if tested.ledger_hash == ledger:
+        return []
+    at = iso(tested.times[-1])
+    return [Difference("ledger", at, "", "hash of all that was booked", ledger, tested.ledger_hash)]
 
 
 PARTS: Final = ("features", "forecasts", "signals", "targets", "ledger")
@@ -198,7 +212,7 @@ def _first(
     yield Difference(
         part,
         iso(panel.times[first + row]),
-        panel.symbols[column],
+        told.world.plan.column(panel.symbols[column]),
         said(rest),
         _plain(own[place]),
         _plain(theirs[place]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,55 +14,95 @@ from numpy.typing import NDArray
 from tradewind.clock import Clock
 from tradewind.errors import DataError, InputError, RetryError
 from tradewind.evaluation import corridor
+from tradewind.evaluation.account import laid_together
 from tradewind.evaluation.corridor import Progress, silent
-from tradewind.evaluation.data import Loaded, load_or_sync, synchronise
+from tradewind.evaluation.data import Loaded, synchronise
 from tradewind.evaluation.fold_cache import FoldCache
 from tradewind.evaluation.model_registry import CHAMPION, ModelRegistry, current, seats_of
+from tradewind.evaluation.sleeves import loaded_systems, shows_the_market
 from tradewind.evaluation.training import train
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.controls import Controls
 from tradewind.execution.journal import Journal
-from tradewind.live.corridor import LiveCorridor
+from tradewind.live.corridor import LiveCorridor, MarketRegimes
 from tradewind.live.ingest_build import live_source
 from tradewind.live.logs import logger
 from tradewind.live.runtime import Mode
 from tradewind.live.served import Served, champions, require_exports, require_servable
 from tradewind.live.session import Session, begun, resumed
 from tradewind.live.settings import LiveSection
+from tradewind.live.sleeves import Bystander, LiveSleeve, closed_at, systems
+from tradewind.live.tape import Closed, Tape
 from tradewind.live.trader import Trader
+from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.calendar import instant
 from tradewind.market.panel import Panel
+from tradewind.risk.regimes.result import Regimes
 
 
 @dataclass(eq=False)
 class Prepared:
-    """A corridor that is ready for its next bar.
+    """A playbook that is ready for its next bar.
 
     Attributes
     ----------
-    loaded
-        All bars that there were; a replay walks through those after ``next_row``.
+    panel
+        All bars that there were, the finest at each time: the clock. A replay walks through those after ``next_row``.
     start
-        Row of the first bar that the session decides on.
+        Row of the first of them that the session decides on.
     next_row
         Row of the bar that comes next: after the last one that the account has lived through.
+    sleeves
+        The systems, in the order in which they take their bars; who shows the market's regimes is first.
+    unavailable
+        By timeframe: why it cannot run.
+    bystander
+        Who shows the market's regimes where it is none of the sleeves.
     """
 
     workspace: Workspace
     settings: LiveSection
     session: Session
     registry: ModelRegistry
-    loaded: Loaded
+    panel: Panel
     start: int
     next_row: int
-    corridor: LiveCorridor
+    sleeves: tuple[LiveSleeve, ...]
+    unavailable: Mapping[str, str]
     trader: Trader
     cache: FoldCache
+    bystander: Bystander | None = None
 
     @property
-    def panel(self) -> Panel:
-        """All bars that there were."""
-        return self.loaded.panel
+    def finest(self) -> LiveSleeve:
+        """The system whose bars the clock's rows are."""
+        return min(self.sleeves, key=lambda one: (TIMEFRAMES[one.panel.timeframe], one.name))
+
+    @property
+    def corridor(self) -> LiveCorridor:
+        """The corridor of the finest bars."""
+        return self.finest.corridor
+
+    def seated(self) -> Iterator[tuple[LiveSleeve, str, Served]]:
+        """Yield who forecasts now, by system and model."""
+        for sleeve in self.sleeves:
+            for name, since in sleeve.corridor.serving.items():
+                yield sleeve, name, since[-1][1]
+
+    def sleeve(self, name: str) -> LiveSleeve:
+        """Return a system by its name."""
+        return next(one for one in self.sleeves if one.name == name)
+
+    def in_seat(self, seat: str) -> LiveSleeve:
+        """Return the system that a seat belongs to."""
+        return next(one for one in self.sleeves if seat in seats_of(one.plan))
+
+    def closed(self, row: int) -> Closed:
+        """Return what has closed with a row of the clock, of the bars that there were."""
+        panels = {one.name: one.loaded.panel for one in self.sleeves}
+        if self.bystander is not None:
+            panels[self.bystander.name] = self.bystander.loaded.panel
+        return closed_at(self.panel, row, panels)
 
 
 def prepare(
@@ -96,58 +137,132 @@ def prepare(
     DataError
         Nothing is left to replay.
     """
-    require_servable(workspace)
+    places = systems(workspace)
+    for place in places.values():
+        require_servable(place)
     if mode == "PAPER":
         _require_a_present(workspace, wall)
     progress("load", 0, 1)
-    today = with_clock(workspace, wall)
+    today = {name: with_clock(place, wall) for name, place in places.items()}
     if mode == "PAPER" and not workspace.source.offline:
-        _brought_up_to_date(today, progress)
-    loaded = load_or_sync(today, progress, as_of=until if mode == "REPLAY" else None)
+        _brought_up_to_date(today[""], progress)
+    loaded, unavailable, _ = loaded_systems(today, progress, until if mode == "REPLAY" else None)
     if mode == "PAPER":
-        _require_no_future(loaded.panel, wall)
-    train_the_missing(today, progress)
+        _require_no_future(loaded[""].panel, wall)
+    unavailable |= train_systems(today, loaded, progress)
     registry = ModelRegistry(workspace.home, workspace.records, clock)
+    able = {name: one for name, one in loaded.items() if name not in unavailable}
     session = None if anew else resumed(workspace.records, workspace.plan, mode, opened, until)
     if session is None:
-        serving = champions(workspace, registry, settings.engine)
-        panel = loaded.panel
-        start = _first_row(panel, serving, opened) if mode == "REPLAY" else len(panel)
+        models = {
+            places[name].plan.column(model): one
+            for name in able
+            for model, one in champions(places[name], registry, settings.engine).items()
+        }
+        panel = laid_together({name: one.panel for name, one in able.items()})
+        start = _first_row(panel, models, opened) if mode == "REPLAY" else len(panel)
         first = panel.times[start] if start < len(panel) else instant(clock.now())
-        session = begun(workspace.records, workspace.plan, mode, wall.now(), first, opened, until, serving)
+        session = begun(workspace.records, workspace.plan, mode, wall.now(), first, opened, until, models)
+    left_out = [name for name in able if not session.runs(places[name].plan)]
+    unavailable |= dict.fromkeys(left_out, f"the session {session.id} began without it")
     if mode == "PAPER":
-        loaded = as_lived(loaded, Journal(workspace.records, session.account), workspace.home / "live")
-    panel = loaded.panel
+        journal = Journal(workspace.records, session.account)
+        loaded = {name: as_lived(one, journal, workspace.home / "live") for name, one in loaded.items()}
+    panel = laid_together({name: one.panel for name, one in loaded.items() if name not in unavailable})
     start = int(np.searchsorted(panel.times, session.opened))
     next_row = _next_row(workspace, session, panel, start)
-    seen = panel.head(next_row)
     cache = FoldCache(workspace.home / "folds")
-    timeline = session.timeline(registry, seats_of(workspace.plan), settings.engine)
-    progress("export", 0, 1)
-    world = corridor.base_world(workspace.plan, seen, loaded.notes)
-    for since in timeline.values():
-        for _, one in since:
-            require_exports({one.name: one}, world)
-    progress("warm up", 0, 1)
-    walked = LiveCorridor(workspace, seen, timeline, loaded.notes, cache, progress)
+    walk = _Walk(settings, session, registry, panel, start, next_row, cache, progress)
+    sleeves, bystander = walk.over({name: places[name] for name in loaded}, loaded, unavailable)
     controls = None if mode == "REPLAY" else Controls(workspace.records, clock=clock)
-    trader = _trader(workspace, walked, session, start, clock, controls)
+    trader = _trader(workspace, sleeves, session, start, clock, controls)
     if trader.next_row != next_row:
         raise DataError(f"the account goes on at bar {trader.next_row}, the corridor stands at {next_row}")
     progress("warm up", 1, 1)
-    return Prepared(workspace, settings, session, registry, loaded, start, next_row, walked, trader, cache)
+    return Prepared(
+        workspace, settings, session, registry, panel, start, next_row, sleeves, unavailable, trader, cache, bystander
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    """Walks the history of every system up to the clock's next row."""
+
+    settings: LiveSection
+    session: Session
+    registry: ModelRegistry
+    clock: Panel
+    start: int
+    next_row: int
+    cache: FoldCache
+    progress: Progress
+
+    def over(
+        self, places: Mapping[str, Workspace], loaded: Mapping[str, Loaded], unavailable: Collection[str]
+    ) -> tuple[tuple[LiveSleeve, ...], Bystander | None]:
+        """Return the systems that can run, who shows the market's regimes first, and who shows them without running."""
+        market = MarketRegimes(next(iter(places.values())).plan.regimes)
+        shows = shows_the_market({name: one.panel for name, one in loaded.items()}) if market.settings.use else ""
+        bystander = None
+        if shows in unavailable:
+            bystander = Bystander(shows, loaded[shows], Tape(self._seen(loaded[shows])), market)
+        sleeves = []
+        for name in sorted(loaded.keys() - set(unavailable), key=lambda one: (one != shows, one)):
+            regimes = market.shown_by if name == shows else market.known
+            start = self._known(loaded[name].panel, self.start)
+            walked = self._corridor(places[name], loaded[name], regimes)
+            sleeves.append(LiveSleeve(name, places[name], loaded[name], start, walked))
+        return tuple(sleeves), bystander
+
+    def _corridor(self, place: Workspace, loaded: Loaded, regimes: Callable[[Panel], Regimes | None]) -> LiveCorridor:
+        seen = self._seen(loaded)
+        timeline = self.session.timeline(self.registry, place.plan, self.settings.engine)
+        self.progress("export", 0, 1)
+        world = corridor.base_world(place.plan, seen, loaded.notes)
+        for since in timeline.values():
+            for _, one in since:
+                require_exports({one.name: one}, world)
+        self.progress("warm up", 0, 1)
+        return LiveCorridor(place, seen, timeline, loaded.notes, self.cache, self.progress, regimes)
+
+    def _seen(self, loaded: Loaded) -> Panel:
+        return loaded.panel.head(self._known(loaded.panel, self.next_row))
+
+    def _known(self, own: Panel, row: int) -> int:
+        """Return how many of a system's bars are known before a row of the clock."""
+        return int(np.searchsorted(own.times, self.clock.times[row - 1], side="right"))
+
+
+def train_systems(places: Mapping[str, Workspace], loaded: Iterable[str], progress: Progress) -> dict[str, str]:
+    """Train where a system that has bars lacks a champion; return why some cannot run.
+
+    Raises ``DataError`` with all reasons where none can; what is wrong with a lone system is raised as it is.
+    """
+    unavailable: dict[str, str] = {}
+    for name in loaded:
+        try:
+            train_the_missing(places[name], progress)
+        except DataError as error:
+            if len(places) == 1:
+                raise
+            unavailable[name] = error.what
+    if unavailable.keys() >= set(loaded):
+        said = "; ".join(f"{name}: {why}" for name, why in unavailable.items())
+        hint = "sync more history, or change [timeframes]"
+        raise DataError(f"no timeframe of the playbook can run: {said}", hint=hint)
+    return unavailable
 
 
 def _trader(
     workspace: Workspace,
-    walked: LiveCorridor,
+    sleeves: Sequence[LiveSleeve],
     session: Session,
     start: int,
     clock: Clock,
     controls: Controls | None,
 ) -> Trader:
     try:
-        return Trader(workspace, walked.world, session.account, start, clock, controls)
+        return Trader(workspace, sleeves, session.account, start, clock, controls)
     except DataError as error:
         if session.mode != "REPLAY":
             raise
@@ -158,6 +273,11 @@ def _require_a_present(workspace: Workspace, wall: Clock) -> None:
     """Refuse a playbook whose bars end, or do not come in as they are."""
     plan, source = workspace.plan, workspace.source
     name, data = plan.playbook.name, plan.data
+    if plan.timeframes:
+        raise InputError(
+            f"{name} cannot trade in the present yet: its timeframes have bars of several sizes, ingest brings one in",
+            hint="add --replay",
+        )
     live_source(data.source, plan.playbook.source_options, wall)
     if data.end is not None and data.end <= wall.now():
         raise InputError(

@@ -12,7 +12,7 @@ import numpy as np
 from tradewind.live.ingest_store import correlation_of
 from tradewind.live.prepare import Prepared
 from tradewind.live.service import LiveRuntime
-from tradewind.live.tape import BarRow
+from tradewind.live.tape import Closed
 from tradewind.live.trader import iso
 from tradewind.market.panel import Panel
 from tradewind.market.sources.replay import ReplayClock, Speed, known_speed, pause_of
@@ -54,7 +54,7 @@ class Replay:
         self._speed = known_speed(speed)
         self._faster.set()
 
-    async def bars(self) -> AsyncGenerator[tuple[BarRow, str], None]:
+    async def bars(self) -> AsyncGenerator[tuple[Closed, str], None]:
         """Yield each bar with its name."""
         panel, before = self._prepared.panel, None
         for row in range(self._prepared.next_row, len(panel)):
@@ -62,7 +62,7 @@ class Replay:
             await self._wait(panel, row, before, close)
             self._clock.reach(close)
             self._tell(row + 1)
-            yield BarRow.of(panel, row), correlation_of(panel.timeframe, close)
+            yield self._prepared.closed(row), correlation_of(panel.timeframe, close)
             before = close
         self.done = True
         self._tell(len(panel))
@@ -86,9 +86,8 @@ class Replay:
         """Tell the price that the bar under way began with: the one price of it whose time is known."""
         for column in np.flatnonzero(panel.mask[row]):
             price = float(panel.fields[field][row, column])
-            symbol = panel.symbols[column]
             at = iso(panel.times[row - 1]) if row else iso(panel.times[row])
-            self._runtime.bus.publish("tick", symbol, {"symbol": symbol, "time": at, "price": price})
+            self._runtime.tick(panel.symbols[column], at, price)
 
     def _tell(self, next_row: int) -> None:
         prepared = self._prepared
@@ -118,9 +117,11 @@ def result_of(runtime: LiveRuntime) -> dict[str, Any]:
         "account": session.account,
         "mode": session.mode,
         "from": iso(prepared.panel.times[min(prepared.start, len(prepared.panel) - 1)]),
-        "to": iso(prepared.corridor.world.panel.times[-1]),
+        "to": iso(prepared.finest.panel.times[-1]),
         "engine": prepared.settings.engine,
-        "models": {name: since[-1][1].artefact.id for name, since in prepared.corridor.serving.items()},
+        "models": {sleeve.plan.column(name): one.artefact.id for sleeve, name, one in prepared.seated()},
+        "timeframes": {one.name: one.panel.timeframe for one in prepared.sleeves if one.name},
+        "unavailable": dict(prepared.unavailable),
         "bars": counts.bars,
         "forecasts": counts.forecasts,
         "signals": counts.signals,
@@ -134,7 +135,7 @@ def result_of(runtime: LiveRuntime) -> dict[str, Any]:
         "parity": {
             "equal": None if found is None else not found,
             "first_difference": found[0].to_dict() if found else None,
-            "bars": 0 if loop.recorder is None else len(loop.recorder),
+            "bars": loop.recorded,
         },
     }
 

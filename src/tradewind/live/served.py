@@ -231,7 +231,6 @@ def require_servable(workspace: Workspace) -> None:
     """Refuse what a running corridor cannot do yet; each has a reason and a way out."""
     plan = workspace.plan
     refused = {
-        "[timeframes] share one account": (bool(plan.timeframes), "run a playbook of one timeframe"),
         "forecasts are features of other models": (bool(plan.features.forecasts), "set features.forecasts = []"),
         f"calibration {plan.calibration.method!r} is of each fold's training rows": (
             plan.calibration.method not in ("adaptive", "none"),
@@ -240,4 +239,5 @@ def require_servable(workspace: Workspace) -> None:
     }
     for what, (so, way_out) in refused.items():
         if so:
-            raise InputError(f"{plan.playbook.name} cannot run on a clock yet: {what}", hint=way_out)
+            name = plan.column(plan.playbook.name)
+            raise InputError(f"{name} cannot run on a clock yet: {what}", hint=way_out)

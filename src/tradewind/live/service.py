@@ -10,7 +10,7 @@ import asyncio
 import gc
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
@@ -21,8 +21,8 @@ from typing import Any, Final
 import numpy as np
 
 from tradewind.clock import Clock
-from tradewind.errors import InputError, RetryError, did_you_mean
-from tradewind.evaluation.challenge import KEPT
+from tradewind.errors import DataError, InputError, RetryError, did_you_mean
+from tradewind.evaluation.challenge import FIRST, KEPT, PROMOTED
 from tradewind.evaluation.corridor import Progress, silent
 from tradewind.evaluation.live_skill import seat_report
 from tradewind.evaluation.model_registry import seats_of
@@ -31,12 +31,13 @@ from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.controls import Controls, Level
 from tradewind.live import payloads
 from tradewind.live.bus import Bus
+from tradewind.live.corridor import LiveStep
 from tradewind.live.destinations import destinations, send_test
 from tradewind.live.health import Health
 from tradewind.live.ingest import Ticks
 from tradewind.live.logs import correlation, logger
 from tradewind.live.loop import Loop, Shown
-from tradewind.live.parity import Difference, backtest_of, differences
+from tradewind.live.parity import Difference, Reference, backtest_of, differences, ledger_difference
 from tradewind.live.prepare import Prepared, prepare, with_clock
 from tradewind.live.runtime import Mode
 from tradewind.live.schedule import COMPACT, RETRAIN, Schedule, Scheduler
@@ -44,7 +45,8 @@ from tradewind.live.settings import LiveSection
 from tradewind.live.settings_alerts import AlertsSection
 from tradewind.live.settings_drift import DriftSection
 from tradewind.live.settings_ingest import IngestSection
-from tradewind.live.tape import BarRow
+from tradewind.live.sleeves import LiveSleeve
+from tradewind.live.tape import Closed
 from tradewind.live.trader import fill_payload, iso, order_payload
 from tradewind.live.watching import DriftWatch
 from tradewind.market.news import read_news
@@ -60,7 +62,7 @@ LOOK_S: Final = 10.0
 LOOK_SHARE: Final = 20
 """The seats are looked at again after so many times as long as it took: bars must not wait for it."""
 
-Bars = AsyncGenerator[tuple[BarRow, str], None]
+Bars = AsyncGenerator[tuple[Closed, str], None]
 """Bars as they close, each with the name that everything that follows from it bears."""
 
 
@@ -162,7 +164,7 @@ class LiveRuntime:
         self.prepared = await self._in(self._worker, work)
         self.loop = Loop(self.prepared, self.bus, self.clock, self.health_of.latency)
         if self.drift_section.use:
-            self.loop.watch = await self._in(self._worker, self._watch)
+            self.loop.watches = await self._in(self._worker, self._watches)
         self._recall_equity()
         if self.mode == "REPLAY" and self.loop.halted:
             why = "it was halted before this process began"
@@ -176,9 +178,13 @@ class LiveRuntime:
         gc.freeze()  # what is there for good need not be looked through at every collection: a pause of a second
         return self.prepared
 
-    def _watch(self) -> DriftWatch:
+    def _watches(self) -> dict[str, Callable[[LiveStep], None]]:
         self._progress("watch for drift", 0, 1)
-        return DriftWatch(self._loop, self.drift_section, self._read, self._challenge)
+        loop = self._loop
+        return {
+            one.name: DriftWatch(loop, one, self.drift_section, self._read, self._challenge)
+            for one in loop.prepared.sleeves
+        }
 
     def _read(self, seat: str, reading: dict[str, Any]) -> None:
         """Hear a drift reading; one that says what the last one said is not told again."""
@@ -197,21 +203,21 @@ class LiveRuntime:
     async def run(self, bars: Bars) -> None:
         """Live through bars until there are no more; a bar that fails stops trading and is told, never passed over."""
         async with aclosing(bars):
-            async for bar, name in bars:
-                await self.take(bar, name)
+            async for closed, name in bars:
+                await self.take(closed, name)
 
-    async def take(self, bar: BarRow, name: str) -> Shown:
-        """Live through one bar."""
+    async def take(self, closed: Closed, name: str) -> Shown:
+        """Live through one bar, and the longer ones that close with it."""
         loop = self._loop
         arrived = time.perf_counter()
         try:
             with correlation(name):
-                shown = await self._in(self._worker, partial(loop.take, bar, name, arrived))
+                shown = await self._in(self._worker, partial(loop.take, closed, name, arrived))
         except Exception as error:
             self.health_of.operations.add(False)
-            self._log.error("bar_failed", time=str(bar.time), error=str(error))
+            self._log.error("bar_failed", time=str(closed.time), error=str(error))
             with suppress(Exception):  # the same disk may refuse the alert too; the failure itself goes on up
-                what = f"the bar of {iso(bar.time)} failed, trading has stopped: {error}"
+                what = f"the bar of {iso(closed.time)} failed, trading has stopped: {error}"
                 await asyncio.to_thread(loop.alert, "critical", "bar_failed", what)
             raise
         self.health_of.operations.add(True)
@@ -284,27 +290,54 @@ class LiveRuntime:
 
     @property
     def _panel(self) -> Panel | None:
-        """The bars that everything shown is of: those of the last decision, while the next bar is worked on."""
+        """The finest bars: as of the last decision, while the next bar is worked on."""
         if self.loop is not None and self.loop.shown is not None:
-            return self.loop.shown.step.world.panel
-        return None if self.prepared is None else self.prepared.corridor.world.panel
+            return self.loop.shown.panel
+        return None if self.prepared is None else self.prepared.finest.panel
+
+    def _seen(self) -> list[tuple[LiveSleeve, Panel, LiveStep | None]]:
+        """Return every system with the bars that everything shown of it is of, and the step that brought the newest."""
+        if self.prepared is None:
+            return []
+        steps = {} if self.loop is None or self.loop.shown is None else self.loop.shown.steps
+        seen = []
+        for sleeve in self.prepared.sleeves:
+            step = steps.get(sleeve.name)
+            seen.append((sleeve, sleeve.panel if step is None else step.world.panel, step))
+        return seen
 
     # -- parity ------------------------------------------------------------------------------------------------
 
     def parity(self) -> list[Difference] | None:
         """Lay what was lived through beside the back-test of the same days; None where nothing was kept to compare."""
         loop, prepared = self._loop, self.prepared
-        if prepared is None or loop.recorder is None or not len(loop.recorder):
+        if prepared is None or not loop.recorded:
             return None
-        stop = loop.recorder.first + len(loop.recorder)
-        panel = prepared.corridor.world.panel.head(stop)
-        told = backtest_of(
-            prepared.workspace, panel, prepared.corridor.serving, prepared.loaded.notes, prepared.cache,
-            held=prepared.session.held,
-        )  # fmt: skip
-        to_the_end = stop == len(prepared.corridor.world.panel) and not prepared.session.was_halted
-        ledger = prepared.trader.ledger_hash() if to_the_end else None
-        return differences(loop.recorder, told, ledger, prepared.start)
+        finest = loop.recorders[prepared.finest.name]
+        times = prepared.finest.panel.times
+        last = times[finest.first + len(finest) - 1]
+        told = self._backtests(prepared, last)
+        found = differences(loop.recorders, told)
+        if last == times[-1] and not prepared.session.was_halted:
+            wanted = [told[one.name].wanted(one.start) for one in prepared.sleeves]
+            ledger = prepared.trader.ledger_hash()
+            found += ledger_difference(self.workspace.plan, wanted, ledger, prepared.start)
+        return found
+
+    def _backtests(self, prepared: Prepared, last: np.datetime64) -> dict[str, Reference]:
+        """Return the back-test of every system up to a close."""
+
+        def known(panel: Panel) -> Panel:
+            return panel.head(int(np.searchsorted(panel.times, last, side="right")))
+
+        shows = prepared.sleeves[0].panel if prepared.bystander is None else prepared.bystander.tape.panel
+        return {
+            one.name: backtest_of(
+                one.workspace, known(one.panel), one.corridor.serving, one.loaded.notes, prepared.cache,
+                held=prepared.session.held_of(one.plan), market=known(shows),
+            )
+            for one in prepared.sleeves
+        }  # fmt: skip
 
     # -- questions ---------------------------------------------------------------------------------------------
 
@@ -319,7 +352,7 @@ class LiveRuntime:
             "description": plan.head.description,
             "mode": self.mode,
             "source": plan.data.source,
-            "timeframe": plan.data.timeframe,
+            "timeframe": plan.data.timeframe if panel is None else panel.timeframe,
             "as_of": None if panel is None or not len(panel) else iso(panel.times[-1]),
             "started": payloads.stamp(self.started),
             "now": payloads.stamp(now),
@@ -365,51 +398,54 @@ class LiveRuntime:
 
     def symbols(self) -> list[dict[str, Any]]:
         """Return the watch-list."""
-        shown = None if self.loop is None else self.loop.shown
-        panel = self._panel if shown is None else shown.step.world.panel
-        if panel is None or not len(panel):
-            return []
-        row, before = len(panel) - 1, _session_before(panel)
-        signals = None if shown is None else shown.decision.signals
-        return [payloads.watched(panel, row, n, before, signals) for n in range(len(panel.symbols))]
+        found = []
+        for sleeve, panel, step in self._seen():
+            row, before = len(panel) - 1, _session_before(panel)
+            signals = None if step is None else step.decision.signals
+            for n, symbol in enumerate(panel.symbols):
+                told = payloads.watched(panel, row, n, before, signals)
+                found.append({**told, "symbol": sleeve.plan.column(symbol)})
+        return found
 
     def bars(self, symbol: str, *, limit: int = 500, until: datetime | None = None) -> list[dict[str, Any]]:
         """Return the newest bars of a symbol, oldest first."""
-        panel, column = self._place(symbol)
+        _, panel, _, column = self._place(symbol)
         rows = np.flatnonzero(panel.mask[: self._stop(panel, until), column])
         chosen = rows[-min(limit, self.settings.shown_bars) :]
-        return [payloads.bar(panel, int(row), column) for row in chosen]
+        return [{**payloads.bar(panel, int(row), column), "symbol": symbol} for row in chosen]
 
     def forecasts(self, symbol: str, *, limit: int = 1, until: datetime | None = None) -> list[dict[str, Any]]:
         """Return the newest forecasts of a symbol, oldest first."""
-        panel, column = self._place(symbol)
+        sleeve, panel, step, column = self._place(symbol)
         loop = self._loop
-        shown = loop.shown
-        if shown is None:
+        if step is None:
             return []
-        panel = shown.step.world.panel
-        made = next(iter(shown.step.calibrated.values())).available[: self._stop(panel, until), column].any(axis=1)
+        made = next(iter(step.calibrated.values())).available[: self._stop(panel, until), column].any(axis=1)
         rows = np.flatnonzero(made)[-min(limit, self.settings.shown_bars) :]
-        return [loop.forecast_of(shown, column, int(row)) for row in rows]
+        return [{**loop.forecast_of(sleeve, step, column, int(row)), "symbol": symbol} for row in rows]
 
     def signals(self, *, symbol: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return the newest recommendations, the surest first."""
-        shown = self._loop.shown if self.loop is not None else None
-        if shown is None:
-            return []
-        panel, row = shown.step.world.panel, shown.step.row
         if symbol is not None:
-            _, column = self._place(symbol)
-            decision = self._loop.as_recommended(shown)
+            _, _, step, column = self._place(symbol)
+            if step is None:
+                return []
+            decision = self._loop.as_recommended(step.decision)
             rows = np.flatnonzero(decision.signals.decided[:, column])[-limit:]
-            return [payloads.signal(decision, int(at), column) for at in rows[::-1]]
-        told = [payloads.signal(shown.decision, row, int(n)) for n in np.flatnonzero(panel.mask[row])]
+            return [{**payloads.signal(decision, int(at), column), "symbol": symbol} for at in rows[::-1]]
+        told = []
+        for sleeve, panel, step in self._seen():
+            if step is None:
+                continue
+            for n in np.flatnonzero(panel.mask[step.row]):
+                said = payloads.signal(step.decision, step.row, int(n))
+                told.append({**said, "symbol": sleeve.plan.column(panel.symbols[n])})
         return sorted(told, key=lambda s: (s["action"] == "HOLD", -(s["confidence"] or 0.0), s["symbol"]))[:limit]
 
     def _news(self, symbol: str, *, limit: int = 50) -> list[dict[str, Any]]:
         """Return the newest articles that name a symbol; in a replay those that could be read by then."""
-        self._place(symbol)
-        rows = read_news(self.workspace.lake, [symbol], as_of=self.clock.now(), limit=limit)
+        _, panel, _, column = self._place(symbol)
+        rows = read_news(self.workspace.lake, [panel.symbols[column]], as_of=self.clock.now(), limit=limit)
         return [
             {
                 "time": payloads.stamp(row["time"]),
@@ -439,7 +475,11 @@ class LiveRuntime:
 
     def fills(self, *, limit: int = 200) -> list[dict[str, Any]]:
         """Return fills, newest first."""
-        return [fill_payload(one) for one in self._ready.trader.journal.executions()[::-1][:limit]]
+        journal, sleeves = self._ready.trader.journal, {}
+        if self.workspace.plan.timeframes:
+            sleeves = {one.request.client_order_id: one.request.sleeve for one in journal.orders()}
+        newest = journal.executions()[::-1][:limit]
+        return [fill_payload(one, sleeves.get(one.client_order_id, "")) for one in newest]
 
     def alerts(self, *, limit: int = 200) -> list[dict[str, Any]]:
         """Return alerts, newest first."""
@@ -503,13 +543,18 @@ class LiveRuntime:
             if run.result_path
         ]
 
-    def _place(self, symbol: str) -> tuple[Panel, int]:
-        panel = self._panel
-        if panel is None:
+    def _place(self, symbol: str) -> tuple[LiveSleeve, Panel, LiveStep | None, int]:
+        """Return whose symbol it is, that system's bars and newest step, and the symbol's column."""
+        seen = self._seen()
+        if not seen:
             raise RetryError("the corridor is not ready yet", hint="wait until /readyz answers")
-        if symbol not in panel.symbols:
-            raise did_you_mean("symbol", symbol, panel.symbols)
-        return panel, panel.symbols.index(symbol)
+        names: list[str] = []
+        for sleeve, panel, step in seen:
+            own = [sleeve.plan.column(name) for name in panel.symbols]
+            if symbol in own:
+                return sleeve, panel, step, own.index(symbol)
+            names += own
+        raise did_you_mean("symbol", symbol, names)
 
     def _stop(self, panel: Panel, until: datetime | None) -> int:
         from tradewind.market.calendar import instant
@@ -549,7 +594,7 @@ class LiveRuntime:
         """Look at every seat again, and say what is new."""
         assert self.prepared is not None
         runs = (self.prepared.session.id,)
-        for seat in seats_of(self.workspace.plan):
+        for seat in self._of_seats():
             told = seat_report(self.workspace.records, seat, runs=runs, **self._of_the_replay(seat))
             if self._seats.get(seat) != told:
                 self._seats[seat] = told
@@ -564,7 +609,12 @@ class LiveRuntime:
     def _sitting(self) -> dict[str, str]:
         """Return who forecasts now, by seat."""
         assert self.prepared is not None
-        return {since[-1][1].seat: since[-1][1].artefact.id for since in self.prepared.corridor.serving.values()}
+        return {one.seat: one.artefact.id for _, _, one in self.prepared.seated()}
+
+    def _of_seats(self) -> dict[str, str]:
+        """Return the seats of all systems, and whom each is for."""
+        plans = [sleeve.plan for sleeve in self._ready.sleeves]
+        return {seat: plan.column(model) for plan in plans for seat, model in seats_of(plan).items()}
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -638,7 +688,20 @@ class LiveRuntime:
         return {"job": job.id}
 
     def _retrained(self, actor: str, progress: Progress) -> dict[str, Any]:
-        workspace = self.workspace
+        """Retrain every system; what one lacks keeps none of the others from it."""
+        results, failed = [], {}
+        for sleeve in self._ready.sleeves:
+            try:
+                results.append(self._retrained_one(sleeve.workspace, actor, progress))
+            except DataError as error:
+                failed[sleeve.plan.lineage] = error
+        for lineage, why in failed.items():
+            if not results:
+                raise why
+            self._loop.alert("warning", "retrain_failed", f"{lineage}: {why}")
+        return _together(results)
+
+    def _retrained_one(self, workspace: Workspace, actor: str, progress: Progress) -> dict[str, Any]:
         if self.mode == "REPLAY":
             result = retrain(
                 workspace, progress, as_of=self.clock.now(), by=actor, dry_run=True, sitting=self._sitting()
@@ -692,7 +755,7 @@ class LiveRuntime:
 
     def _seat(self, name: str) -> str:
         """Return a seat by its own name or by its member's."""
-        seats = seats_of(self.workspace.plan)
+        seats = self._of_seats()
         by_member = {member: seat for seat, member in seats.items()}
         if name not in seats and name not in by_member:
             raise did_you_mean("seat", name, [*seats, *by_member])
@@ -751,8 +814,13 @@ class LiveRuntime:
         """Say every price between two closes, until cancelled."""
         async for heard in ticks:
             for tick in heard:
-                told = {"symbol": tick.symbol, "time": payloads.stamp(tick.time), "price": tick.price}
-                self.bus.publish("tick", tick.symbol, told)
+                self.tick(tick.symbol, payloads.stamp(tick.time), tick.price)
+
+    def tick(self, symbol: str, time: str | None, price: float) -> None:
+        """Say a price between two closes to whoever looks at the symbol, in whatever timeframe."""
+        for sleeve in self._ready.sleeves:
+            name = sleeve.plan.column(symbol)
+            self.bus.publish("tick", name, {"symbol": name, "time": time, "price": price})
 
     async def jobs_done(self) -> None:
         """Wait until nothing runs in the background any more."""
@@ -782,6 +850,17 @@ def _stored(job: Job) -> dict[str, Any]:
         "progress": None,
         "result": None,
         "error": None,
+    }
+
+
+def _together(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the retrainings of several systems as one: what was decided of any of them, and of each seat."""
+    decided = {result["decision"] for result in results}
+    return {
+        "decision": next((one for one in (PROMOTED, FIRST) if one in decided), KEPT),
+        "champion": {seat: one for result in results for seat, one in result["champion"].items()},
+        "evidence": {seat: one for result in results for seat, one in result["evidence"].items()},
+        "seconds": sum(result["seconds"] for result in results),
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tradewind.evaluation.model_registry import ModelRegistry
+from tradewind.evaluation.model_registry import ModelRegistry, seats_of
 from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.prediction_log import origin_of_plan
 from tradewind.execution.controls import Controls
@@ -33,7 +33,7 @@ class Session:
     asked, until
         From where and to where a replay was asked for; None: from where models have not learnt, and to the end.
     serving
-        By model: closes from which on an artefact forecasts, oldest first.
+        By model (``MODEL@TIMEFRAME``): closes from which on an artefact forecasts, oldest first.
     held
         By seat: closes between which its recommendations were stopped; the second is None while they are.
     stopped_after
@@ -90,16 +90,26 @@ class Session:
             },
         }
 
-    def switched(self, one: Served, at: np.datetime64) -> None:
-        """Note that another model forecasts from a close on."""
-        self.serving[one.name].append((at, one.artefact.id))
+    def switched(self, plan: Plan, one: Served, at: np.datetime64) -> None:
+        """Note that another model of a system forecasts from a close on."""
+        self.serving[plan.column(one.name)].append((at, one.artefact.id))
 
-    def timeline(self, registry: ModelRegistry, seats: Mapping[str, str], engine: Engine) -> dict[str, list[Any]]:
-        """Return who forecasts since when, by model, ready to be asked."""
-        by_model = {name: seat for seat, name in seats.items()}
+    def held_of(self, plan: Plan) -> dict[str, list[tuple[np.datetime64, np.datetime64 | None]]]:
+        """Return the spans of a system's seats."""
+        return {seat: self.held[seat] for seat in seats_of(plan) if seat in self.held}
+
+    def runs(self, plan: Plan) -> bool:
+        """Return whether a system is part of it: one that could not run when it began is not."""
+        return all(plan.column(name) in self.serving for name in seats_of(plan).values())
+
+    def timeline(self, registry: ModelRegistry, plan: Plan, engine: Engine) -> dict[str, list[Any]]:
+        """Return who forecasts for a system since when, by model, ready to be asked."""
         return {
-            name: [(at, served(registry.artefact(model), name, by_model[name], engine)) for at, model in since]
-            for name, since in self.serving.items()
+            name: [
+                (at, served(registry.artefact(model), name, seat, engine))
+                for at, model in self.serving[plan.column(name)]
+            ]
+            for seat, name in seats_of(plan).items()
         }
 
 
@@ -129,7 +139,7 @@ def begun(
     until: datetime | None,
     champions: Mapping[str, Served],
 ) -> Session:
-    """Begin a session with the champions of now, and store it."""
+    """Begin a session with the champions of now, by model as ``serving`` names them, and store it."""
     serving = {name: [(one.trained_until, one.artefact.id)] for name, one in champions.items()}
     made = Session(new_run_id(plan.playbook.name, started), plan, mode, started, opened, asked, until, serving)
     made.save(records)

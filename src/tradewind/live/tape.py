@@ -44,6 +44,27 @@ class BarRow:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Closed:
+    """What has closed since the bar before it: the finest bar, and with it the longer ones that are known by then.
+
+    Attributes
+    ----------
+    time
+        Close of the finest bar.
+    bars
+        By system ("" where there is but one), oldest first.
+    """
+
+    time: np.datetime64
+    bars: Mapping[str, tuple[BarRow, ...]]
+
+    @classmethod
+    def alone(cls, bar: BarRow) -> Closed:
+        """Return one bar of the only system."""
+        return cls(bar.time, {"": (bar,)})
+
+
 class Tape:
     """A panel that grows.
 

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from tradewind.clock import Clock as TellsTime
-from tradewind.evaluation.account import Clock, Wanted, desk_bars, desk_of
-from tradewind.evaluation.corridor import World
+from tradewind.evaluation.account import Clock, desk_bars, desk_of
 from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution import kernel as k
@@ -24,6 +23,7 @@ from tradewind.execution.order_state import OrderState
 from tradewind.execution.paper import PaperAccount
 from tradewind.execution.records import Records as Booked
 from tradewind.execution.records import ledger_digest
+from tradewind.live.sleeves import LiveSleeve
 from tradewind.portfolio.limits import times_bound
 
 
@@ -37,11 +37,14 @@ class Traded:
         Those whose state has changed.
     fills, alerts
         In their order.
+    sleeves
+        By order that was filled: the timeframe that it is of.
     """
 
     orders: Sequence[OrderState]
     fills: Sequence[Execution]
     alerts: Sequence[Mapping[str, Any]]
+    sleeves: Mapping[str, str]
 
 
 @dataclass(eq=False)
@@ -50,16 +53,19 @@ class Trader:
 
     Parameters
     ----------
+    sleeves
+        The systems that share it.
     account
         Its name in the journal. One that is there already is gone on with.
     opened
-        Number of bars before the first that the account may decide at; of an account that is there it is ignored.
+        Number of bars of the clock before the first that the account may decide at; of an account that is there it is
+        ignored.
     controls
         The kill switch of the home; None for a replay, which nobody halts.
     """
 
     workspace: Workspace
-    world: World
+    sleeves: Sequence[LiveSleeve]
     account: str
     opened: int
     clock: TellsTime
@@ -74,7 +80,7 @@ class Trader:
         limits = plan.limits
         if self.controls is not None:
             limits = limits.model_copy(update={"release_after_sessions": None})
-        laid = Clock.of([_silent(self.world, self.opened)])
+        laid = Clock.of([sleeve.wanted() for sleeve in self.sleeves])
         self.desk = desk_of(replace(plan, limits=limits), laid, plan.execution)
         self.journal = Journal(self.workspace.records, self.account, clock=self.clock)
         self.paper = PaperAccount(self.desk, self.journal, plan.playbook.content_hash, self.controls)
@@ -83,18 +89,16 @@ class Trader:
         self._bars = bars
         self._out: set[str] = {order.request.client_order_id for order in self.journal.unfinished()}
 
-    def step(self, decision: Decision) -> Traded:
-        """Take the account over the newest bar, and let it order what was decided at its close."""
-        world = decision.world
-        row = len(world.panel) - 1
-        wanted = Wanted("", world, decision.signals, decision.targets, self.opened)
-        laid = Clock.of([wanted])
+    def step(self, decisions: Mapping[str, Decision]) -> Traded:
+        """Take the account over the newest bar, and let it order what was decided at its close, by system."""
+        laid = Clock.of([sleeve.wanted(decisions.get(sleeve.name)) for sleeve in self.sleeves])
+        row = len(laid.panel) - 1
         told = _Told()
         self._bars = desk_bars(self.workspace.plan, laid)
-        self.paper.live_through(self._bars, laid.plan(), row, self.opened, told)
+        self.paper.live_through(self._bars, laid.plan(of=decisions), row, self.opened, told)
         self.next_row = row + 1
         self.bound += told.bound
-        return self._changed(_moment(world.panel.times[row]), told)
+        return self._changed(_moment(laid.panel.times[row]), told)
 
     def _changed(self, at: datetime, told: _Told) -> Traded:
         """Return what the journal says has changed with a bar."""
@@ -104,7 +108,9 @@ class Trader:
         fresh = [order for name, order in new.items() if name not in self._out]
         ended = list(self.journal.find(touched).values())
         self._out = set(new)
-        return Traded([*ended, *fresh], fills, told.alerts)
+        filled = {**new, **{order.request.client_order_id: order for order in ended}}
+        sleeves = {name: order.request.sleeve for name, order in filled.items()}
+        return Traded([*ended, *fresh], fills, told.alerts, sleeves)
 
     @property
     def equity(self) -> float:
@@ -133,13 +139,13 @@ class Trader:
         return [self._position(int(m), state) for m in held]
 
     def _position(self, m: int, state: np.ndarray[Any, Any]) -> dict[str, Any]:
-        symbol, _, sleeve = self.desk.columns[m].partition("@")
+        column = self.desk.columns[m]
         shares, price, entry = (float(state[place, m]) for place in (k.SHARES, k.MARK, k.ENTRY))
         stop = entry * (1 - np.sign(shares) * float(state[k.STOP, m]))
         born = int(state[k.IN_ROW, m])
         return {
-            "symbol": symbol,
-            "timeframe": sleeve or None,
+            "symbol": column,
+            "timeframe": column.partition("@")[2] or None,
             "shares": shares,
             "price": price,
             "value": shares * price,
@@ -194,17 +200,12 @@ class _Told:
         self.bound.update(a.kind for a in step.alerts if a.kind in ("drawdown_max", "daily_loss_max"))
 
 
-def _silent(world: World, start: int) -> Wanted:
-    """Return a world in which nobody asks for anything: what a desk is laid out by."""
-    return Wanted("", world, cast("Any", None), cast("Any", None), start)
-
-
 def order_payload(order: OrderState) -> dict[str, Any]:
     """Return an order as the page shows it."""
     request = order.request
     return {
         "id": request.client_order_id,
-        "symbol": request.symbol,
+        "symbol": column_of(request.symbol, request.sleeve),
         "timeframe": request.sleeve or None,
         "side": request.side,
         "quantity": request.quantity,
@@ -218,12 +219,17 @@ def order_payload(order: OrderState) -> dict[str, Any]:
     }
 
 
-def fill_payload(fill: Execution) -> dict[str, Any]:
-    """Return a fill as the page shows it."""
+def column_of(symbol: str, sleeve: str) -> str:
+    """Return a symbol as an account of several timeframes names it."""
+    return f"{symbol}@{sleeve}" if sleeve else symbol
+
+
+def fill_payload(fill: Execution, sleeve: str = "") -> dict[str, Any]:
+    """Return a fill of a timeframe as the page shows it."""
     return {
         "id": fill.execution_id,
         "order_id": fill.client_order_id or None,
-        "symbol": fill.symbol,
+        "symbol": column_of(fill.symbol, sleeve),
         "quantity": fill.quantity,
         "price": fill.price,
         "fee": fill.fee,

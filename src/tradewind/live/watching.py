@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tradewind.errors import DataError, TradewindError
 from tradewind.evaluation.corridor import World
-from tradewind.evaluation.model_registry import CHAMPION, ModelRegistry, current, stack
+from tradewind.evaluation.model_registry import CHAMPION, ModelRegistry, current, name_of, stack
 from tradewind.execution.controls import Level
 from tradewind.live.drift_concept import ConceptReference, concept_reference, outcomes
 from tradewind.live.drift_monitor import DriftMonitor, DriftReading, DriftState
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tradewind.live.corridor import LiveStep
     from tradewind.live.loop import Loop
     from tradewind.live.settings_drift import DriftSection
+    from tradewind.live.sleeves import LiveSleeve
 
 FloatArray = NDArray[np.float64]
 
@@ -54,7 +55,7 @@ class _Seat:
 
 @dataclass(eq=False)
 class DriftWatch:
-    """Watches the seats of a running corridor.
+    """Watches the seats of one system of a running playbook.
 
     Each monitor learnt from the bars that its champion was trained on, and from what that champion's kind forecast of
     them out of sample; where there is too little of either it says so and watches what it can.
@@ -68,6 +69,7 @@ class DriftWatch:
     """
 
     loop: Loop
+    sleeve: LiveSleeve
     settings: DriftSection
     told: Told
     retrain: Retrain
@@ -76,17 +78,17 @@ class DriftWatch:
     def __post_init__(self) -> None:
         """Learn what training data looked like, and read the bars since."""
         self._log = logger("live.drift")
-        self._prepared = self.loop.prepared
+        self._prepared, self._corridor = self.loop.prepared, self.sleeve.corridor
         self._references: dict[int, DriftReference | None] = {}
         self._seats: dict[str, _Seat] = {}
-        for name, since in self._prepared.corridor.serving.items():
+        for name, since in self._corridor.serving.items():
             self._sit(name, since[-1][1])
 
     # -- one bar -----------------------------------------------------------------------------------------------
 
     def __call__(self, step: LiveStep) -> None:
         """Read the newest bar of every seat, and act on what it says."""
-        for name, since in self._prepared.corridor.serving.items():
+        for name, since in self._corridor.serving.items():
             if self._seats.get(name) is None or self._seats[name].served is not since[-1][1]:
                 self._sit(name, since[-1][1])
             seat = self._seats.get(name)
@@ -105,7 +107,7 @@ class DriftWatch:
             seat.action = None
         if reading.level != ("ok" if before is None else before.level):
             self._say(seat, reading)
-        self.told(seat.served.seat, reading.to_dict(_shown(seat.served), seat.served.artefact.id, seat.action))
+        self.told(seat.served.seat, reading.to_dict(name_of(seat.served.seat), seat.served.artefact.id, seat.action))
 
     def _say(self, seat: _Seat, reading: DriftReading) -> None:
         level: Level = "info" if reading.level == "ok" else "warning"
@@ -176,7 +178,7 @@ class DriftWatch:
             return seat.previous
         try:
             one = seated(registry, seat.served.seat, name, self._prepared.settings.engine, before[-1])
-            require_exports({name: one}, self._prepared.corridor.world)
+            require_exports({name: one}, self._corridor.world)
             seat.previous = one
             return one
         except TradewindError as error:
@@ -215,7 +217,7 @@ class DriftWatch:
 
     def _returns(self, first: int, stop: int, horizons: tuple[int, ...]) -> FloatArray:
         """Return the log returns from rows ``first`` to ``stop - 1`` as far as they are known there, ``(T, N, H)``."""
-        closes = self._prepared.corridor.log_closes[first:stop]
+        closes = self._corridor.log_closes[first:stop]
         found = np.full((*closes.shape, len(horizons)), np.nan)
         for column, horizon in enumerate(horizons):
             if horizon < len(closes):
@@ -233,7 +235,7 @@ class DriftWatch:
 
     def _sit(self, name: str, one: Served) -> None:
         """Begin to watch a model: learn from its training data, and read the bars since."""
-        corridor = self._prepared.corridor
+        corridor = self._corridor
         world = corridor.world
         stop = int(np.searchsorted(world.panel.times, one.trained_until, side="right"))
         reference = self._reference(world, stop)
@@ -251,7 +253,7 @@ class DriftWatch:
     def _was_stopped(self, name: str, one: Served) -> bool:
         """Return whether this model was stopped before this process began; one whom a person released counts too."""
         spans = self._prepared.session.held.get(one.seat, [])
-        since = self._prepared.corridor.serving[name][-1][0]
+        since = self._corridor.serving[name][-1][0]
         return bool(spans and since <= spans[-1][0])
 
     def _reference(self, world: World, stop: int) -> DriftReference | None:
@@ -273,13 +275,9 @@ class DriftWatch:
         rows = np.flatnonzero(np.isfinite(known[:, 0]))
         if not len(rows):
             return None
-        life = self._prepared.workspace.plan.evaluation.refit_bars
+        life = self.sleeve.plan.evaluation.refit_bars
         try:
             return concept_reference(known[rows[0] :], max(made.horizons), life, self.settings)
         except DataError as error:
             self.notes.append(f"outcomes of {made.model} are not watched: {error.what}")
             return None
-
-
-def _shown(one: Served) -> str:
-    return one.seat.partition("/")[2] or one.seat

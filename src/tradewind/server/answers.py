@@ -77,8 +77,8 @@ def _instant(value: Any) -> Any:
 
 Live = Annotated[Runtime, Depends(_runtime)]
 Settings = Annotated[ServerSettings, Depends(_settings)]
-SymbolName = Annotated[str, Path(max_length=40, pattern=r"^[A-Za-z0-9^][A-Za-z0-9.^=_:-]*$", examples=["AAPL"])]
-SeatName = Annotated[str, Path(max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["lstm"])]
+SymbolName = Annotated[str, Path(max_length=80, pattern=r"^[A-Za-z0-9^][A-Za-z0-9.^=_:@-]*$", examples=["AAPL"])]
+SeatName = Annotated[str, Path(max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9.@_-]*$", examples=["lstm"])]
 Until = Annotated[
     datetime | None,
     BeforeValidator(_instant),

@@ -16,20 +16,21 @@ from typing import Any
 from tradewind.clock import SystemClock
 from tradewind.errors import InputError, RetryError
 from tradewind.evaluation.corridor import Progress, silent
-from tradewind.evaluation.data import load_or_sync
+from tradewind.evaluation.sleeves import loaded_systems
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.controls import Controls
 from tradewind.live.alerting import Dispatcher
 from tradewind.live.destinations import destinations
 from tradewind.live.logs import configure_logs
 from tradewind.live.market import MarketBars, ingest_of
-from tradewind.live.prepare import Prepared, train_the_missing
+from tradewind.live.prepare import Prepared, train_systems
 from tradewind.live.replay import Replay, result_of
 from tradewind.live.service import LiveRuntime, StoppedError
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_alerts import AlertsSection
 from tradewind.live.settings_drift import DriftSection
 from tradewind.live.settings_ingest import IngestSection
+from tradewind.live.sleeves import systems
 from tradewind.market.sources.replay import ReplayClock, Speed
 from tradewind.market.store.database import copy_sqlite
 from tradewind.market.store.lock import writer_lock
@@ -133,7 +134,7 @@ async def _on_the_market(
         serving = await served(runtime, wanted, say)
         try:
             prepared = await unless(stop, runtime, runtime.prepare())
-            panel = prepared.corridor.world.panel
+            panel = prepared.finest.panel
 
             def alarm(level: Any, kind: str, what: str, detail: Mapping[str, Any]) -> None:
                 controls.append_alert(level, kind, what, detail)
@@ -254,8 +255,8 @@ def prove(
 
     Raises ``InputError`` where not a single bar could be compared.
     """
-    load_or_sync(workspace, progress)
-    train_the_missing(workspace, progress)
+    places = systems(workspace)
+    train_systems(places, loaded_systems(places, progress)[0], progress)
     wanted = Run(True, opened, until, "max", until_done=True, page=False, anew=True)
     with tempfile.TemporaryDirectory(prefix="tradewind-parity-") as folder:
         result = run(_beside(workspace, Path(folder)), wanted, progress=progress)

@@ -33,8 +33,8 @@ Instant = Annotated[str, BeforeValidator(_said), WithJsonSchema({"type": "string
 Id = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
 """What names a thing; a number is told as text."""
 
-Name = Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9^][A-Za-z0-9.^=_:-]*$")]
-"""A symbol as it is asked for."""
+Name = Annotated[str, Field(max_length=80, pattern=r"^[A-Za-z0-9^][A-Za-z0-9.^=_:@-]*$")]
+"""A symbol as it is asked for; ``SYMBOL@TIMEFRAME`` where a playbook has several."""
 
 CSV: dict[int | str, dict[str, Any]] = {
     200: {"description": "a table", "content": {"text/csv": {"schema": {"type": "string"}}}}
