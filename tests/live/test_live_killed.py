@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from live_kit import LIVED, PAIR, home_of
-from paper_session_and_die import PLACES_OF_PAPER
+from paper_session_and_die import PLACES_OF_PAPER, workspace
 from standin_bars import doubled, held
-from test_live_market import NOW, workspace
+from test_live_market import NOW
 
 from killing import killed_and_started, kills, ran
 from spine_kit import prices, system

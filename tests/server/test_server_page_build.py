@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -87,7 +88,37 @@ def test_node_is_taken_only_where_it_is_new_enough(hook, tmp_path, monkeypatch, 
         program.write_text(f"#!/bin/sh\necho {said}\n", "utf-8")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert (hook._of_machine() == tmp_path / "npm") is fits
+    assert hook._of_machine() == ([str(tmp_path / "npm")] if fits else None)
+
+
+def test_the_node_of_the_package_runs_its_npm_by_the_file_that_it_is(hook, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    cli = tmp_path / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    for file in (tmp_path / "__init__.py", tmp_path / "bin" / "node", cli):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("", "utf-8")
+    monkeypatch.setattr(hook, "find_spec", lambda name: ModuleSpec(name, None, origin=str(tmp_path / "__init__.py")))
+    command, environment = hook._npm()
+    assert command == [str(tmp_path / "bin" / "node"), str(cli)]
+    assert environment["PATH"].split(":")[0] == str(tmp_path / "bin")
+
+
+@pytest.mark.parametrize(("there", "fetched"), [(None, True), ("_of_machine", False), ("_of_package", False)])
+def test_as_a_script_it_fetches_node_where_there_is_none(hook, checkout, monkeypatch, there, fetched):
+    commands: list[list[str]] = []
+    for name in ("_of_machine", "_of_package"):
+        monkeypatch.setattr(hook, name, lambda name=name: ["npm"] if name == there else None)
+    monkeypatch.setattr(hook.subprocess, "run", lambda command, **_: commands.append(command))
+    hook.main(checkout, [])
+    assert [command[-1] for command in commands] == ([hook.NODE_WHEEL] if fetched else [])
+
+
+def test_as_a_script_it_runs_the_pages_own_scripts_with_that_node(hook, checkout, monkeypatch):
+    ran: list[tuple[list[str], Path]] = []
+    monkeypatch.setattr(hook, "_of_machine", lambda: ["/node/npm"])
+    monkeypatch.setattr(hook, "_run", lambda command, folder, _: ran.append((command, folder)))
+    hook.main(checkout, ["lint", "unit"])
+    assert ran == [(["/node/npm", "run", script], checkout / "web") for script in ("lint", "unit")]
 
 
 @pytest.mark.parametrize(
