@@ -232,13 +232,13 @@ class LiveRuntime:
             await asyncio.sleep(LOOK_S)
 
     def _refresh(self) -> None:
-        self.health_of.examine()
-        self.bus.publish("health", "health", self.health())
         try:
+            self.health_of.examine()
+            self.bus.publish("health", "health", self.health())
             if self.mode != "REPLAY":
                 self.health_of.watch(Controls(self.workspace.records, clock=self.wall))
             self._look_at_seats()
-        except Exception as error:  # noqa: BLE001 - a store that is away is what was looked for; the next look tells more
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not be the last look
             self._log.warning("look_failed", error=str(error))
 
     async def close(self) -> None:
