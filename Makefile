@@ -26,6 +26,7 @@ tflite: .venv/complete ## also what writes networks as .tflite files (2 GB besid
 oracles: .bench/oracles/complete ## the peers that tests compare networks with, in .bench (31 MB)
 
 .bench/deploy/complete: .venv/complete benchmarks/locks/deploy.txt
+	rm -rf .bench/deploy
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --dest .bench/deploy \
 		-r benchmarks/locks/deploy.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --upgrade --target .bench/deploy \
