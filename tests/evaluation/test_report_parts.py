@@ -19,9 +19,9 @@ from tradewind.evaluation.report.markup import Markup, node
 from tradewind.evaluation.report.metrics import FIGURES, SCORES, formula
 from tradewind.evaluation.report.plot import Plot
 from tradewind.evaluation.report.scales import SPAN, Scale, around, dates, milliseconds, round_numbers, spaced, thinned
-from tradewind.evaluation.report.sections.calibration import wilson
 from tradewind.evaluation.report.sections.fans import fan_paths
 from tradewind.evaluation.report.tables import Column, Table, as_csv
+from tradewind.stats.proportion import wilson
 
 numbers = st.floats(-1e9, 1e9, allow_nan=False)
 

@@ -13,6 +13,7 @@ from tradewind.evaluation.report.markup import Markup, empty, figure, node
 from tradewind.evaluation.report.plot import Plot, legend
 from tradewind.evaluation.report.scales import Array, Scale, around, milliseconds, round_numbers
 from tradewind.evaluation.report.tables import download
+from tradewind.stats.proportion import wilson
 
 if TYPE_CHECKING:
     from tradewind.calibration.coverage import HorizonCoverage
@@ -134,14 +135,6 @@ def pit(record: TrackRecord) -> Markup:
     )
     caption = "Probability integral transform. Flat on the dashed line is perfect; a U is too narrow, a hump too wide."
     return figure(title, plot.render(), caption=caption)
-
-
-def wilson(share: Array, n: Array, z: float = 1.96) -> tuple[Array, Array]:
-    """Return the 95 % interval of a proportion (Wilson 1927)."""
-    n = np.maximum(n, 1.0)
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return np.asarray(centre - half), np.asarray(centre + half)
 
 
 def _coverage_of(record: TrackRecord, found: HorizonCoverage) -> Markup:
