@@ -104,6 +104,33 @@ def test_only_what_moved_is_named(reference: DriftReference, world: np.ndarray) 
     assert all(one["psi"] > 0 and one["ks_p"] < 0.1 for one in shown[:2] if one["name"] in NAMES)
 
 
+def test_features_are_told_of_the_worst_first_though_p_values_of_the_worst_are_all_zero(
+    reference: DriftReference, world: np.ndarray
+) -> None:
+    moved = world.copy()
+    sizes = {3: 4e4, 8: 4e5, 1: 4e6}
+    for column, size in sizes.items():
+        moved[TRAIN + 10 :, :, column] += np.float32(size * reference.deviation[column])
+    last = live(reference, moved)[-1]
+    assert (last.p[list(sizes)] == 0).all(), "no order is in them"
+    shown = last.worst(len(last.names))
+    own = [column for column in shown if column < FEATURES]
+    assert own[:3] == [1, 8, 3]
+    excess = last.excess[[column for column in shown if not last.drifted[column]]]
+    assert (np.diff(excess) <= 0).all() and (last.p[own[-3:]] == 0.5).all()
+
+
+def test_no_threshold_is_negative_where_chance_alone_would_move_a_feature_further(world: np.ndarray) -> None:
+    steady = world.copy()
+    steady[..., 0] = np.linspace(-1, 1, SYMBOLS, dtype=np.float32)
+    steady[..., 1] = (np.arange(len(steady)) % WINDOW)[:, None]
+    found = drift_reference(steady[:TRAIN], NAMES, WINDOW, LIFE)
+    readings = live(found, steady)
+    assert min(one.measured[0, :2].max() for one in readings) < 0, "an index from which chance is taken off may be"
+    assert all((found.thresholds(column) >= 0).all() for column in range(4))
+    assert not any(one.drifted[:2].any() for one in readings)
+
+
 def test_values_that_are_there_no_more_are_a_change_of_their_own(reference: DriftReference, world: np.ndarray) -> None:
     gone = world.copy()
     gone[TRAIN + 10 :, :, 4] = np.nan

@@ -22,7 +22,7 @@ from tradewind.stats.distribution import grid, probability_above
 
 HORIZONS = (1, 5)
 SETTINGS = DriftSection()
-COVERAGE, BRIER, LOSS, HIT, CONFIDENCE = range(5)
+COVERAGE, BRIER, LOSS, HIT, LOCATION, CONFIDENCE = range(6)
 
 
 def known(bars: int = TRAIN, seed: int = 0, skill: float = 0.6) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_a_bar_s_figures_are_those_of_a_loop_over_what_became_known_with_it() ->
     found = outcomes(quantiles, LEVELS, returns, HORIZONS)
     chance = probability_above(quantiles, 0.0, grid(LEVELS))
     for t in (5, 8, 17, 33):
-        hits, briers, losses, rights = [], [], [], []
+        hits, briers, losses, rights, costs = [], [], [], [], []
         for column, horizon in enumerate(HORIZONS):
             for n in range(SYMBOLS):
                 q, y = quantiles[t - horizon, n, column], returns[t - horizon, n, column]
@@ -62,10 +62,24 @@ def test_a_bar_s_figures_are_those_of_a_loop_over_what_became_known_with_it() ->
                 hits.append(q[1] <= y <= q[-2])
                 briers.append((p - up) ** 2)
                 rights.append((p > 0.5) == (y > 0))
-                each = [max(a * (y - v), (a - 1) * (y - v)) for a, v in zip(LEVELS, q, strict=True)]
-                losses.append(np.mean(each) / (q[-1] - q[0]))
+                loss, about_zero = (lost(said, y) / (q[-1] - q[0]) for said in (q, q - q[3]))
+                losses.append(min(loss, concept.LOSS_MOST))
+                costs.append(loss - about_zero)
         sure = np.nanmean(np.abs(2 * chance[t] - 1))
-        assert found[t] == pytest.approx([np.mean(x) for x in (hits, briers, losses, rights)] + [sure])
+        assert found[t] == pytest.approx([np.mean(x) for x in (hits, briers, losses, rights, costs)] + [sure])
+
+
+def lost(quantiles: np.ndarray, outcome: float) -> float:
+    return float(
+        np.mean([max(a * (outcome - q), (a - 1) * (outcome - q)) for a, q in zip(LEVELS, quantiles, strict=True)])
+    )
+
+
+def test_a_gap_loses_no_more_than_half_a_spread_and_the_location_of_a_forecast_about_zero_costs_nothing() -> None:
+    quantiles, _ = forecasts(3, skill=0.0)
+    middle = quantiles[..., 3:4]
+    found = concept.figures(quantiles - middle, LEVELS, np.full(quantiles.shape[:-1], 9.0))
+    assert (found[..., LOSS] == concept.LOSS_MOST).all() and (found[..., LOCATION] == 0).all()
 
 
 def test_nothing_counts_before_its_outcome_is_known() -> None:
@@ -93,19 +107,19 @@ def test_a_model_that_goes_on_as_it_was_hardly_ever_leaves_its_bands() -> None:
     left = 0
     for seed in range(30):
         series = known(TRAIN + LIFE, seed=100 + seed)
-        reference = concept_reference(series[:TRAIN], max(HORIZONS), LIFE, seed=seed)
+        reference = concept_reference(series[:TRAIN], max(HORIZONS), LIFE)
         left += any(one.broken for one in walked(reference, series[TRAIN:]))
     assert left <= 4
 
 
 def test_dependent_outcomes_have_wider_bands() -> None:
-    draw, shape = np.random.default_rng(5), (900, 5)
+    draw, shape = np.random.default_rng(5), (900, 6)
     plain = 0.5 + 0.1 * draw.normal(size=shape)
     slow = np.empty(shape)
     slow[0] = plain[0] - 0.5
     for t in range(1, len(slow)):
         slow[t] = 0.9 * slow[t - 1] + math.sqrt(1 - 0.9**2) * (plain[t] - 0.5)
-    bands = [concept_reference(x, 1, LIFE).high[LOSS] - x[:, LOSS].mean() for x in (plain, 0.5 + slow)]
+    bands = [concept_reference(x, 1, LIFE).high[-1, LOSS] - x[:, LOSS].mean() for x in (plain, 0.5 + slow)]
     assert bands[1] > 2.5 * bands[0]
 
 
@@ -127,6 +141,33 @@ def test_a_signal_whose_sign_turns_is_told_by_brier_score_direction_and_loss(exp
     assert last.accuracy_lost > 0.2
 
 
+def test_forecasts_that_lie_to_the_side_are_told_within_days_by_what_their_location_costs(
+    expected: ConceptReference,
+) -> None:
+    quantiles, returns = forecasts(LIFE, seed=11)
+    quantiles += 0.5 * (quantiles[..., -1:] - quantiles[..., :1])
+    readings = walked(expected, outcomes(quantiles, LEVELS, returns, HORIZONS))
+    assert ["location" in one.broken for one in readings].index(True) <= 4
+
+
+def test_a_short_mean_tells_of_a_sudden_change_sooner_and_a_long_one_of_a_small_one_at_all() -> None:
+    assert concept_reference(known(), max(HORIZONS), LIFE).widths.tolist() == [5, 20, 60]
+    reference = concept_reference(known(), max(HORIZONS), LIFE)
+    room = np.abs(reference.high[:, LOCATION] - reference.expected[LOCATION])
+    assert room[0] > 1.5 * room[1] > 1.5 * room[2]
+
+
+def test_what_is_worse_than_by_chance_must_be_worse_by_enough_besides() -> None:
+    draw = np.random.default_rng(12)
+    series = np.column_stack([np.full((400, 4), 0.5), np.zeros((400, 2))]) + 1e-4 * draw.normal(size=(400, 6))
+    little = series[:60].copy()
+    little[:, BRIER] += 0.01
+    bare, plain = (concept_reference(series, 1, LIFE, DriftSection(concept_worse_min=share)) for share in (0.0, 0.05))
+    assert "brier" in walked(bare, little)[-1].broken and not walked(plain, little)[-1].broken
+    little[:, BRIER] += 0.02
+    assert "brier" in walked(plain, little)[-1].broken
+
+
 def test_a_model_that_becomes_less_sure_shifts_its_confidence(expected: ConceptReference) -> None:
     last = walked(expected, known(LIFE * 2, seed=8, skill=0.2))[-1]
     assert last.confidence_shift < -5
@@ -135,12 +176,12 @@ def test_a_model_that_becomes_less_sure_shifts_its_confidence(expected: ConceptR
 
 def test_bars_without_outcomes_change_nothing(expected: ConceptReference) -> None:
     state = concept.start(expected)
-    nothing = np.full(5, np.nan)
+    nothing = np.full(6, np.nan)
     after, reading = concept.step(state, nothing, expected, SETTINGS.adwin_delta)
     for name, array in state.arrays().items():
         np.testing.assert_array_equal(array, after.arrays()[name])
     assert not reading.broken and not reading.adwin
-    with pytest.raises(InputError, match="5 figures"):
+    with pytest.raises(InputError, match="6 figures"):
         concept.step(state, nothing[:3], expected, SETTINGS.adwin_delta)
 
 

@@ -10,7 +10,7 @@ import pytest
 from drift_worlds import LIFE, NAMES, TRAIN, WINDOW, history
 
 from tradewind.errors import DataError, InputError
-from tradewind.live.drift_simulation import CHANGES, History, Planted, Said, simulate, with_change
+from tradewind.live.drift_simulation import CHANGES, History, Planted, Said, simulate, simulate_all, with_change
 from tradewind.live.settings_drift import DriftSection
 
 MUST = {"detected", "delay_bars", "rolled_back", "false_alarm_rate"}
@@ -54,6 +54,39 @@ def test_a_champion_that_breaks_gives_way_to_the_one_before(past: History) -> No
     found = asked(past, Planted("broken_champion"))
     assert found["detected"] and found["rolled_back"] and found["delay_bars"] <= 10
     assert "worse than in validation" in found["what"] and found["false_alarm_rate"] == 0.0
+
+
+def test_lives_before_whose_start_nothing_is_known_of_the_champion_are_left_out_where_only_results_change(
+    past: History,
+) -> None:
+    late = replace(past, champion=Said(past.champion.quantiles.copy()))
+    late.champion.quantiles[: TRAIN + LIFE - 30] = np.nan
+    found = asked(late, Planted("broken_champion"))
+    assert (found["lives"], found["lives_left_out"], found["detected_share"]) == (2, 1, 1.0)
+    plain = asked(late, Planted("mean_shift"))
+    assert (plain["lives"], plain["lives_left_out"]) == (3, 0)
+    late.champion.quantiles[:] = np.nan
+    with pytest.raises(DataError, match="none of 3 lives has a champion"):
+        asked(late, Planted("broken_champion"))
+
+
+def test_every_rate_has_its_interval(past: History) -> None:
+    found = asked(past, Planted("broken_champion"))
+    for name, at in (
+        ("detected_interval", "detected_share"),
+        ("false_alarm_lives_interval", "false_alarm_lives"),
+        ("false_alarm_interval", "false_alarm_rate"),
+    ):
+        low, high = found[name]
+        assert 0 <= low <= found[at] <= high <= 1, name
+    assert found["detected_interval"][0] == pytest.approx(0.4385, abs=1e-4), "three of three lives"
+    assert found["rolled_back_share"] == 1.0 and found["rolled_back_without_change_share"] == 0.0
+
+
+def test_changes_together_are_what_each_is_alone(past: History) -> None:
+    changes = [Planted("mean_shift"), Planted("broken_champion", after_bars=30), Planted("correlation")]
+    found = simulate_all(past, changes, train_bars=TRAIN, life_bars=LIFE, window_bars=WINDOW)
+    assert found == [asked(past, planted) for planted in changes]
 
 
 def test_an_alarm_that_comes_without_the_change_is_no_detection(past: History) -> None:
@@ -109,6 +142,9 @@ def test_changes_are_what_they_say(past: History) -> None:
     mixed = changed(past, Planted("correlation"), row).features[row:]
     np.testing.assert_array_equal(np.sort(mixed, axis=0), np.sort(past.features[row:], axis=0))
     np.testing.assert_array_equal(changed(past, Planted("sign_flip"), row).returns[row:], -past.returns[row:])
+    mirrored = changed(past, Planted("mirrored_features"), row).features[row:]
+    centre = past.features.reshape(-1, len(NAMES)).astype(float).mean(axis=0)
+    np.testing.assert_allclose(mirrored - centre, centre - x, atol=1e-4)
     dead = changed(past, Planted("dead_feature"), row).features
     still = (dead[row:] == dead[row - 1]).all(axis=(0, 1))
     assert still.sum() == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -29,7 +29,8 @@ def simulate(
     change: Annotated[
         str,
         typer.Option(
-            help="mean_shift, variance, correlation, sign_flip, dead_feature, missing_feature or broken_champion."
+            help="mean_shift, variance, correlation, mirrored_features, sign_flip, dead_feature, missing_feature or "
+            "broken_champion."
         ),
     ] = "mean_shift",
     size: Annotated[
@@ -73,6 +74,14 @@ def _show(result: Mapping[str, Any]) -> None:
     for reason in result["reasons"]:
         console.print(f"[dim]· {reason}[/]")
     console.print(
-        f"without a change {result['false_alarm_rate']:.1%} of the windows of {result['lives']} lives read drift; "
-        f"with it {result['detected_share']:.0%} of the lives saw it"
+        f"without a change {result['false_alarm_rate']:.1%} of the windows read drift "
+        f"(95 %: {_span(result['false_alarm_interval'])}), in {result['false_alarm_lives']:.0%} of {result['lives']} "
+        f"lives ({_span(result['false_alarm_lives_interval'])}); "
+        f"with it {result['detected_share']:.0%} of the lives saw it ({_span(result['detected_interval'])})"
     )
+    if result["lives_left_out"]:
+        console.print(f"[dim]· {result['lives_left_out']} lives have no outcomes to compare with[/]")
+
+
+def _span(interval: Sequence[float]) -> str:
+    return f"{interval[0]:.0%} to {interval[1]:.0%}"

@@ -1,4 +1,4 @@
-"""Whether forecasts still keep their word: coverage, Brier score, loss and direction against the validation period.
+"""Whether forecasts still keep their word: what their outcomes say, against the validation period.
 
 Every figure is one a bar, the mean over the symbols (which move together) and horizons whose outcome came with it, and
 a band is what the mean over so many bars can be by chance in a whole life, outcomes that overlap included.
@@ -6,6 +6,7 @@ a band is what the mean over so many bars can be by chance in a whole life, outc
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,31 +17,43 @@ from numpy.typing import NDArray
 
 from tradewind.calibration.coverage import inside, interval_levels
 from tradewind.errors import DataError, InputError
+from tradewind.live.drift_tail import fitted_tail, tail_excess
 from tradewind.live.settings_drift import DriftSection
 from tradewind.stats import adwin
-from tradewind.stats.bootstrap import automatic_block_length, stationary_indices
-from tradewind.stats.distribution import grid, probability_above
+from tradewind.stats.bootstrap import automatic_block_length
+from tradewind.stats.distribution import grid, probability_above, quantile
 from tradewind.stats.losses import brier, pinball
 
 FloatArray = NDArray[np.float64]
 
-FIGURES: Final = ("coverage", "brier", "loss", "hit", "confidence")
+FIGURES: Final = ("coverage", "brier", "loss", "hit", "location", "confidence")
 """Share inside of the central interval; squared error of the probability of a rise; pinball loss in units of the
-forecast's own spread; share of directions that were right; twice the distance of the probability of a rise from half.
+forecast's own spread, at most half of one; share of directions that were right; that loss less the loss of the same
+forecast about zero, so what its location costs, below zero where it earns; twice the distance of the probability of a
+rise from half.
 """
 
-_COVERAGE, _BRIER, _LOSS, _HIT, _CONFIDENCE = range(len(FIGURES))
+_COVERAGE, _BRIER, _LOSS, _HIT, _LOCATION, _CONFIDENCE = range(len(FIGURES))
+_WORSE: Final = np.array([-1.0, 1.0, 1.0, -1.0, 1.0, 0.0])
+"""Which way is worse; confidence has none."""
+
+LOSS_MOST: Final = 0.5
+"""Spreads that one forecast loses at most: a single gap would be worth a week of forecasts that are too narrow."""
+
 BARS_MIN: Final = 20
-_SAMPLES: Final = 500
-_LIFE_MOST: Final = 2000
+_BLOCKS: Final = 4
+_PARTS: Final = (12, 3, 1)
+"""A band for the mean of all the newest bars, one for that of a third of them, and one for a twelfth."""
+
+_WIDTH_MIN: Final = 2
 _SURE: Final = 2.0
-_ARRAYS: Final = ("expected", "low", "high", "usual", "losses", "newest")
+_ARRAYS: Final = ("expected", "widths", "low", "high", "usual", "losses", "newest")
 
 
 def outcomes(
     quantiles: FloatArray, levels: Sequence[float], returns: FloatArray, horizons: Sequence[int], coverage: float = 0.8
 ) -> FloatArray:
-    """Return what became known of forecasts at each bar, ``(T, 5)`` in the order of :data:`FIGURES`.
+    """Return what became known of forecasts at each bar, ``(T, 6)`` in the order of :data:`FIGURES`.
 
     Parameters
     ----------
@@ -62,22 +75,25 @@ def outcomes(
 
 
 def figures(quantiles: FloatArray, levels: Sequence[float], returns: FloatArray, coverage: float = 0.8) -> FloatArray:
-    """Return the figures of single forecasts, ``(..., 5)``: quantiles ``(..., Q)`` and outcomes ``(...)``.
+    """Return the figures of single forecasts, ``(..., 6)``: quantiles ``(..., Q)`` and outcomes ``(...)``.
 
     Confidence needs no outcome; NaN otherwise where there is none, where there is no forecast, or neither up nor down.
     """
     chance = np.asarray(probability_above(quantiles, 0.0, grid(levels)))
     happened = np.where(np.isfinite(returns) & (returns != 0), (returns > 0).astype(np.float64), np.nan)
     spread = quantiles[..., -1] - quantiles[..., 0]
+    about_zero = quantiles - quantile(quantiles, np.array([0.5]), grid(levels))
     with np.errstate(divide="ignore", invalid="ignore"):
-        loss = pinball(returns, quantiles, levels).mean(axis=-1) / np.where(spread > 0, spread, np.nan)
+        unit = np.where(spread > 0, spread, np.nan)
+        loss, plain = (pinball(returns, said, levels).mean(axis=-1) / unit for said in (quantiles, about_zero))
         right = np.where(np.isnan(happened) | np.isnan(chance), np.nan, (chance > 0.5) == (happened > 0.5))
     return np.stack(
         [
             inside(quantiles, returns, interval_levels(levels, coverage)),
             brier(happened, chance),
-            loss,
+            np.minimum(loss, LOSS_MOST),
             np.where(chance == 0.5, np.nan, right),
+            loss - plain,
             np.abs(2.0 * chance - 1.0),
         ],
         axis=-1,
@@ -98,22 +114,26 @@ class ConceptReference:
     Attributes
     ----------
     expected
-        ``(5,)`` means of the figures.
+        ``(6,)`` means of the figures.
+    widths
+        ``(W,)`` over how many of the newest bars means are taken, rising: short ones see a sudden change soon, long
+        ones a small one at all.
     low, high
-        ``(5,)`` between which the mean of the newest bars stays for a model's life, with the probability asked for:
-        the lowest coverage and share of directions, the highest Brier score and loss. Infinite for the others.
+        ``(W, 6)`` between which those means stay for a model's life, with the probability asked for: the lowest
+        coverage and share of directions, the highest Brier score, loss and cost of the location. Infinite for others.
     usual
-        ``(5,)`` standard deviation of the mean of so many bars.
+        ``(6,)`` deviation of a mean over the most bars from what the rest of the validation expects.
     losses
         ``(T,)`` loss of each bar of the validation with outcomes, in time order: ADWIN is told how many of them a new
         one exceeds, so that it sees values in [0, 1] whose mean was one half.
     newest
-        ``(C, 5)`` the last bars with outcomes of the validation: what the rolling means begin with.
+        ``(C, 6)`` the last bars with outcomes of the validation: what the rolling means begin with.
     stride_bars
         Bars whose mean is one value for ADWIN, which takes values for independent: the block length of the losses.
     """
 
     expected: FloatArray
+    widths: NDArray[np.int64]
     low: FloatArray
     high: FloatArray
     usual: FloatArray
@@ -133,23 +153,23 @@ class ConceptReference:
 
 
 def concept_reference(
-    known: FloatArray, longest_horizon_bars: int, life_bars: int, settings: DriftSection | None = None, *, seed: int = 0
+    known: FloatArray, longest_horizon_bars: int, life_bars: int, settings: DriftSection | None = None
 ) -> ConceptReference:
     """Measure a validation period.
 
     Parameters
     ----------
     known
-        ``(T, 5)`` of :func:`outcomes` of forecasts whose bars the model had not seen.
+        ``(T, 6)`` of :func:`outcomes` of forecasts whose bars the model had not seen.
     life_bars
         Bars until the next retraining.
 
     Notes
     -----
-    The bands come from the stationary bootstrap (Politis & Romano 1994) of the validation's own bars, in blocks of
-    twice the longest horizon at least: in each sample one part says what is expected, the other lives a model's life
-    and counts with its worst mean. They are wider by one standard error of a deviation known from so few blocks. The
-    probability is shared between coverage, Brier score, loss and direction.
+    The validation is cut into four blocks, and each mean over so many bars of one is compared with the mean of the
+    three others, as the newest bars will be with the whole. The decline of the upper tenth of these differences, in
+    episodes that do not overlap, says how large a one comes once in so many lives (:func:`fitted_tail`). The
+    probability is shared between the figures, the widths and the windows of a life.
 
     Raises
     ------
@@ -165,36 +185,31 @@ def concept_reference(
             f"only {len(series)} bars of the validation have outcomes: {BARS_MIN} are the least to know a model by",
             hint="validate on more bars",
         )
-    width = min(settings.concept_bars, len(series) // 2)
-    life = min(max(life_bars, width), _LIFE_MOST)
-    block = min(max(2 * longest_horizon_bars, *(automatic_block_length(column) for column in series.T)), len(series))
-    worst, usual = _lives(series, width, life, float(block), np.random.default_rng(seed))
-    worst, usual = worst * (widened := 1.0 + math.sqrt(block / (2.0 * len(series)))), usual * widened
-    share = settings.concept_false_alarm / 4.0
-    low, high = np.quantile(worst[0], share, axis=0), np.quantile(worst[1], 1.0 - share, axis=0)
+    longest = len(series) // _BLOCKS
+    widths = np.unique([min(max(settings.concept_bars // part, _WIDTH_MIN), longest) for part in _PARTS])
+    share = settings.concept_false_alarm / (np.count_nonzero(_WORSE) * len(widths))
     expected = series.mean(axis=0)
-    low[[_BRIER, _LOSS, _CONFIDENCE]], high[[_COVERAGE, _HIT, _CONFIDENCE]] = -np.inf, np.inf
+    away, usual = zip(*(_band(series, int(width), life_bars, share) for width in widths), strict=True)
+    matters = settings.concept_worse_min * expected[[_COVERAGE, _BRIER, _LOSS, _HIT, _LOSS, _CONFIDENCE]]
+    worst = expected + _WORSE * np.maximum(away, matters)
+    low, high = np.where(_WORSE < 0, worst, -np.inf), np.where(_WORSE > 0, worst, np.inf)
     stride = math.ceil(min(automatic_block_length(series[:, _LOSS]), longest_horizon_bars))
-    return ConceptReference(expected, expected + low, expected + high, usual, series[:, _LOSS], series[-width:], stride)
+    return ConceptReference(
+        expected, widths, low, high, usual[-1], series[:, _LOSS], series[-int(widths[-1]) :], stride
+    )
 
 
-def _lives(
-    series: FloatArray, width: int, life: int, block: float, draw: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
-    """Return lowest and highest distance of a rolling mean from what was expected, ``(2, S, 5)``, and its spread."""
-    count = len(series)
-    lowest, highest, first = [], [], []
-    parts = -(-(life + width) // count)
-    for _ in range(_SAMPLES):
-        rows = stationary_indices(count, block, parts + 1, draw)
-        expected = series[rows[0]].mean(axis=0)
-        lived = series[rows[1:].ravel()[: life + width]]
-        total = np.concatenate([np.zeros((1, series.shape[1])), np.cumsum(lived, axis=0)])
-        away = (total[width:] - total[:-width]) / width - expected
-        lowest.append(away.min(axis=0))
-        highest.append(away.max(axis=0))
-        first.append(away[0])
-    return np.stack([lowest, highest]), np.maximum(np.std(first, axis=0), 1e-12)
+def _band(series: FloatArray, width: int, life_bars: int, share: float) -> tuple[FloatArray, FloatArray]:
+    """Return how far a mean over so many bars strays to the worse in a life, ``(6,)``, and how far it usually does."""
+    cuts = np.linspace(0, len(series), _BLOCKS + 1).round().astype(int)
+    away = []
+    for first, stop in itertools.pairwise(cuts):
+        rest = np.concatenate([series[:first], series[stop:]]).mean(axis=0)
+        away.append(np.lib.stride_tricks.sliding_window_view(series[first:stop], width, axis=0).mean(axis=-1) - rest)
+    strayed = np.concatenate(away)
+    usual = np.maximum(np.sqrt((strayed**2).mean(axis=0)), 1e-12)
+    start, scale = fitted_tail(_WORSE * strayed / usual, width)
+    return usual * (start + scale * tail_excess(share / max(life_bars / width, 1.0))), usual
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +252,8 @@ class ConceptReading:
     confidence_shift
         Mean confidence less the validation's, in deviations of such means.
     broken
-        Figures that left their bands; ``loss (ADWIN)`` where ADWIN saw a rise and the loss is unusually high.
+        Figures whose mean over some of the widths left its band; ``loss (ADWIN)`` where ADWIN saw a rise and the loss
+        is unusually high.
     accuracy_lost
         How much less of the directions were right, where that is more than twice the deviation of such means; else 0.
     """
@@ -277,7 +293,7 @@ def start(reference: ConceptReference) -> ConceptState:
 def step(
     state: ConceptState, bar: FloatArray, reference: ConceptReference, delta: float
 ) -> tuple[ConceptState, ConceptReading]:
-    """Take in the figures ``(5,)`` of one bar; NaN where nothing became known, and then the state stays."""
+    """Take in the figures ``(6,)`` of one bar; NaN where nothing became known, and then the state stays."""
     if bar.shape != (len(FIGURES),):
         raise InputError(f"a bar has {len(FIGURES)} figures, not {bar.shape}")
     if np.isfinite(bar[:_CONFIDENCE]).all():
@@ -297,10 +313,11 @@ def _told_adwin(state: ConceptState, loss: float, reference: ConceptReference, d
 
 
 def _read(state: ConceptState, reference: ConceptReference) -> ConceptReading:
-    mean = _mean(state.newest[None])[0]
+    means = np.stack([_mean(state.newest[None, -int(width) :])[0] for width in reference.widths])
+    mean = means[-1]
     away = (mean - reference.expected) / reference.usual
     with np.errstate(invalid="ignore"):
-        out = (mean < reference.low) | (mean > reference.high)
+        out = np.asarray(np.any((means < reference.low) | (means > reference.high), axis=0))
     risen = 0 <= state.since_change < len(state.newest)
     broken = [name for name, left in zip(FIGURES, out, strict=True) if left]
     if risen and not out[_LOSS] and away[_LOSS] > _SURE:

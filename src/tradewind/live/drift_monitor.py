@@ -14,6 +14,7 @@ from tradewind.errors import InputError
 from tradewind.live import drift_concept as concept
 from tradewind.live.drift_concept import ConceptReading, ConceptReference, ConceptState
 from tradewind.live.drift_reference import DISTANCES, DriftReference
+from tradewind.live.drift_tail import tail_p
 from tradewind.live.drift_window import Histograms, WindowState
 from tradewind.live.settings_drift import DriftSection
 from tradewind.stats import drift as distances
@@ -94,9 +95,10 @@ class DriftReading:
     ----------
     time, level, since
         ``ok``; ``watch``: something has drifted; ``drift``: enough of it, for long enough, to act upon. Since when.
-    names, measured, p, thresholds
-        ``M`` features, their distances ``(4, M)`` in the order of :data:`DISTANCES`, how rare those are within the
-        training data, and from which stability index on each would have drifted by itself.
+    names, measured, excess, p, thresholds
+        ``M`` features, their distances ``(4, M)`` in the order of :data:`DISTANCES`, how far the largest lies beyond
+        what is usual within the training data, how rare that is there, and from which stability index on each would
+        have drifted by itself.
     ks_p
         ``(M,)`` p-value of the Kolmogorov–Smirnov statistic, for as many independent observations as a window is worth.
     drifted, silent
@@ -126,6 +128,7 @@ class DriftReading:
     since: np.datetime64
     names: tuple[str, ...]
     measured: FloatArray
+    excess: FloatArray
     p: FloatArray
     thresholds: FloatArray
     ks_p: FloatArray
@@ -172,10 +175,13 @@ class DriftReading:
         }
 
     def worst(self, most: int = SHOWN) -> list[int]:
-        """Return the numbers of the features to show: all that have drifted or are silent, then the rarest."""
+        """Return the numbers of the features to show: what has drifted, what is silent, then others; the rarest first.
+
+        P-values are no order: all ordinary features have the same, and of the rarest they are too small for a number.
+        """
         silent = np.concatenate([self.silent, np.zeros(len(self.names) - len(self.silent), dtype=bool)])
         marked = self.drifted | silent
-        order = np.lexsort((np.where(np.isnan(self.p), 1.0, self.p), ~marked))
+        order = np.lexsort((-np.where(np.isnan(self.excess), -np.inf, self.excess), ~silent, ~self.drifted))
         return [int(column) for column in order[: max(most, int(marked.sum()))]]
 
     def _feature(self, column: int) -> dict[str, Any]:
@@ -246,7 +252,7 @@ class DriftMonitor:
         features
             ``(T, N, F)`` what is known at each close; NaN is missing.
         known
-            ``(T, 5)`` what became known of the model's forecasts at each, as
+            ``(T, 6)`` what became known of the model's forecasts at each, as
             :func:`tradewind.live.drift_concept.outcomes` has it; None: nothing.
 
         Returns
@@ -290,6 +296,7 @@ class DriftMonitor:
             since,
             self.reference.names,
             data.measured,
+            data.excess,
             data.p,
             self._thresholds,
             data.ks_p,
@@ -312,10 +319,11 @@ class DriftMonitor:
     def _data(self, window: Histograms, *, warm: bool) -> _Data:
         reference = self.reference
         measured = reference.distances(window)
-        p = reference.p_values(measured) if warm else np.full(len(reference.names), math.nan)
+        excess = reference.excess(measured) if warm else np.full(len(reference.names), math.nan)
+        p = tail_p(excess)
         ks_p = distances.kolmogorov_smirnov_p(measured[_KS], reference.window_size, reference.total_size)
         drifted = reference.drifted(p)
-        return _Data(measured, p, ks_p, drifted, reference.share(drifted), warm)
+        return _Data(measured, excess, p, ks_p, drifted, reference.share(drifted), warm)
 
     def _silent(self, runs: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which features have been silent for longer than ever, by a margin and a window at least."""
@@ -375,6 +383,7 @@ class DriftMonitor:
 @dataclass(frozen=True, eq=False)
 class _Data:
     measured: FloatArray
+    excess: FloatArray
     p: FloatArray
     ks_p: FloatArray
     drifted: NDArray[np.bool_]

@@ -25,8 +25,9 @@ from tradewind.models.forecast import Forecast
 
 FloatArray = NDArray[np.float64]
 
-PART: Final = 2
-"""A simulated life is half as long as a real one, and learns from half as much: so there are more of them."""
+TRAIN_PART: Final = 2
+LIFE_PART: Final = 4
+"""A simulated life learns from half as much as a real one and is a quarter as long: so there are more of them."""
 
 
 def simulate_drift(
@@ -41,8 +42,9 @@ def simulate_drift(
     """Plant a change into a playbook's history and say what its drift monitor makes of it.
 
     The champion of a seat is asked again with the changed features, on the bars that it has not learnt from; before
-    that the walk-forward's forecasts stand. Where nobody sat in the seat before it, the naive forecast stands for the
-    champion that would be rolled back to, and the result says so.
+    that the walk-forward's forecasts stand, and before those the forecasts of models of its kind that learnt from no
+    more bars than a simulated life does: so that outcomes are known of most lives. Where nobody sat in the seat before
+    it, the naive forecast stands for the champion that would be rolled back to, and the result says so.
 
     Returns what :func:`tradewind.live.drift_simulation.simulate` does, with ``seat``, ``champion`` and ``previous``.
     """
@@ -59,9 +61,10 @@ def simulate_drift(
     world = corridor.base_world(plan, loaded.panel, loaded.notes)
     require_exports({name: champion}, world)
     before = stack(workspace.records.alias_changes(chosen))[:-1]
-    previous, called = _previous(world, registry, chosen, name, engine, before, cache, progress)
-    made = corridor.forecast_out_of_sample(world, name, cache, progress)
-    life = life_bars or max(plan.evaluation.refit_bars // PART, 2)
+    train = train_bars or plan.evaluation.min_train_bars // TRAIN_PART
+    previous, called = _previous(world, registry, chosen, name, engine, before, train, cache, progress)
+    made = _forecast(world, name, train, cache, progress)
+    life = life_bars or max(plan.evaluation.refit_bars // LIFE_PART, 2)
     history = History(
         world.panel.times,
         world.features.names,
@@ -75,7 +78,7 @@ def simulate_drift(
     found = simulate(
         history,
         planted,
-        train_bars=train_bars or plan.evaluation.min_train_bars // PART,
+        train_bars=train,
         life_bars=life,
         window_bars=settings.window_of(world.panel.timeframe),
         settings=settings,
@@ -83,6 +86,17 @@ def simulate_drift(
     )
     told = {"playbook": plan.playbook.name, "source": plan.data.source, "seat": chosen}
     return {**told, "champion": champion.artefact.id, "previous": called, **found}
+
+
+def _forecast(world: World, name: str, train_bars: int, cache: FoldCache, progress: Progress) -> Forecast:
+    """Return the walk-forward's forecasts, with those of earlier and shorter folds in front of them."""
+    made = corridor.forecast_out_of_sample(world, name, cache, progress)
+    first = int(corridor.folds_of(world)[0].test[0])
+    early = [fold for fold in corridor.folds_of(world, train_bars) if fold.test[0] < first]
+    if not early:
+        return made
+    before = corridor.forecast_out_of_sample(world, name, cache, progress, early)
+    return replace(made, quantiles=np.where(np.isnan(made.quantiles), before.quantiles, made.quantiles))
 
 
 class _Again:
@@ -116,11 +130,12 @@ def _previous(
     name: str,
     engine: Any,
     before: list[str],
+    train_bars: int,
     cache: FoldCache,
     progress: Progress,
 ) -> tuple[Said, str]:
     """Return what the champion before said, or the naive forecast where there was none, and what that is called."""
-    naive = corridor.forecast_out_of_sample(world, NAIVE, cache, progress)
+    naive = _forecast(world, NAIVE, train_bars, cache, progress)
     if not before:
         return Said(naive.quantiles), f"{NAIVE} (nobody sat in {seat} before)"
     one = seated(registry, seat, name, engine, before[-1])

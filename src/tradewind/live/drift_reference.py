@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tradewind.decisions.pairs.unit_root import adjusted
 from tradewind.errors import DataError, InputError, did_you_mean
 from tradewind.live import drift_joint as joint
+from tradewind.live.drift_tail import TAIL, fitted_tail, tail_excess, tail_p
 from tradewind.live.drift_window import Histograms, Seen, WindowState, empty, step
 from tradewind.live.settings_drift import DriftSection
 from tradewind.stats import drift as distances
@@ -26,9 +27,6 @@ FloatArray = NDArray[np.float64]
 
 DISTANCES: Final = ("psi", "js", "ks", "wasserstein")
 """What is measured of each feature, in this order; Wasserstein's in deviations of the training data."""
-
-TAIL: Final = 0.1
-"""Share of the training windows that are in the tail whose decline says how rare a larger distance is."""
 
 BLOCKS_MIN: Final = 3
 FORMAT: Final = 1
@@ -60,7 +58,8 @@ class DriftReference:
     edges, counts, beyond, unit
         ``(M, E)``, ``(M, B)``, ``(M, 2)`` and ``(M,)``: bins, what they hold, what lies beyond them, and the deviation.
     centre, spread
-        ``(4, M)`` median of each distance over the training windows, and how far above it a tenth of them lie.
+        ``(4, M)`` median of each distance over the training windows, zero at least, and how far above the median a
+        tenth of them lie.
     tail_start, tail_scale
         ``(M,)`` score above which that tenth lies, and the mean excess, widened where few episodes are behind it.
     window_size, total_size
@@ -125,8 +124,15 @@ class DriftReference:
 
         One half below the tail of a tenth, where nothing more is known. NaN where there is no distance, or no interest.
         """
+        return tail_p(self.excess(measured))
+
+    def excess(self, measured: FloatArray) -> FloatArray:
+        """Return how far the largest distance of each feature lies beyond the usual tenth, ``(..., M)``.
+
+        In scales of that tail, below zero before it: the larger, the rarer. NaN as for :meth:`p_values`.
+        """
         score = _score(measured, self.centre, self.spread)
-        return np.where(self.watched, _tail(score, self.tail_start, self.tail_scale), np.nan)
+        return np.where(self.watched, (score - self.tail_start) / self.tail_scale, np.nan)
 
     def drifted(self, p: FloatArray) -> NDArray[np.bool_]:
         """Return which features ``(M,)`` have drifted.
@@ -143,7 +149,7 @@ class DriftReference:
     def thresholds(self, column: int = 0) -> FloatArray:
         """Return the distance (by its number in :data:`DISTANCES`) at which each feature by itself has drifted."""
         looks = max(self.life_bars / self.window_bars, 1.0) * self.features
-        score = self.tail_start + self.tail_scale * np.log(TAIL * looks / self.false_discovery_rate)
+        score = self.tail_start + self.tail_scale * tail_excess(self.false_discovery_rate / looks)
         return np.asarray(self.centre[column] + self.spread[column] * score)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -234,8 +240,8 @@ class _Learning:
         measured, stability = self._against_the_rest(blocks)
         centre, spread = _centred(measured)
         score = _score(measured, centre, spread)
-        start, scale = _fitted_tail(score, self.window_bars)
-        p = _tail(score, start, scale)
+        start, scale = fitted_tail(score, self.window_bars)
+        p = tail_p((score - start) / scale)
         window_size, total_size = self._sizes(np.stack([b.counts for b in blocks]))
         directions = joint.Directions.of(np.sum(self.products, axis=0), self.values[..., 0].size)
         return DriftReference(
@@ -384,11 +390,16 @@ def _distances(of: Histograms, window: Histograms, edges: FloatArray, unit: Floa
 
 
 def _centred(measured: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return median and upper spread of each distance; a distance that hardly varies gets a spread of its size."""
+    """Return median and upper spread of each distance; a distance that hardly varies gets a spread of its size.
+
+    A stability index may be below zero, as what chance does is taken off: nothing below zero is a distance, and so no
+    centre is, nor a threshold.
+    """
     known = np.isfinite(measured).any(axis=0)
     filled = np.where(known, measured, 0.0)
     centre, high = np.nanquantile(filled, [0.5, 1.0 - TAIL], axis=0)
-    return centre, np.maximum(np.maximum(high - centre, 0.1 * np.abs(centre)), _LEAST_SPREAD)
+    spread = np.maximum(np.maximum(high - centre, 0.1 * np.abs(centre)), _LEAST_SPREAD)
+    return np.maximum(centre, 0.0), spread
 
 
 def _score(measured: FloatArray, centre: FloatArray, spread: FloatArray) -> FloatArray:
@@ -396,32 +407,6 @@ def _score(measured: FloatArray, centre: FloatArray, spread: FloatArray) -> Floa
     z = (measured - centre) / spread
     known = np.isfinite(z)
     return np.where(known.any(axis=-2), np.where(known, z, -np.inf).max(axis=-2), np.nan)
-
-
-def _fitted_tail(score: FloatArray, window_bars: int) -> tuple[FloatArray, FloatArray]:
-    """Return where the upper tenth of the scores ``(R, M)`` begins and its mean excess.
-
-    Windows overlap and features linger: what counts is the number of episodes, runs above the start that are a window
-    apart (Leadbetter 1983). The scale is one standard error of their mean above its estimate.
-    """
-    filled = np.where(np.isfinite(score), score, -np.inf)
-    start = np.quantile(filled, 1.0 - TAIL, axis=0, method="lower")
-    above = filled > start
-    excess = np.where(above, filled - start, 0.0).sum(axis=0) / np.maximum(above.sum(axis=0), 1)
-    episodes = np.array([_episodes(column, window_bars) for column in above.T])
-    start = np.where(np.isfinite(start), start, 0.0)
-    return start, np.maximum(excess * (1.0 + 1.0 / np.sqrt(np.maximum(episodes, 1))), 0.25)
-
-
-def _episodes(above: NDArray[np.bool_], apart: int) -> int:
-    rows = np.flatnonzero(above)
-    return int(rows.size and 1 + (np.diff(rows) > apart).sum())
-
-
-def _tail(score: FloatArray, start: FloatArray, scale: FloatArray) -> FloatArray:
-    with np.errstate(invalid="ignore"):
-        p = np.where(score > start, TAIL * np.exp(-(score - start) / scale), 0.5)
-    return np.where(np.isnan(score), np.nan, p)
 
 
 def _drifted(p: FloatArray, features: int, rate: float, looks: float) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ as it was and with a change from a bar on, by the same monitor as runs live.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Literal, get_args
@@ -21,17 +21,28 @@ from tradewind.live.drift_reaction import Reaction, reaction
 from tradewind.live.drift_reference import drift_reference
 from tradewind.live.settings_drift import DriftSection
 from tradewind.stats.losses import pinball
+from tradewind.stats.proportion import clustered_wilson, wilson
 
 FloatArray = NDArray[np.float64]
 Table = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 Change = Literal[
-    "mean_shift", "variance", "correlation", "sign_flip", "dead_feature", "missing_feature", "broken_champion"
+    "mean_shift",
+    "variance",
+    "correlation",
+    "mirrored_features",
+    "sign_flip",
+    "dead_feature",
+    "missing_feature",
+    "broken_champion",
 ]
 
 CHANGES: Final[tuple[Change, ...]] = get_args(Change)
 USUAL_SIZE: Final[Mapping[Change, float]] = {"mean_shift": 2.0, "variance": 3.0, "broken_champion": 0.5}
 """Deviations by which a mean moves; factor of a deviation; spreads by which forecasts err."""
+
+OF_RESULTS: Final[tuple[Change, ...]] = ("sign_flip", "broken_champion")
+"""Changes that show in forecasts and their outcomes alone."""
 
 LIVES_MOST: Final = 12
 _OF_LIFE: Final = 3
@@ -98,12 +109,11 @@ class Planted:
 
 @dataclass(frozen=True, slots=True)
 class _Life:
-    """Rows: the training part, the bars lived, and where the change begins."""
+    """Rows: the training part and the bars lived."""
 
     first: int
     start: int
     stop: int
-    change: int
 
 
 def simulate(
@@ -117,7 +127,32 @@ def simulate(
     lives_most: int = LIVES_MOST,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Plant a change into lives of a model, and count.
+    """Plant a change into lives of a model, and count: :func:`simulate_all` of one change."""
+    [found] = simulate_all(
+        history,
+        [planted],
+        train_bars=train_bars,
+        life_bars=life_bars,
+        window_bars=window_bars,
+        settings=settings,
+        lives_most=lives_most,
+        progress=progress,
+    )
+    return found
+
+
+def simulate_all(
+    history: History,
+    changes: Sequence[Planted],
+    *,
+    train_bars: int,
+    life_bars: int,
+    window_bars: int,
+    settings: DriftSection | None = None,
+    lives_most: int = LIVES_MOST,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Plant changes into the same lives of a model, each by itself, and count.
 
     Parameters
     ----------
@@ -130,40 +165,61 @@ def simulate(
 
     Returns
     -------
-    JSON-able. Of the newest life: ``detected`` (level ``drift`` at a bar at which it was not without the change),
-    ``delay_bars`` from the change to that reading, ``rolled_back`` (and ``rolled_back_after_bars`` from the change) and
-    the reaction's ``action``, ``reasons`` and ``evidence``. Of all lives: ``false_alarm_rate``, the share of windows
-    (``windows`` that do not overlap) without a change in which the level was ever ``drift``, ``false_alarm_lives``, the
-    share of such lives, with ``detected_share`` and ``delay_bars_median`` of those with a change; the same for
-    ``watch`` or more under ``watch``.
+    Of each change, JSON-able. Of the newest life: ``detected`` (level ``drift`` at a bar at which it was not without
+    the change), ``delay_bars`` from the change to that reading, ``rolled_back`` (and ``rolled_back_after_bars`` from
+    the change) and the reaction's ``action``, ``reasons`` and ``evidence``. Of all ``lives``: ``false_alarm_rate``, the
+    share of windows (``windows`` that do not overlap) without a change in which the level was ever ``drift``,
+    ``false_alarm_lives``, the share of such lives, with ``detected_share`` and ``delay_bars_median`` of those with a
+    change; the same for ``watch`` or more under ``watch``. ``…_interval`` are 95 % intervals (Wilson 1927): lives do
+    not overlap and count as independent, windows of one life do not. ``rolled_back_share`` and
+    ``rolled_back_without_change_share`` are of the lives, too.
+
+    Nothing of a life has set its thresholds: they come from the bars before it.
+
+    Lives of whose champion too little is known by then are left out where the change shows in its results alone
+    (:data:`OF_RESULTS`), and counted under ``lives_left_out``.
 
     Raises
     ------
     InputError
         An unknown change, or one that needs forecasts where there are none.
     DataError
-        History is too short for a life.
+        History is too short for a life, or nothing is known of the champion before any.
     """
     settings = settings or DriftSection()
-    _check(history, planted)
-    lives = _lives(len(history.times), train_bars, life_bars, planted.after_bars, lives_most)
-    found = []
+    for planted in changes:
+        _check(history, planted, life_bars)
+    lives = _lives(len(history.times), train_bars, life_bars, lives_most)
+    found: list[list[tuple[_Life, _Found]]] = [[] for _ in changes]
     for done, life in enumerate(lives):
         if progress is not None:
             progress("lives of a model", done, len(lives))
-        found.append(_lived(history, planted, life, life_bars, window_bars, settings))
-    newest = found[-1]
+        quiet = _quiet(history, life, life_bars, window_bars, settings)
+        for planted, kept in zip(changes, found, strict=True):
+            if planted.change not in OF_RESULTS or quiet.monitor.expected is not None:
+                kept.append((life, _lived(history, planted, life, quiet)))
+    told = [_told(history, planted, kept, len(lives)) for planted, kept in zip(changes, found, strict=True)]
+    asked = {"train_bars": train_bars, "life_bars": life_bars, "window_bars": window_bars}
+    return [{**one, **asked} for one in told]
+
+
+def _told(history: History, planted: Planted, kept: list[tuple[_Life, _Found]], lives: int) -> dict[str, Any]:
+    if not kept:
+        raise DataError(
+            f"none of {lives} lives has a champion whose outcomes are known from before it",
+            hint="forecast more of the history out of sample, or take more of it",
+        )
+    last, newest = kept[-1]
+    found = [one for _, one in kept]
     return {
         "change": planted.change,
         "size": _size(planted) if planted.change in USUAL_SIZE else None,
         "share": planted.share,
-        "lives": len(lives),
-        "train_bars": train_bars,
-        "life_bars": life_bars,
-        "window_bars": window_bars,
+        "lives": len(found),
+        "lives_left_out": lives - len(found),
         "symbols": history.features.shape[1],
         "features": len(history.names),
-        "changed_at": str(history.times[lives[-1].change])[:19] + "Z",
+        "changed_at": str(history.times[last.start + newest.after])[:19] + "Z",
         "level": newest.level,
         "what": newest.what,
         "action": newest.reaction.action if newest.reaction else "none",
@@ -175,14 +231,21 @@ def simulate(
         "detected": newest.delay is not None,
         "delay_bars": newest.delay,
         "rolled_back_after_bars": newest.back,
-        "rolled_back": newest.reaction is not None and newest.reaction.action == "rolled_back",
+        "rolled_back": newest.back is not None,
+        "rolled_back_share": float(np.mean([one.back is not None for one in found])),
+        "rolled_back_without_change_share": float(np.mean([one.quiet_back is not None for one in found])),
     }
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Of one life: delays of ``drift`` and ``watch`` with the change, windows that read so without it, and the end."""
+    """Of one life: delays of ``drift`` and ``watch`` with the change, windows that read so without it, and the end.
 
+    ``after``: bars until the change. ``back`` and ``quiet_back``: bars from it until the previous champion took over,
+    and from the beginning until it did so without a change.
+    """
+
+    after: int
     delay: int | None
     alarms: list[bool]
     watch_delay: int | None
@@ -191,32 +254,45 @@ class _Found:
     what: str
     reaction: Reaction | None
     back: int | None
+    quiet_back: int | None
 
 
 def _counted(lives: list[tuple[int | None, list[bool]]]) -> dict[str, Any]:
     delays = [delay for delay, _ in lives if delay is not None]
+    seen, spoke = len(delays) / len(lives), float(np.mean([any(alarms) for _, alarms in lives]))
     return {
-        "detected_share": len(delays) / len(lives),
+        "detected_share": seen,
+        "detected_interval": _interval(seen, len(lives)),
         "delay_bars_median": float(np.median(delays)) if delays else None,
-        "false_alarm_lives": float(np.mean([any(alarms) for _, alarms in lives])),
+        "false_alarm_lives": spoke,
+        "false_alarm_lives_interval": _interval(spoke, len(lives)),
         "false_alarm_rate": float(np.mean([alarm for _, alarms in lives for alarm in alarms])),
+        "false_alarm_interval": list(
+            clustered_wilson([sum(alarms) for _, alarms in lives], [len(alarms) for _, alarms in lives])
+        ),
     }
 
 
-def _check(history: History, planted: Planted) -> None:
+def _interval(share: float, count: int) -> list[float]:
+    return [float(end) for end in wilson(share, count)]
+
+
+def _check(history: History, planted: Planted, life_bars: int) -> None:
     if planted.change not in CHANGES:
         raise did_you_mean("change", planted.change, CHANGES)
-    of_results = planted.change in ("sign_flip", "broken_champion")
-    if of_results and (history.champion is None or history.returns is None):
+    if planted.change in OF_RESULTS and (history.champion is None or history.returns is None):
         raise InputError(f"{planted.change} shows in forecasts and their outcomes alone, and there are none")
     if planted.share is not None and not 0.0 < planted.share <= 1.0:
         raise InputError(f"a change of {planted.share:g} of the features cannot be planted, 0 < share <= 1")
+    if not 0 <= _after(planted, life_bars) < life_bars:
+        raise InputError(f"a change after {planted.after_bars} bars does not come within a life of {life_bars}")
 
 
-def _lives(bars: int, train: int, life: int, after: int | None, most: int) -> list[_Life]:
-    after = life // _OF_LIFE if after is None else after
-    if not 0 <= after < life:
-        raise InputError(f"a change after {after} bars does not come within a life of {life}")
+def _after(planted: Planted, life_bars: int) -> int:
+    return life_bars // _OF_LIFE if planted.after_bars is None else planted.after_bars
+
+
+def _lives(bars: int, train: int, life: int, most: int) -> list[_Life]:
     starts = range(bars - life, train - 1, -life)
     if not starts:
         raise DataError(
@@ -224,23 +300,40 @@ def _lives(bars: int, train: int, life: int, after: int | None, most: int) -> li
             hint="train on fewer bars, retrain more often, or take more history",
         )
     kept = np.unique(np.linspace(0, len(starts) - 1, min(most, len(starts))).round().astype(int))
-    return [_Life(starts[i] - train, starts[i], starts[i] + life, starts[i] + after) for i in kept[::-1]]
+    return [_Life(starts[i] - train, starts[i], starts[i] + life) for i in kept[::-1]]
 
 
-def _lived(
-    history: History, planted: Planted, life: _Life, life_bars: int, window_bars: int, settings: DriftSection
-) -> _Found:
+@dataclass(frozen=True, eq=False)
+class _Quiet:
+    """A life without a change: its monitor, what that said, and when the previous champion took over all the same."""
+
+    monitor: DriftMonitor
+    readings: list[DriftReading]
+    back: int | None
+
+
+def _quiet(history: History, life: _Life, life_bars: int, window_bars: int, settings: DriftSection) -> _Quiet:
     training = history.features[life.first : life.start]
     reference = drift_reference(training, history.names, window_bars, life_bars, settings)
-    expected = _expected(history, life, life_bars, settings)
-    monitor = DriftMonitor(reference, expected, settings)
-    changed = with_change(history, planted, life.change, reference.deviation, reference.mean)
-    quiet, loud = (list(_readings(monitor, told, life, settings)) for told in (history, changed))
-    before = life.change - life.start
+    monitor = DriftMonitor(reference, _expected(history, life, life_bars, settings), settings)
+    readings = list(_readings(monitor, history, life))
+    spoke = next((row for row, one in enumerate(readings) if one.level == "drift"), None)
+    back, _ = (None, None) if spoke is None else _reacted(history, readings, spoke, life, settings)
+    return _Quiet(monitor, readings, back)
+
+
+def _lived(history: History, planted: Planted, life: _Life, without: _Quiet) -> _Found:
+    """Live once more, with the change."""
+    reference, settings, quiet = without.monitor.reference, without.monitor.settings, without.readings
+    window_bars = reference.window_bars
+    before = _after(planted, len(quiet))
+    changed = with_change(history, planted, life.start + before, reference.deviation, reference.mean)
+    loud = list(_readings(without.monitor, changed, life))
     delay, watch_delay = (_delay(loud, quiet, before, levels) for levels in (("drift",), ("drift", "watch")))
     end = loud[before + delay] if delay is not None else loud[-1]
     back, reacted = (None, None) if delay is None else _reacted(changed, loud, before + delay, life, settings)
     return _Found(
+        before,
         delay,
         _windows([one.level == "drift" for one in quiet], window_bars),
         watch_delay,
@@ -249,6 +342,7 @@ def _lived(
         end.what,
         reacted,
         None if back is None else back - before,
+        without.back,
     )
 
 
@@ -287,10 +381,10 @@ def _known(history: History, first: int, stop: int, settings: DriftSection) -> F
     ]
 
 
-def _readings(monitor: DriftMonitor, history: History, life: _Life, settings: DriftSection) -> Iterator[DriftReading]:
+def _readings(monitor: DriftMonitor, history: History, life: _Life) -> Iterator[DriftReading]:
     state = monitor.start(history.features.shape[1], history.features[life.first : life.start])
     rows = slice(life.start, life.stop)
-    known = _known(history, life.start, life.stop, settings)
+    known = _known(history, life.start, life.stop, monitor.settings)
     _, readings = monitor.step(state, history.times[rows], history.features[rows], known)
     yield from readings
 
@@ -334,9 +428,10 @@ def with_change(history: History, planted: Planted, row: int, deviation: FloatAr
 
     ``mean_shift``: features move by so many deviations. ``variance``: they and the outcomes lie so many times as far
     from their means. ``correlation``: each feature takes its own values of another time within the changed part, so
-    that it looks as before by itself. ``sign_flip``: what went up goes down; features stay. ``dead_feature``: keeps its
-    last value. ``missing_feature``: has none. ``broken_champion``: the champion's distributions lie so many of their
-    own spreads (of the outermost quantiles) to the side, as after a bad file; nothing else changes.
+    that it looks as before by itself. ``mirrored_features``: they lie on the other side of their means. ``sign_flip``:
+    what went up goes down; features stay. ``dead_feature``: keeps its last value. ``missing_feature``: has none.
+    ``broken_champion``: the champion's distributions lie so many of their own spreads (of the outermost quantiles) to
+    the side, as after a bad file; nothing else changes.
     """
     draw = np.random.default_rng(planted.seed)
     columns = _columns(planted, history.features[row:], draw)
@@ -401,6 +496,12 @@ def _shuffled(
     return np.stack([np.roll(part[:, :, i], shift, axis=0) for i, shift in enumerate(shifts)], axis=-1)
 
 
+def _mirrored(
+    features: Table, row: int, columns: NDArray[np.int64], _size: Any, _deviation: Any, mean: FloatArray, _draw: Any
+) -> FloatArray:
+    return np.asarray(2.0 * mean - features[row:, :, columns])
+
+
 def _kept(
     features: Table, row: int, columns: NDArray[np.int64], _size: Any, _dev: Any, _mean: Any, _draw: Any, *, known: bool
 ) -> Table:
@@ -412,6 +513,7 @@ _MAKERS: Final[Mapping[Change, Callable[..., Any]]] = {
     "mean_shift": _moved,
     "variance": _spread,
     "correlation": _shuffled,
+    "mirrored_features": _mirrored,
     "dead_feature": partial(_kept, known=True),
     "missing_feature": partial(_kept, known=False),
 }

@@ -37,7 +37,10 @@ class DriftSection(Section):
     share_margin: float = Field(1.25, ge=1, description="and how many times as many as ever within the training data")
     exclude: tuple[str, ...] = Field((), description="features that are not compared: those that only ever grow")
     concept_bars: int = Field(
-        60, ge=10, description="newest bars with outcomes over which coverage, Brier score and loss are taken"
+        60,
+        ge=10,
+        description="newest bars with outcomes over which coverage, Brier score and loss are taken; a third and a "
+        "twelfth of them are judged as well",
     )
     coverage: float = Field(0.8, gt=0, lt=1, description="central interval whose coverage is followed")
     concept_false_alarm: float = Field(
@@ -45,6 +48,13 @@ class DriftSection(Section):
         gt=0,
         lt=1,
         description="probability that a model which goes on as in its validation leaves a band once in its life",
+    )
+    concept_worse_min: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="share of what was expected by which a figure must be worse besides (the location's cost: share of "
+        "the loss): what is beyond chance may be too little to matter",
     )
     adwin_delta: float = Field(
         0.002, gt=0, lt=1, description="ADWIN's bound on seeing a change of the loss where there is none"

@@ -225,7 +225,7 @@ class DriftWatch:
         return found
 
     def _known(self, made: Forecast, first: int, stop: int) -> FloatArray:
-        """Return what became known of forecasts at rows ``first`` to ``stop - 1``, ``(T, 5)``."""
+        """Return what became known of forecasts at rows ``first`` to ``stop - 1``, ``(T, 6)``."""
         before = max(0, first - max(made.horizons))
         returns = self._returns(before, stop, made.horizons)
         coverage = self.settings.coverage
