@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from live_kit import replayed
 
+from killing import ran
 from spine_kit import instant, workspace
 from tradewind.clock import SystemClock
 from tradewind.errors import DataError, InputError
@@ -97,15 +100,34 @@ n_symbols = 4
 """
 
 
-def frames(folder: Path, **overrides: object) -> Workspace:
+TWINS = FRAMES[: FRAMES.index("[timeframes.days.evaluation]")].replace("minutes = 0.4, days", "zeta = 0.4, alpha")
+TWINS += """\
+[timeframes.zeta.evaluation]
+min_train_bars = 250
+refit_bars = 125
+[timeframes.alpha.decision]
+horizon_bars = 1
+[timeframes.alpha.evaluation]
+min_train_bars = 250
+refit_bars = 125
+
+[source.synthetic.options]
+seed = 5
+n_symbols = 4
+"""
+"""Two systems on the same bars, named against the alphabet."""
+
+
+def frames(folder: Path, playbook: str = FRAMES, **overrides: object) -> Workspace:
     """Return the workspace of two timeframes in a home of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "frames.toml"
-    path.write_text(FRAMES)
+    path.write_text(playbook)
     return workspace(path, folder / "home", **overrides)
 
 
 DAYS_CLOSE = "2023-12-28T21:00:00Z"
+KILLED = Path(__file__).parent / "live_verb_and_die.py"
 
 
 async def lived(work: Workspace, talk: Any = None) -> LiveRuntime:
@@ -222,6 +244,34 @@ def test_an_interrupted_replay_goes_on_with_every_timeframe(
     assert again["bars"] == undisturbed["bars"] - 70
     assert (again["ledger_hash"], again["equity"]) == (undisturbed["ledger_hash"], undisturbed["equity"])
     assert again["parity"]["equal"] is True
+
+
+def test_a_process_that_is_killed_goes_on_with_every_timeframe(
+    home: Path, tmp_path: Path, whole: tuple[Workspace, dict[str, Any]]
+) -> None:
+    _, undisturbed = whole
+    shutil.copytree(home / "home", tmp_path / "home")
+
+    def verb(die_at: int) -> subprocess.CompletedProcess[str]:
+        arguments = ("--replay", "--speed", "max", "--until-done", "--no-page", "--json")
+        return ran(KILLED, die_at, "live", home / "frames.toml", *arguments, home=tmp_path / "home")
+
+    assert verb(700).returncode == -9
+    done = verb(0)
+    assert done.returncode == 0, done.stderr
+    again = json.loads(done.stdout)
+    assert again["parity"]["equal"] is True
+    assert 0 < again["bars"] < undisturbed["bars"]
+    assert (again["ledger_hash"], again["equity"]) == (undisturbed["ledger_hash"], undisturbed["equity"])
+
+
+def test_systems_on_the_same_bars_keep_the_playbooks_order(tmp_path: Path) -> None:
+    work = frames(tmp_path, TWINS)
+    result = replayed(work)
+    assert result["parity"]["equal"] is True
+    tested = backtest(work, opened=instant(result["from"].replace("Z", "+00:00")), counts=False)
+    assert tested.tradings["base"].simulation.ledger_hash == result["ledger_hash"]
+    assert result["fills"] > 0, "an empty ledger proves nothing"
 
 
 def test_a_timeframe_without_enough_history_is_told_and_the_others_run(tmp_path: Path) -> None:

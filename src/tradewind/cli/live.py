@@ -108,6 +108,7 @@ def add_to(app: typer.Typer) -> None:
             if json:
                 emit(result)
             else:
+                _say_timeframes(result)
                 _say_parity(result)
             if not result["equal"]:
                 raise typer.Exit(3)
@@ -141,7 +142,17 @@ def _show(result: Mapping[str, Any]) -> None:
             f"from a bar's arrival to its push: p50 {latency['p50']:.0f} ms, p95 {latency['p95']:.0f} ms, "
             f"p99 {latency['p99']:.0f} ms"
         )
+    _say_timeframes(result)
     _say_parity(result["parity"])
+
+
+def _say_timeframes(result: Mapping[str, Any]) -> None:
+    """Say which timeframes ran, and why others could not."""
+    if result["timeframes"]:
+        ran = ", ".join(f"{name} ({size})" for name, size in result["timeframes"].items())
+        typer.echo(f"timeframes: {ran}")
+    for name, why in result["unavailable"].items():
+        typer.echo(f"{name} is not available: {why}")
 
 
 def _say_parity(result: Mapping[str, Any]) -> None:

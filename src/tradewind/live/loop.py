@@ -163,7 +163,7 @@ class Loop:
                 prepared.bystander.step(bar)
         recorded = bool(self.recorders) and self.recorded < prepared.settings.parity_bars
         spent: defaultdict[str, float] = defaultdict(float)
-        for sleeve in prepared.sleeves:
+        for sleeve in prepared.in_turn:
             for bar in closed.bars.get(sleeve.name, ()):
                 step = sleeve.corridor.step(bar)
                 for part, seconds in step.seconds.items():
@@ -403,7 +403,8 @@ class Loop:
         for fill in fills:
             symbol = fill["symbol"]
             if symbol not in held:
-                say("position", symbol, {**_NO_POSITION, "symbol": symbol})
+                named = {"symbol": symbol, "timeframe": symbol.partition("@")[2] or None}
+                say("position", symbol, {**_NO_POSITION, **named})
         for symbol, one in held.items():
             say("position", symbol, one)
         say("account", "account", shown.account)

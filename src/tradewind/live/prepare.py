@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.clock import Clock
+from tradewind.decisions.coordinator import ranked
 from tradewind.errors import DataError, InputError, RetryError
 from tradewind.evaluation import corridor
 from tradewind.evaluation.account import laid_together
@@ -34,7 +35,6 @@ from tradewind.live.settings import LiveSection
 from tradewind.live.sleeves import Bystander, LiveSleeve, closed_at, systems
 from tradewind.live.tape import Closed, Tape
 from tradewind.live.trader import Trader
-from tradewind.market.bars import TIMEFRAMES
 from tradewind.market.calendar import instant
 from tradewind.market.panel import Panel
 from tradewind.risk.regimes.result import Regimes
@@ -53,7 +53,7 @@ class Prepared:
     next_row
         Row of the bar that comes next: after the last one that the account has lived through.
     sleeves
-        The systems, in the order in which they take their bars; who shows the market's regimes is first.
+        The systems, in the playbook's order.
     unavailable
         By timeframe: why it cannot run.
     bystander
@@ -76,7 +76,7 @@ class Prepared:
     @property
     def finest(self) -> LiveSleeve:
         """The system whose bars the clock's rows are."""
-        return min(self.sleeves, key=lambda one: (TIMEFRAMES[one.panel.timeframe], one.name))
+        return self.sleeve(ranked({one.name: one.panel.timeframe for one in self.sleeves})[-1])
 
     @property
     def corridor(self) -> LiveCorridor:
@@ -88,6 +88,16 @@ class Prepared:
         for sleeve in self.sleeves:
             for name, since in sleeve.corridor.serving.items():
                 yield sleeve, name, since[-1][1]
+
+    @property
+    def in_turn(self) -> list[LiveSleeve]:
+        """The systems in the order in which they take their bars: who shows the market's regimes is first."""
+        return sorted(self.sleeves, key=lambda one: not one.shows_the_market)
+
+    @property
+    def market(self) -> Panel:
+        """The bars so far from which the market's regimes are read."""
+        return self.in_turn[0].panel if self.bystander is None else self.bystander.tape.panel
 
     def sleeve(self, name: str) -> LiveSleeve:
         """Return a system by its name."""
@@ -200,19 +210,20 @@ class _Walk:
     def over(
         self, places: Mapping[str, Workspace], loaded: Mapping[str, Loaded], unavailable: Collection[str]
     ) -> tuple[tuple[LiveSleeve, ...], Bystander | None]:
-        """Return the systems that can run, who shows the market's regimes first, and who shows them without running."""
+        """Return the systems that can run, and who shows the market's regimes without running."""
         market = MarketRegimes(next(iter(places.values())).plan.regimes)
         shows = shows_the_market({name: one.panel for name, one in loaded.items()}) if market.settings.use else ""
         bystander = None
         if shows in unavailable:
             bystander = Bystander(shows, loaded[shows], Tape(self._seen(loaded[shows])), market)
-        sleeves = []
-        for name in sorted(loaded.keys() - set(unavailable), key=lambda one: (one != shows, one)):
+        able = [name for name in loaded if name not in unavailable]
+        sleeves: dict[str, LiveSleeve] = {}
+        for name in sorted(able, key=lambda one: one != shows):
             regimes = market.shown_by if name == shows else market.known
             start = self._known(loaded[name].panel, self.start)
             walked = self._corridor(places[name], loaded[name], regimes)
-            sleeves.append(LiveSleeve(name, places[name], loaded[name], start, walked))
-        return tuple(sleeves), bystander
+            sleeves[name] = LiveSleeve(name, places[name], loaded[name], start, walked, name == shows)
+        return tuple(sleeves[name] for name in able), bystander
 
     def _corridor(self, place: Workspace, loaded: Loaded, regimes: Callable[[Panel], Regimes | None]) -> LiveCorridor:
         seen = self._seen(loaded)

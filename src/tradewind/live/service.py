@@ -330,11 +330,10 @@ class LiveRuntime:
         def known(panel: Panel) -> Panel:
             return panel.head(int(np.searchsorted(panel.times, last, side="right")))
 
-        shows = prepared.sleeves[0].panel if prepared.bystander is None else prepared.bystander.tape.panel
         return {
             one.name: backtest_of(
                 one.workspace, known(one.panel), one.corridor.serving, one.loaded.notes, prepared.cache,
-                held=prepared.session.held_of(one.plan), market=known(shows),
+                held=prepared.session.held_of(one.plan), market=known(prepared.market),
             )
             for one in prepared.sleeves
         }  # fmt: skip

@@ -30,6 +30,8 @@ class LiveSleeve:
         All bars that there were when it was prepared.
     start
         Row of the first of its bars that the session decides on.
+    shows_the_market
+        Whether the market's regimes are read from its bars.
     step
         What its newest bar brought; None before the first one.
     """
@@ -39,6 +41,7 @@ class LiveSleeve:
     loaded: Loaded
     start: int
     corridor: LiveCorridor
+    shows_the_market: bool = False
     step: LiveStep | None = None
 
     @property

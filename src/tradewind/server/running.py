@@ -263,12 +263,14 @@ def prove(
     parity: Mapping[str, Any] = result["parity"]
     if parity["equal"] is None:
         raise InputError("no bar could be compared", hint="set live.parity_bars above 0, or ask for other days")
-    kept = ("playbook", "source", "from", "to", "engine", "models", "bars", "forecasts", "signals", "orders", "equity")
+    kept = (
+        "playbook", "source", "from", "to", "engine", "models", "timeframes", "unavailable", "bars", "forecasts",
+        "signals", "orders", "fills", "equity", "ledger_hash",
+    )  # fmt: skip
     return {
         "equal": parity["equal"],
         "first_difference": parity["first_difference"],
         **{name: result[name] for name in kept},
-        "ledger_hash": result["ledger_hash"],
     }
 
 
