@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 #: Every schema version this code can read, oldest first; one file each in `migrations/versions/`.
-VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
+VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
 
 class Instant(TypeDecorator[datetime]):
@@ -299,6 +299,27 @@ paper_books: Final = Table(
     Column("digest", String(64), nullable=False),
     Column("state", LargeBinary, nullable=False),
     UniqueConstraint("account", "bar"),
+)
+
+manual_orders: Final = Table(
+    "manual_orders",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("account", String(120), nullable=False),
+    Column("id", String(80), nullable=False),
+    Column("symbol", String(40), nullable=False),
+    Column("side", String(10), nullable=False),
+    Column("weight", Float),
+    Column("stop", Float),
+    Column("target", Float),
+    Column("reason", Text, nullable=False),
+    Column("by", String(120), nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("seen", Instant, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("why", Text),
+    Column("effective", Instant),
+    UniqueConstraint("account", "id"),
 )
 
 controls: Final = Table(
