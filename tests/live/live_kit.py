@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from spine_kit import PLAYBOOK, prices, system, workspace
+from tradewind.clock import SystemClock
 from tradewind.evaluation.workspace import Workspace
+from tradewind.live.replay import Replay
+from tradewind.live.service import LiveRuntime
+from tradewind.live.settings import LiveSection
+from tradewind.live.settings_drift import DriftSection
+from tradewind.market.sources.replay import ReplayClock
 from tradewind.server.running import Run, run
 
 PAIR = PLAYBOOK.replace(
@@ -32,3 +40,23 @@ def home_of(folder: Path, playbook: str = PAIR, **overrides: object) -> Workspac
 def replayed(work: Workspace, **more: Any) -> dict[str, Any]:
     """Live through the newest bars at once, without page, and return what it came to."""
     return run(work, Run(replay=True, speed="max", until_done=True, page=False, **more))
+
+
+Talk = Callable[[LiveRuntime, int], Awaitable[None]]
+
+
+async def lived(work: Workspace, talk: Talk | None = None) -> LiveRuntime:
+    """Live through the stored days; ``talk`` is let in before each bar."""
+    clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
+    runtime = LiveRuntime(work, LiveSection(), "REPLAY", clock, SystemClock(), drift_section=DriftSection(use=False))
+    prepared = await runtime.prepare()
+    replay = Replay(runtime, prepared, clock, "max")
+    number = 0
+    async for bar, name in replay.bars():
+        if talk is not None:
+            await talk(runtime, number)
+        await runtime.take(bar, name)
+        number += 1
+    await runtime.jobs_done()
+    await runtime.close()
+    return runtime

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from live_kit import LIVED, PAIR, home_of
+from live_kit import LIVED, PAIR, home_of, lived
 from test_live_market import NOW
 from test_live_market import workspace as paper_workspace
 
@@ -25,7 +25,6 @@ from tradewind.evaluation.model_registry import ModelRegistry
 from tradewind.evaluation.training import train
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.controls import Controls
-from tradewind.live.replay import Replay
 from tradewind.live.schedule import RETRAIN, Scheduler
 from tradewind.live.service import LiveRuntime
 from tradewind.live.settings import LiveSection
@@ -34,28 +33,9 @@ from tradewind.market.news import ARTICLE_SCHEMA, Matcher, article, store_news
 from tradewind.market.sources.replay import ReplayClock
 from tradewind.server.running import Run, run, unless
 
-Talk = Callable[[LiveRuntime, int], Awaitable[None]]
-
 
 class EnoughError(Exception):
     """Raised to end a process in the middle."""
-
-
-async def lived(work: Workspace, talk: Talk | None = None) -> LiveRuntime:
-    """Live through the stored days; ``talk`` is let in before each bar."""
-    clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
-    runtime = LiveRuntime(work, LiveSection(), "REPLAY", clock, SystemClock(), drift_section=DriftSection(use=False))
-    prepared = await runtime.prepare()
-    replay = Replay(runtime, prepared, clock, "max")
-    number = 0
-    async for bar, name in replay.bars():
-        if talk is not None:
-            await talk(runtime, number)
-        await runtime.take(bar, name)
-        number += 1
-    await runtime.jobs_done()
-    await runtime.close()
-    return runtime
 
 
 def test_every_question_has_an_answer_before_the_first_bar_and_after_the_last(tmp_path: Path) -> None:

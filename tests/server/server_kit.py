@@ -199,7 +199,7 @@ class Desk:
         return {
             "account": "paper", "mode": "PAPER", "time": said(bar_time(self.bar)), "equity": 101_234.5,
             "cash": 90_000.25, "profit": 1_234.5, "profit_today": -12.25, "start_capital": 100_000.0, "gross": 0.11,
-            "net": 0.11, "beta": None, "drawdown": -0.01, "high_water": 102_000.0, "positions": 1, "open_orders": 2,
+            "net": 0.11, "drawdown": -0.01, "high_water": 102_000.0, "positions": 1, "open_orders": 2,
             "halted": None, "limits": {"position_cap": 3},
         }  # fmt: skip
 
@@ -232,6 +232,17 @@ class Desk:
             }
             for row in rows
         ]  # fmt: skip
+
+    def manual_orders(self, *, limit: int = 200) -> Sequence[Payload]:
+        return [manual_order("one", "waiting"), manual_order("two", "refused")][:limit]
+
+    def ticket(self, symbol: str) -> Payload:
+        self._known(symbol)
+        return {
+            "symbol": symbol, "price": close_of(symbol, self.bar), "equity": 101_234.5, "shares": 0.0,
+            "weight_max": 0.1, "short_allowed": False, "fractional_shares": False, "stop_distance": 0.02,
+            "next_close": said(NOON + timedelta(minutes=5)), "halted": None,
+        }  # fmt: skip
 
     def fills(self, *, limit: int = 200) -> Sequence[Payload]:
         with self.records.database.reading() as connection:
@@ -329,7 +340,7 @@ class Desk:
         return [
             {
                 "id": run.id, "verb": run.verb, "playbook": run.playbook, "started": said(run.started),
-                "seconds": run.seconds, "url": None,
+                "seconds": run.seconds,
             }
             for run in self.records.runs(status="done")
         ]  # fmt: skip
@@ -342,9 +353,24 @@ class Desk:
             state = await asyncio.to_thread(getattr(self.controls, name), arguments["reason"], actor)
             self.bus.publish("status", "status", self.status())
             return {"halted": state.halted, "by": state.by or None}
+        if name in ("order", "close_position"):
+            return {"order": {**manual_order(arguments["id"], "waiting"), "by": actor, **arguments}}
+        if name == "cancel_order":
+            if arguments["id"] != "one":
+                raise InputError(f"there is no order {arguments['id']}")
+            return {"order": manual_order("one", "cancelled")}
         if name == "promote" and arguments["model"] != "m2":
             raise InputError(f"no model {arguments['model']!r} for this seat", hint="/api/v1/models lists them")
         return {"command": name, **arguments}
+
+
+def manual_order(name: str, state: str) -> dict[str, Any]:
+    why = None if state in ("waiting", "applied") else f"it was {state}"
+    return {
+        "id": name, "symbol": "AAPL", "side": "BUY", "weight": 0.05, "stop": 98.0, "target": None,
+        "reason": "=it is cheap", "by": "trade", "asked_at": said(NOON), "state": state, "why": why,
+        "effective": None, "orders": [],
+    }  # fmt: skip
 
 
 def _order_row(number: int) -> dict[str, Any]:

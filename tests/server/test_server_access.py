@@ -27,11 +27,17 @@ from tradewind.server.tokens import Tokens, new_token, read_tokens
 
 TOKENS = {"read": READ, "trade": TRADE, "admin": ADMIN, "wrong": "w" * 30, "none": None}
 OPEN = {"/healthz", "/readyz"}
-NEEDS_TRADE = {"/api/v1/control/halt", "/api/v1/control/release", "/api/v1/replay/speed"}
+NEEDS_TRADE = {
+    "/api/v1/control/halt", "/api/v1/control/release", "/api/v1/replay/speed", "/api/v1/orders",
+    "/api/v1/orders/{order_id}", "/api/v1/positions/{symbol}/close",
+}  # fmt: skip
+BUY = {"id": "one", "symbol": "AAPL", "side": "BUY", "weight": 0.05, "stop": 98.0, "reason": "a test"}
 BODIES: dict[str, Any] = {
     "/api/v1/control/halt": {"reason": "a test"},
     "/api/v1/control/release": {"reason": "a test"},
     "/api/v1/replay/speed": {"speed": "max"},
+    "/api/v1/orders": BUY,
+    "/api/v1/positions/{symbol}/close": {"id": "two", "reason": "a test"},
     "/api/v1/models/{seat}/promote": {"model": "m2", "reason": "a test"},
     "/api/v1/models/{seat}/rollback": {"reason": "a test"},
 }
@@ -69,7 +75,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.mark.parametrize("shown", TOKENS)
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_each_operation_lets_in_whom_it_should(guarded: Service, method: str, path: str, shown: str) -> None:
-    place = path.replace("{symbol}", "AAPL").replace("{seat}", "lstm")
+    place = path.replace("{symbol}", "AAPL").replace("{seat}", "lstm").replace("{order_id}", "one")
     if path == "/api/v1/control/release":
         guarded.desk.controls.halt("so that it can be released", "test")
     with httpx2.Client(base_url=guarded.url, headers=bearer(TOKENS[shown])) as client:
@@ -100,6 +106,39 @@ def test_a_command_says_who_gave_it_and_why(guarded: Service) -> None:
         ("speed", "admin", {"speed": 12.5}),
         ("test_alert", "admin", {}),
     ]
+
+
+def test_who_asks_hears_which_role_that_is(guarded: Service) -> None:
+    answers = [httpx2.get(f"{guarded.url}/api/v1/caller", headers=bearer(token)).json() for token in (READ, TRADE)]
+    assert answers == [{"name": "read", "role": "read"}, {"name": "trade", "role": "trade"}]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"stop": None}, "a BUY needs a stop"),
+        ({"weight": None}, "a BUY needs a weight"),
+        ({"weight": -0.05}, "greater than 0"),
+        ({"weight": "NaN"}, "finite number"),
+        ({"stop": 0}, "greater than 0"),
+        ({"side": "CLOSE"}, "a CLOSE takes no stop, weight"),
+        ({"side": "HOLD"}, "'BUY', 'SELL' or 'CLOSE'"),
+        ({"reason": "  "}, "at least 1 character"),
+        ({"id": "../x"}, "match pattern"),
+        ({"live": True}, "Extra inputs"),
+    ],
+)
+def test_an_order_that_cannot_be_meant_is_refused_before_anybody_hears_of_it(
+    local: Service, change: dict[str, Any], why: str
+) -> None:
+    local.desk.commands.clear()
+    answer = httpx2.post(f"{local.url}/api/v1/orders", json={**BUY, **change})
+    assert (answer.status_code, local.desk.commands) == (422, [])
+    assert why in answer.json()["detail"]
+
+
+def test_an_order_of_nobodys_cannot_be_taken_back(local: Service) -> None:
+    assert httpx2.delete(f"{local.url}/api/v1/orders/never").status_code == 404
 
 
 def test_models_are_promoted_by_hand_only_where_that_is_set(local: Service) -> None:

@@ -1,7 +1,7 @@
 /**
  * A server that speaks the API's contract over an invented market: to develop the page, and to test it, without Python.
  *
- *     npm run stand-in -- --port 8321 --symbols 20 --hz 2 --bar-seconds 5 [--token T] [--empty] [--sentiment] [--override]
+ *     npm run stand-in -- --port 8321 --symbols 20 --hz 2 --bar-seconds 5 [--token T] [--empty] [--sentiment] [--override] [--role R] [--stopped]
  */
 import { randomUUID } from "node:crypto";
 import { createReadStream, existsSync, statSync } from "node:fs";
@@ -23,6 +23,8 @@ const { values } = parseArgs({
     empty: { type: "boolean", default: false },
     sentiment: { type: "boolean", default: false },
     override: { type: "boolean", default: false },
+    role: { type: "string", default: "admin" },
+    stopped: { type: "boolean", default: false },
   },
 });
 
@@ -30,7 +32,7 @@ const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 const TYPES = /** @type {Record<string, string>} */ ({ ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json" });
 const KEPT = 20_000;
 
-const world = new World({ symbols: Number(values.symbols), empty: values.empty, sentiment: values.sentiment, override: values.override });
+const world = new World({ symbols: Number(values.symbols), empty: values.empty, sentiment: values.sentiment, override: values.override, stopped: values.stopped });
 const session = randomUUID();
 let seq = 0;
 /** @typedef {{seq: number, topic: string, key: string, at: string, data: object, correlation: string}} Event */
@@ -80,6 +82,9 @@ const QUESTIONS = [
   [/^\/account\/equity$/, (q) => ({ items: newestOf(world.equity, q) })],
   [/^\/positions$/, () => ({ items: [...world.positions.keys()].map((symbol) => world.position(symbol)) })],
   [/^\/orders$/, (q) => ({ items: newestOf(world.orders, q).toReversed() })],
+  [/^\/orders\/manual$/, (q) => ({ items: newestOf(world.manual, q).toReversed() })],
+  [/^\/symbols\/([^/]+)\/ticket$/, (_, symbol) => world.ticket(known(symbol))],
+  [/^\/caller$/, () => ({ name: values.role, role: values.role })],
   [/^\/fills$/, (q) => ({ items: newestOf(world.fills, q).toReversed() })],
   [/^\/alerts$/, (q) => ({ items: newestOf(world.alerts, q).toReversed() })],
   [/^\/models$/, () => ({ items: values.empty ? [] : SEATS.map((seat, n) => world.model(seat, n)) })],
@@ -87,13 +92,15 @@ const QUESTIONS = [
   [/^\/health$/, () => world.health(bus())],
   [/^\/jobs$/, () => ({ items: world.jobs })],
   [/^\/playbooks$/, () => ({ items: [{ name: "dual-model", description: world.status().description, running: true }, { name: "sample", description: "Real daily bars, offline", running: false }] })],
-  [/^\/reports$/, () => ({ items: [{ id: "r1", verb: "backtest", playbook: "dual-model", started: "2023-09-11T18:00:00Z", seconds: 84.2, url: "/api/v1/reports/r1" }] })],
+  [/^\/reports$/, () => ({ items: [{ id: "r1", verb: "backtest", playbook: "dual-model", started: "2023-09-11T18:00:00Z", seconds: 84.2 }] })],
 ];
 
 /** @type {[RegExp, (body: Record<string, any>, ...parts: string[]) => unknown][]} */
 const COMMANDS = [
   [/^\/control\/halt$/, ({ reason }) => halt({ since: new Date().toISOString(), reasons: [reason], by: "page" }, "critical", `trading was halted: ${reason}`)],
   [/^\/control\/release$/, ({ reason }) => release(reason)],
+  [/^\/orders$/, (body) => order(body)],
+  [/^\/positions\/([^/]+)\/close$/, ({ id, reason }, symbol) => order({ id, reason, symbol, side: "CLOSE" })],
   [/^\/replay\/speed$/, ({ speed }) => { world.speed = speed; publish("status", "status", world.status()); return { speed }; }],
   [/^\/alerts\/test$/, () => alert("info", "test", "a test: alerts reach you")],
   [/^\/models\/([^/]+)\/(retrain|promote|rollback)$/, (_, seat, verb) => job(`${verb} ${seat}`)],
@@ -110,8 +117,38 @@ function halt(state, level, what) {
 
 /** @param {string} reason */
 function release(reason) {
-  if (!world.halted) throw new Refusal(409, "not halted", "trading is not halted", "`tradewind halt` stops it");
+  if (!world.halted && !world.stopped.length) throw new Refusal(409, "not halted", "trading is not halted", "`tradewind halt` stops it");
+  world.stopped = [];
   return halt(null, "info", `trading was released: ${reason}`);
+}
+
+/** @param {Record<string, any>} asked */
+function order({ id, symbol, side, weight = null, stop = null, target = null, reason }) {
+  const before = world.manual.find((known) => known.id === id);
+  if (before) return { order: before };
+  const { price } = world.ticket(known(symbol));
+  if (side === "CLOSE" && !world.positions.get(symbol)?.shares) throw new Refusal(422, "Unprocessable Entity", `nothing is held of ${symbol}`);
+  if (side !== "CLOSE" && (side === "BUY") !== stop < (price ?? 0)) throw new Refusal(422, "Unprocessable Entity", `the stop ${stop} is on the wrong side of the last price, ${price}`, "a stop ends a position that loses");
+  if (side !== "CLOSE" && world.halted) throw new Refusal(409, "Conflict", `trading is halted: ${world.halted.reasons.join("; ")}`);
+  for (const old of world.manual.filter((one) => one.symbol === symbol && one.state === "waiting")) settle(old, "cancelled", "replaced by a newer order");
+  const made = world.order({ id, symbol, side, weight, stop, target, reason, by: values.role });
+  publish("manual_order", id, made);
+  return { order: made };
+}
+
+/** @param {import("../src/api/shapes").ManualOrder} order @param {"cancelled"} state @param {string} why */
+function settle(order, state, why) {
+  Object.assign(order, { state, why });
+  publish("manual_order", order.id, { ...order });
+  return { order };
+}
+
+/** @param {string} id */
+function cancel(id) {
+  const found = world.manual.find((one) => one.id === id);
+  if (!found) throw new Refusal(404, "Not Found", `there is no order ${id}`);
+  if (found.state !== "waiting") throw new Refusal(409, "Conflict", `the order ${id} was ${found.state} already`, "close the position instead");
+  return settle(found, "cancelled", `cancelled by ${values.role}`);
 }
 
 /** @param {"info" | "warning" | "critical"} level @param {string} kind @param {string} what */
@@ -166,6 +203,8 @@ async function answered(request, url, path) {
       if (found) return run(JSON.parse(text || "{}"), ...found.slice(1).map(decodeURIComponent));
     }
   }
+  const taken = /^\/orders\/([^/]+)$/.exec(path);
+  if (request.method === "DELETE" && taken?.[1]) return cancel(decodeURIComponent(taken[1]));
   for (const [pattern, ask] of QUESTIONS) {
     const found = pattern.exec(path);
     if (found) return ask(url.searchParams, ...found.slice(1).map(decodeURIComponent));

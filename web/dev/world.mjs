@@ -56,8 +56,8 @@ export function tierOf(price) {
 }
 
 export class World {
-  /** @param {{symbols: number, seed?: number, empty?: boolean, sentiment?: boolean, override?: boolean}} options */
-  constructor({ symbols, seed = 7, empty = false, sentiment = false, override = false }) {
+  /** @param {{symbols: number, seed?: number, empty?: boolean, sentiment?: boolean, override?: boolean, stopped?: boolean}} options */
+  constructor({ symbols, seed = 7, empty = false, sentiment = false, override = false, stopped = false }) {
     this.options = { empty, sentiment, override };
     this.draw = random(seed);
     this.started = Date.now();
@@ -72,6 +72,12 @@ export class World {
     this.positions = new Map();
     /** @type {Schemas["Order"][]} */
     this.orders = [];
+    /** @type {Schemas["ManualOrder"][]} */
+    this.manual = [];
+    /** What the rule said when a person decided in its place: that undoes nothing. @type {Map<string, string>} */
+    this.overruled = new Map();
+    /** Seats whose recommendations drift has stopped. */
+    this.stopped = stopped ? [`dual-model/${SEATS[0]}`] : [];
     /** @type {Schemas["Fill"][]} */
     this.fills = [];
     /** @type {Schemas["Alert"][]} */
@@ -126,7 +132,8 @@ export class World {
       const signal = this.#signal(n, forecast);
       this.signals.set(name.symbol, signal);
       said.push(["bar", name.symbol, bar], ["forecast", name.symbol, forecast], ["signal", name.symbol, signal]);
-      said.push(...this.#trade(n, signal));
+      const manual = this.manual.find((one) => one.symbol === name.symbol && one.state === "waiting");
+      said.push(...(manual ? this.#obey(n, signal, manual) : this.#trade(n, signal)));
     });
     const account = this.account();
     this.equity.push({ time: iso(this.time), equity: account.equity ?? 0, drawdown: account.drawdown });
@@ -209,10 +216,26 @@ export class World {
     const held = this.positions.get(signal.symbol)?.shares ?? 0;
     const wanted = signal.action === "HOLD" ? held : (signal.shares ?? 0);
     const much = Math.abs(wanted - held) > 0.35 * Math.max(Math.abs(wanted), Math.abs(held), 1);
-    if (this.halted || n % 3 !== 0 || this.done % 12 !== n % 12 || !much) return [];
+    if (this.overruled.get(signal.symbol) !== signal.action) this.overruled.delete(signal.symbol);
+    if (this.halted || this.overruled.has(signal.symbol) || n % 3 !== 0 || this.done % 12 !== n % 12 || !much) return [];
+    return this.#fill(n, signal, wanted, `tw-${this.done}-${signal.symbol}`, signal.stop);
+  }
+
+  /** Do what a person ordered. @param {number} n @param {Schemas["Signal"]} signal @param {Schemas["ManualOrder"]} manual @returns {[string, string, object][]} */
+  #obey(n, signal, manual) {
+    const side = { BUY: 1, SELL: -1, CLOSE: 0 }[manual.side];
+    const wanted = Math.trunc((side * (manual.weight ?? 0) * 100_000) / this.names[n].price);
+    const id = `tw-${this.done}-${signal.symbol}-hand`;
+    Object.assign(manual, { state: "applied", effective: iso(this.time), orders: [id] });
+    this.overruled.set(signal.symbol, signal.action);
+    return [["manual_order", manual.id, { ...manual }], ...this.#fill(n, signal, wanted, id, manual.stop)];
+  }
+
+  /** @param {number} n @param {Schemas["Signal"]} signal @param {number} wanted @param {string} id @param {number | null} stop @returns {[string, string, object][]} */
+  #fill(n, signal, wanted, id, stop) {
+    const held = this.positions.get(signal.symbol)?.shares ?? 0;
     const quantity = Math.trunc(wanted - held);
     const price = this.names[n].price;
-    const id = `tw-${this.done}-${signal.symbol}`;
     /** @type {Schemas["Order"]} */
     const order = {
       id, symbol: signal.symbol, timeframe: "1min", side: quantity > 0 ? "buy" : "sell", quantity: Math.abs(quantity), kind: "market", time_in_force: "day",
@@ -224,8 +247,10 @@ export class World {
     this.fills.push(fill);
     this.cash -= quantity * price + (fill.fee ?? 0);
     const entry = held * wanted > 0 ? (this.positions.get(signal.symbol)?.entry_price ?? price) : price;
-    this.#hold(signal, wanted, entry);
-    return [["order", id, order], ["fill", fill.id, fill], ["position", signal.symbol, this.position(signal.symbol)]];
+    this.#hold({ ...signal, stop }, wanted, entry);
+    const position = this.position(signal.symbol);
+    if (!wanted) this.positions.delete(signal.symbol);
+    return [["order", id, order], ["fill", fill.id, fill], ["position", signal.symbol, position]];
   }
 
   /** @param {Schemas["Signal"]} signal @param {number} shares @param {number} entry */
@@ -260,7 +285,7 @@ export class World {
       replay: { from: "2023-09-12T14:31:00Z", to: "2023-09-29T20:00:00Z", speed: this.speed, bars_done: this.done, bars_total: 5460, done: false },
       stale: false, fresh_seconds: empty ? null : 1.2, dropped: 0,
       warnings: ["Not financial advice. Past performance proves nothing; edges vanish and regimes break models.", "Networks learn noise as readily as signal. Paper first, always a stop."],
-      version: "0.1.0", zone: "America/New_York", available: { sentiment, news: sentiment, manual_override: override },
+      version: "0.1.0", stopped_seats: this.stopped, zone: "America/New_York", available: { sentiment, news: sentiment, manual_override: override },
     };
   }
 
@@ -289,6 +314,22 @@ export class World {
     };
   }
 
+  /** @param {string} symbol @returns {Schemas["Ticket"]} */
+  ticket(symbol) {
+    const price = this.bars.get(symbol)?.at(-1)?.close ?? null;
+    return {
+      symbol, price, equity: this.account().equity, shares: this.positions.get(symbol)?.shares ?? 0, weight_max: 0.2, short_allowed: true, fractional_shares: false,
+      stop_distance: 0.0098, next_close: iso(nextClose(this.time)), halted: this.halted ? this.halted.reasons.join("; ") : null,
+    };
+  }
+
+  /** @param {Pick<Schemas["ManualOrder"], "id" | "symbol" | "side" | "weight" | "stop" | "target" | "reason" | "by">} asked @returns {Schemas["ManualOrder"]} */
+  order(asked) {
+    const made = { ...asked, asked_at: iso(this.time), state: /** @type {const} */ ("waiting"), why: null, effective: null, orders: [] };
+    this.manual.push(made);
+    return { ...made };
+  }
+
   /** @returns {Schemas["Account"]} */
   account() {
     const held = [...this.positions.values()].map((position) => position.shares * (this.names.find((name) => name.symbol === position.symbol)?.price ?? 0));
@@ -299,7 +340,7 @@ export class World {
     const open = this.equity.at(-(this.done % 390) - 1)?.equity ?? 100_000;
     return {
       account: "paper:dual-model", mode: "REPLAY", time: iso(this.time), equity: cents(equity), cash: cents(this.cash), profit: cents(equity - 100_000), profit_today: cents(equity - open),
-      start_capital: 100_000, gross: cents(gross / equity), net: cents(net / equity), beta: 0.42, drawdown: cents(equity / high - 1), high_water: cents(high),
+      start_capital: 100_000, gross: cents(gross / equity), net: cents(net / equity), drawdown: cents(equity / high - 1), high_water: cents(high),
       positions: held.filter(Boolean).length, open_orders: 0, halted: this.halted ? this.halted.reasons.join("; ") : null, limits: { position_max: 14, gross_max: 2, daily_loss: 0 },
       performance: { total_return: cents(equity / 100_000 - 1), sharpe: null, sharpe_interval: null, sessions: Math.floor(this.done / 390) },
     };

@@ -164,6 +164,9 @@ class Signals:
     agreement
         What each member of an ensemble thinks of the same trade by itself, where the rule asked: calibrated
         probabilities of the event on both sides.
+    by_hand
+        ``(T, N)``: True where a person decided in the rule's place; None: nowhere. Such a position has the stop and the
+        target that were ordered, and no others: neither does the stop follow the price, nor does time close it.
     """
 
     rule: str
@@ -183,6 +186,11 @@ class Signals:
     exits: tuple[Exits, ...] = ()
     scale: NDArray[np.float64] | None = None
     agreement: Mapping[str, Sides] = field(default_factory=dict)
+    by_hand: NDArray[np.bool_] | None = None
+
+    def ordered_at(self, row: int, column: int) -> bool:
+        """Return whether a person decided at one bar."""
+        return self.by_hand is not None and bool(self.by_hand[row, column])
 
     def exits_at(self, row: int, column: int) -> Exits | None:
         """Return what target and stop are at one bar, in words; None where the rule does not say."""

@@ -133,7 +133,7 @@ class Clock:
         """
         exits, signals = one.world.plan.decision, one.signals
         nothing = np.full(signals.stop.shape, np.nan)
-        return {
+        fields = {
             "weight": scheduled(one.world, one.targets),
             "stop": signals.stop,
             "take_profit": signals.target if exits.take_profit else nothing,
@@ -141,6 +141,10 @@ class Clock:
             "max_bars": nothing if one.world.plan.holds_a_book else self.bars(one, signals.horizon_bars),
             "priority": signals.confidence,
         }
+        if signals.by_hand is None:
+            return fields
+        ordered = {"weight": one.targets.weight, "take_profit": signals.target, "trail": nothing, "max_bars": nothing}
+        return fields | {name: np.where(signals.by_hand, own, fields[name]) for name, own in ordered.items()}
 
     def bars(self, one: Wanted, own: NDArray[np.int64]) -> FloatArray:
         """Return so many of a timeframe's bars after each of them ``(T, N)`` in bars of the clock.

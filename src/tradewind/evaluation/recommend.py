@@ -63,7 +63,8 @@ def recommendation(decision: Decision, row: int, column: int) -> dict[str, Any]:
     side = 1 if action >= 0 else -1
     weight = decision.share * float(np.nan_to_num(targets.weight[row, column])) if action != Action.HOLD else 0.0
     exits = signals.exits_at(row, column)
-    known = bool(panel.mask[row, column]) and math.isfinite(float(signals.confidence[row, column]))
+    forecast = math.isfinite(float(signals.confidence[row, column]))
+    known = bool(panel.mask[row, column]) and (forecast or signals.ordered_at(row, column))
     return {
         "symbol": panel.symbols[column],
         "as_of": _instant(panel.times[row]),
@@ -117,6 +118,8 @@ def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]
     belief, signals = decision.belief, decision.signals
     if not known:
         return ["no forecast: the symbol has no usable bar at this close, or too little history"]
+    if signals.ordered_at(row, column):
+        return _ordered_words(signals, row, column)
     settings = belief.settings
     bars = int(signals.horizon_bars[row, column])
     said = [signals.clauses[int(signals.clause[row, column])].format(**settings.model_dump())]
@@ -137,6 +140,16 @@ def reasons(decision: Decision, row: int, column: int, known: bool) -> list[str]
     if np.nan_to_num(decision.targets.weight[row, column]):
         said.append(f"size set by {bound.replace('_', ' ')}")
     return said
+
+
+def _ordered_words(signals: Signals, row: int, column: int) -> list[str]:
+    """Say who decided in the rule's place, and what closes the position."""
+    said, action = [signals.clauses[int(signals.clause[row, column])]], int(signals.action[row, column])
+    if not action:
+        return said
+    side, stop, target = np.sign(action), float(signals.stop[row, column]), float(signals.target[row, column])
+    aim = f"the target at {side * target:+.1%} and " if math.isfinite(target) else ""
+    return [*said, f"{aim}the stop at {-side * stop:+.1%} of the entry close it, and what the rule says later"]
 
 
 def _agreement_words(signals: Signals, row: int, column: int) -> list[str]:

@@ -22,20 +22,21 @@ from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.stored_models import scaled_as
 from tradewind.execution.controls import Controls, Level
 from tradewind.execution.desk_bars import session_ends
+from tradewind.execution.manual import ManualOrder, ManualOrders
 from tradewind.execution.paper import KILL_SWITCH
 from tradewind.live import payloads
 from tradewind.live.bus import Bus
 from tradewind.live.corridor import LiveStep
 from tradewind.live.latency import Latency
 from tradewind.live.logs import logger
+from tradewind.live.ordered import acted_on, came_due
 from tradewind.live.parity import Recorder
 from tradewind.live.performance import performance, session_closes
 from tradewind.live.prepare import Prepared
-from tradewind.live.quiet import covered, quieted
 from tradewind.live.served import require_exports, seated
 from tradewind.live.sleeves import LiveSleeve
 from tradewind.live.tape import Closed
-from tradewind.live.trader import Traded, fill_payload, iso, order_payload
+from tradewind.live.trader import Traded, fill_payload, iso, manual_payload, order_payload
 from tradewind.market.panel import Panel
 from tradewind.market.store.records import ModelDecision, Prediction, SignalRecord
 from tradewind.models.assembly import ExponentialMean, last_known
@@ -115,6 +116,8 @@ class Loop:
             self.halted = True
         self._unfit: set[str] = set()
         self.heed_releases()
+        self.manual = ManualOrders(self._records, prepared.session.account)
+        self._ordered, self._settled = self.manual.applied(), list[ManualOrder]()
         if prepared.session.mode == "REPLAY" and prepared.settings.parity_bars:
             self.recorders = {one.name: Recorder() for one in prepared.sleeves}
 
@@ -152,6 +155,9 @@ class Loop:
         self.shown = Shown(panel, steps, traded, at, self._account(), trader.positions())
         with self.latency.stage("push"):
             self._tell(self.shown, made, correlation)
+            settled, self._settled = self._settled, []
+            for order in settled:
+                self.tell_of_an_order(order, traded, correlation)
         self.latency.add("total", time.perf_counter() - began)
         return self.shown
 
@@ -169,7 +175,9 @@ class Loop:
                 for part, seconds in step.seconds.items():
                     spent[part] += seconds
                 self._watch(sleeve, step)
-                sleeve.step = replace(step, decision=self._held_back(sleeve, step.decision))
+                self._orders_due(sleeve)
+                held = self._session.held_of(sleeve.plan)
+                sleeve.step = replace(step, decision=acted_on(step.decision, held, self.ordered_of(sleeve)))
                 if recorded:
                     self.recorders[sleeve.name].take(sleeve.step)
                 made.append((sleeve, sleeve.step))
@@ -281,18 +289,41 @@ class Loop:
         """The seats whose recommendations are held back."""
         return [seat for seat, spans in self._session.held.items() if spans and spans[-1][1] is None]
 
-    def _held_back(self, sleeve: LiveSleeve, decision: Decision) -> Decision:
-        """Say HOLD at the newest bar where any span covers it: one that was closed with it counts to its end."""
-        times, held = decision.world.panel.times, self._session.held_of(sleeve.plan)
-        if not covered(times[-1:], held)[0]:
-            return decision
-        return quieted(decision, np.array([len(times) - 1]), ", ".join(held))
+    # -- what persons ordered ------------------------------------------------------------------------------------
 
-    def as_recommended(self, decision: Decision) -> Decision:
-        """Return a decision with every close of it as it was said, those that were held back included."""
-        held = self._session.held_of(decision.world.plan)
-        rows = np.flatnonzero(covered(decision.world.panel.times, held))
-        return quieted(decision, rows, ", ".join(held)) if len(rows) else decision
+    def ordered_of(self, sleeve: LiveSleeve) -> Sequence[ManualOrder]:
+        """Return the orders that were applied to a system: those of an account that several share are none's yet."""
+        return () if sleeve.name else self._ordered
+
+    def _orders_due(self, sleeve: LiveSleeve) -> None:
+        """Settle the orders that wait, for good, before the account hears of them.
+
+        A bar that is lived through again after a kill finds what was applied at it among those that were applied.
+        """
+        panel, waiting = sleeve.panel, [] if sleeve.name else self.manual.waiting()
+        if not waiting or len(panel) <= sleeve.start:
+            return
+        applied, refused = came_due(waiting, panel, as_datetime(panel.times[-1]), self.halt_reason())
+        self.manual.settle([*applied, *refused])
+        self._ordered = self.manual.applied()
+        for order in refused:
+            self.alert("warning", "order_refused", f"{order.side} {order.symbol} of {order.by}: {order.why}")
+        names = {order.id for order in (*applied, *refused)}  # as it stands now: somebody may have been faster
+        self._settled += [order for order in self.manual.all() if order.id in names]
+
+    def halt_reason(self) -> str:
+        """Return why nothing may be opened at the next bar; empty where it may."""
+        trader = self.prepared.trader
+        if trader.controls is not None:  # what a limit halts, it halts by the same switch
+            return "; ".join(trader.controls.state().reasons)
+        if self.halted:
+            return KILL_SWITCH
+        return "" if trader.halted == KILL_SWITCH else trader.halted
+
+    def tell_of_an_order(self, order: ManualOrder, traded: Traded | None = None, correlation: str = "") -> None:
+        """Say what a person's order has become."""
+        made = [] if traded is None else traded.orders
+        self.bus.publish("manual_order", order.id, manual_payload(order, made), correlation=correlation)
 
     # -- records -----------------------------------------------------------------------------------------------
 

@@ -22,8 +22,10 @@ from tradewind.evaluation.plan import Plan
 from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.surroundings import laid_on, market_regimes
 from tradewind.evaluation.workspace import Workspace
+from tradewind.execution.manual import ManualOrder
 from tradewind.live.corridor import LiveStep
-from tradewind.live.quiet import Spans, covered, quieted
+from tradewind.live.ordered import acted_on
+from tradewind.live.quiet import Spans
 from tradewind.live.served import Timeline, history
 from tradewind.live.trader import iso
 from tradewind.market.panel import Panel
@@ -113,11 +115,13 @@ def backtest_of(
     progress: Progress = silent,
     held: Spans | None = None,
     market: Panel | None = None,
+    ordered: Sequence[ManualOrder] = (),
 ) -> Reference:
     """Walk a panel in one go, with the walk-forward's models and, since they were trained, those that forecast live.
 
     Between the closes of ``held``, by seat, nothing is recommended: a corridor that was stopped said nothing either.
-    Regimes are read from the bars of ``market``, the panel's own by default.
+    Regimes are read from the bars of ``market``, the panel's own by default; ``ordered`` are the orders of persons that
+    were applied.
     """
     plan, cache = workspace.plan, cache or FoldCache(None)
     regimes = market_regimes(panel if market is None else market, plan.regimes) if plan.regimes.use else None
@@ -133,12 +137,7 @@ def backtest_of(
     believed = corridor.believed(world, made, combined)
     belief, signals, targets = corridor.act(world, believed.forecast, believed.members, must_fire=False)
     decision = Decision(world, belief, signals, targets, combined)
-    return Reference(world, members, believed, _quieted(decision, held or {}))
-
-
-def _quieted(decision: Decision, held: Spans) -> Decision:
-    rows = np.flatnonzero(covered(decision.world.panel.times, held))
-    return quieted(decision, rows, ", ".join(held)) if len(rows) else decision
+    return Reference(world, members, believed, acted_on(decision, held or {}, ordered))
 
 
 def differences(live: Mapping[str, Recorder], told: Mapping[str, Reference]) -> list[Difference]:

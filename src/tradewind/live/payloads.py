@@ -50,6 +50,14 @@ def _planned(timeframe: str, after: np.datetime64) -> NDArray[np.datetime64]:
     return calendar("XNYS").bar_closes(timeframe, last + timedelta(microseconds=1), last + AHEAD)
 
 
+def next_close(panel: Panel, now: datetime) -> str | None:
+    """Return the first close by the exchange's calendar after the newest bar and after ``now``."""
+    last = panel.times[-1].astype("datetime64[us]").item().replace(tzinfo=UTC)
+    first = max(last + timedelta(microseconds=1), now)
+    planned = calendar("XNYS").bar_closes(panel.timeframe, first, first + AHEAD)
+    return iso(planned[0]) if len(planned) else None
+
+
 def fan(forecast: Forecast, row: int, column: int, close: float, ends: list[str | None]) -> dict[str, Any]:
     """Return a forecast in prices, by horizon."""
     said = {}

@@ -19,8 +19,8 @@ class Runtime(Protocol):
     """A playbook that runs. Questions are answered from memory or records and never wait for the loop.
 
     Everything that changes is said on ``bus`` too, in the same shapes: topics ``status``, ``bar``, ``tick``,
-    ``forecast``, ``signal``, ``account``, ``position``, ``order``, ``fill``, ``alert``, ``model``, ``drift``,
-    ``health``, ``job``. The key is the symbol, or the id of the thing.
+    ``forecast``, ``signal``, ``account``, ``position``, ``order``, ``manual_order``, ``fill``, ``alert``, ``model``,
+    ``drift``, ``health``, ``job``. The key is the symbol, or the id of the thing.
     """
 
     bus: Bus
@@ -62,6 +62,14 @@ class Runtime(Protocol):
         """Return orders, newest first."""
         ...
 
+    def manual_orders(self, *, limit: int = 200) -> Sequence[Payload]:
+        """Return what persons ordered and what became of it, newest first."""
+        ...
+
+    def ticket(self, symbol: str) -> Payload:
+        """Return what may be ordered of a symbol now. Raises ``InputError`` for a symbol that is not traded."""
+        ...
+
     def fills(self, *, limit: int = 200) -> Sequence[Payload]:
         """Return fills, newest first."""
         ...
@@ -101,6 +109,7 @@ class Runtime(Protocol):
     async def command(self, name: str, actor: str, **arguments: Any) -> Payload:
         """Carry out ``halt``, ``release``, ``retrain``, ``promote``, ``rollback``, ``test_alert`` or ``speed``.
 
-        Returns what came of it. Raises ``InputError`` for what cannot be meant.
+        Or ``order``, ``cancel_order`` and ``close_position``. Returns what came of it. Raises ``InputError`` for what
+        cannot be meant, ``SafetyStop`` for what a halt forbids.
         """
         ...

@@ -21,14 +21,17 @@ from typing import Any, Final
 import numpy as np
 
 from tradewind.clock import Clock
-from tradewind.errors import DataError, InputError, RetryError, did_you_mean
+from tradewind.decisions.signals import Signals
+from tradewind.errors import DataError, InputError, RetryError, SafetyStop, did_you_mean
 from tradewind.evaluation.challenge import FIRST, KEPT, PROMOTED
-from tradewind.evaluation.corridor import Progress, silent
+from tradewind.evaluation.corridor import Progress, World, silent
 from tradewind.evaluation.live_skill import seat_report
 from tradewind.evaluation.model_registry import seats_of
+from tradewind.evaluation.prediction_log import as_datetime
 from tradewind.evaluation.retraining import retrain
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.controls import Controls, Level
+from tradewind.execution.manual import ManualOrder, Side
 from tradewind.live import payloads
 from tradewind.live.bus import Bus
 from tradewind.live.corridor import LiveStep
@@ -37,6 +40,7 @@ from tradewind.live.health import Health
 from tradewind.live.ingest import Ticks
 from tradewind.live.logs import correlation, logger
 from tradewind.live.loop import Loop, Shown
+from tradewind.live.ordered import bounds, require_within
 from tradewind.live.parity import Difference, Reference, backtest_of, differences, ledger_difference
 from tradewind.live.prepare import Prepared, prepare, with_clock
 from tradewind.live.runtime import Mode
@@ -47,13 +51,16 @@ from tradewind.live.settings_drift import DriftSection
 from tradewind.live.settings_ingest import IngestSection
 from tradewind.live.sleeves import LiveSleeve
 from tradewind.live.tape import Closed
-from tradewind.live.trader import fill_payload, iso, order_payload
+from tradewind.live.trader import fill_payload, iso, manual_payload, order_payload
 from tradewind.live.watching import DriftWatch
 from tradewind.market.news import read_news
 from tradewind.market.panel import Panel
 from tradewind.market.store.records import Job, ModelDecision
 
-COMMANDS: Final = ("halt", "release", "retrain", "promote", "rollback", "test_alert", "speed")
+COMMANDS: Final = (
+    "halt", "release", "order", "cancel_order", "close_position", "retrain", "promote", "rollback", "test_alert",
+    "speed",
+)  # fmt: skip
 SHOWN_EQUITY: Final = 5_000
 
 LOOK_S: Final = 10.0
@@ -334,6 +341,7 @@ class LiveRuntime:
             one.name: backtest_of(
                 one.workspace, known(one.panel), one.corridor.serving, one.loaded.notes, prepared.cache,
                 held=prepared.session.held_of(one.plan), market=known(prepared.market),
+                ordered=self._loop.ordered_of(one),
             )
             for one in prepared.sleeves
         }  # fmt: skip
@@ -365,6 +373,7 @@ class LiveRuntime:
             "warnings": list(plan.head.warnings),
             "available": {"news": self.news is not None, "sentiment": False},
             "version": __version__,
+            "stopped_seats": [] if self.loop is None else self.loop.holding,
         }
 
     def _market_open(self) -> bool | None:
@@ -429,7 +438,7 @@ class LiveRuntime:
             _, _, step, column = self._place(symbol)
             if step is None:
                 return []
-            decision = self._loop.as_recommended(step.decision)
+            decision = step.decision
             rows = np.flatnonzero(decision.signals.decided[:, column])[-limit:]
             return [{**payloads.signal(decision, int(at), column), "symbol": symbol} for at in rows[::-1]]
         told = []
@@ -471,6 +480,28 @@ class LiveRuntime:
     def orders(self, *, limit: int = 200) -> list[dict[str, Any]]:
         """Return orders, newest first."""
         return [order_payload(one) for one in self._ready.trader.journal.orders()[::-1][:limit]]
+
+    def manual_orders(self, *, limit: int = 200) -> list[dict[str, Any]]:
+        """Return what persons ordered, newest first."""
+        journal = self._ready.trader.journal.orders()
+        return [manual_payload(one, journal) for one in self._loop.manual.all(limit=limit)]
+
+    def ticket(self, symbol: str) -> dict[str, Any]:
+        """Return what may be ordered of a symbol now, and when it would be."""
+        world, signals, column = self._orderable(symbol)
+        allowed = bounds(world, signals, column)
+        return {
+            "symbol": symbol,
+            "price": allowed.price,
+            "equity": self._loop.account()["equity"],
+            "shares": sum(held["shares"] for held in self.positions() if held["symbol"] == symbol),
+            "weight_max": allowed.weight_max,
+            "short_allowed": allowed.short_allowed,
+            "fractional_shares": allowed.fractional_shares,
+            "stop_distance": allowed.stop_distance,
+            "next_close": payloads.next_close(world.panel, self.clock.now()),
+            "halted": self._loop.halt_reason() or None,
+        }
 
     def fills(self, *, limit: int = 200) -> list[dict[str, Any]]:
         """Return fills, newest first."""
@@ -536,7 +567,6 @@ class LiveRuntime:
                 "playbook": run.playbook,
                 "started": payloads.stamp(run.started),
                 "seconds": run.seconds,
-                "url": None,
             }
             for run in self.workspace.records.runs()
             if run.result_path
@@ -627,6 +657,9 @@ class LiveRuntime:
             "rollback": self._rollback,
             "test_alert": self._test_alert,
             "speed": self._speed,
+            "order": self._order,
+            "cancel_order": self._cancel_order,
+            "close_position": self._close_position,
         }
         if name not in act:
             raise did_you_mean("command", name, act)
@@ -664,6 +697,77 @@ class LiveRuntime:
             await self._in(self._worker, self._loop.heed_releases)
         self.publish_status()
         return {"halted": self._halted()}
+
+    async def _order(
+        self,
+        actor: str,
+        *,
+        id: str,
+        symbol: str,
+        side: Side,
+        weight: float | None = None,
+        stop: float | None = None,
+        target: float | None = None,
+        reason: str,
+    ) -> dict[str, Any]:
+        """Let an order wait for the next close."""
+        world, _, _ = self._orderable(symbol)
+        moment = as_datetime(world.panel.times[-1])
+        account = self._loop.manual.account
+        order = ManualOrder(
+            id, account, symbol, side, weight, stop, target, reason.strip(), actor, self.clock.now(), moment
+        )
+        return {"order": await asyncio.to_thread(self._placed, order)}
+
+    def _placed(self, order: ManualOrder) -> dict[str, Any]:
+        loop = self._loop
+        new = loop.manual.find(order.id) is None
+        if new:
+            self._require_takes(order)
+        placed, replaced = loop.manual.place(order)
+        for one in (*replaced, *([placed] if new else [])):
+            loop.tell_of_an_order(one)
+        return manual_payload(placed, self._ready.trader.journal.orders())
+
+    def _require_takes(self, order: ManualOrder) -> None:
+        """Refuse what the account may not get, and what no close is left for."""
+        if not order.reason:
+            raise InputError("an order needs a reason", hint="say in a few words why")
+        world, signals, column = self._orderable(order.symbol)
+        require_within(order, bounds(world, signals, column))
+        halted = self._loop.halt_reason()
+        if halted and order.side != "CLOSE":
+            raise SafetyStop(f"trading is halted: {halted}", hint="release it first; what is held may be closed")
+        if self.replaying is not None and self.replaying["done"]:
+            raise DataError("the replay is over: there is no close left at which an order could be applied")
+
+    def _orderable(self, symbol: str) -> tuple[World, Signals | None, int]:
+        """Return the world of the last decision, what was said in it, and where a symbol lies.
+
+        Raises ``DataError`` where several timeframes share the account.
+        """
+        sleeve, _, step, column = self._place(symbol)
+        if sleeve.name:
+            raise DataError(
+                "several timeframes share this account: nothing is ordered in it by hand yet",
+                hint="`tradewind halt` stops it; or run a playbook without [timeframes]",
+            )
+        if step is None:
+            return sleeve.corridor.world, None, column
+        return step.world, step.decision.signals, column
+
+    async def _cancel_order(self, actor: str, *, id: str) -> dict[str, Any]:
+        loop = self._loop
+        gone = await asyncio.to_thread(loop.manual.cancel, id, f"cancelled by {actor}")
+        loop.tell_of_an_order(gone)
+        return {"order": manual_payload(gone, [])}
+
+    async def _close_position(self, actor: str, *, id: str, symbol: str, reason: str) -> dict[str, Any]:
+        self._orderable(symbol)
+        known = await asyncio.to_thread(self._loop.manual.find, id)
+        if known is None and not any(held["symbol"] == symbol for held in self.positions()):
+            raise InputError(f"nothing is held of {symbol}", hint="DELETE /api/v1/orders/{id} takes back what waits")
+        return await self._order(actor, id=id, symbol=symbol, side="CLOSE", reason=reason)
 
     async def _test_alert(self, actor: str, *, level: Level = "info") -> dict[str, Any]:
         found = destinations(self.alerts_section)

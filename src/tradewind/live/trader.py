@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from tradewind.execution.brokers.base import Execution
 from tradewind.execution.controls import Controls
 from tradewind.execution.desk import REASONS, Step
 from tradewind.execution.journal import Journal
+from tradewind.execution.manual import ManualOrder
 from tradewind.execution.order_state import OrderState
 from tradewind.execution.paper import PaperAccount
 from tradewind.execution.records import Records as Booked
@@ -176,7 +177,6 @@ class Trader:
             "start_capital": self.start_capital,
             "gross": float(np.abs(values).sum()) / equity if equity > 0 else None,
             "net": float(values.sum()) / equity if equity > 0 else None,
-            "beta": None,
             "high_water": high,
             "drawdown": equity / high - 1 if high > 0 else None,
             "positions": int(np.count_nonzero(book.shares)),
@@ -222,6 +222,31 @@ def order_payload(order: OrderState) -> dict[str, Any]:
 def column_of(symbol: str, sleeve: str) -> str:
     """Return a symbol as an account of several timeframes names it."""
     return f"{symbol}@{sleeve}" if sleeve else symbol
+
+
+def manual_payload(order: ManualOrder, journal: Iterable[OrderState]) -> dict[str, Any]:
+    """Return a person's order as the page shows it, with those of the journal that came of it."""
+    came_of_it = [
+        one.request.client_order_id
+        for one in journal
+        if order.effective is not None
+        and (one.request.symbol, one.request.decided_at) == (order.symbol, order.effective)
+    ]
+    return {
+        "id": order.id,
+        "symbol": order.symbol,
+        "side": order.side,
+        "weight": order.weight,
+        "stop": order.stop,
+        "target": order.target,
+        "reason": order.reason,
+        "by": order.by,
+        "asked_at": order.asked_at.isoformat(),
+        "state": order.state,
+        "why": order.why,
+        "effective": None if order.effective is None else order.effective.isoformat(),
+        "orders": came_of_it,
+    }
 
 
 def fill_payload(fill: Execution, sleeve: str = "") -> dict[str, Any]:

@@ -1,19 +1,19 @@
-"""What may be commanded: every POST of the API. Who did it and why goes to the runtime, which records it."""
+"""What may be commanded: every POST and DELETE of the API. Who did it and why goes to the runtime, which records it."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from tradewind.errors import did_you_mean
+from tradewind.errors import InputError, did_you_mean
 from tradewind.live.logs import logger
 from tradewind.live.runtime import Runtime
-from tradewind.server.answers import PROBLEMS, Live, SeatName, Settings, answer, needs
+from tradewind.server.answers import PROBLEMS, Live, SeatName, Settings, SymbolName, answer, needs
 from tradewind.server.problems import Refused
-from tradewind.server.shapes import Outcome, Promotion, Reason, Speed
+from tradewind.server.shapes import Closing, NewOrder, Ordered, OrderId, Outcome, Promotion, Reason, Shape, Speed
 from tradewind.server.tokens import Caller
 
 router = APIRouter(prefix="/api/v1", responses=PROBLEMS)
@@ -33,6 +33,27 @@ async def halt(live: Live, caller: Trader, body: Reason) -> Response:
 async def release(live: Live, caller: Trader, body: Reason) -> Response:
     """Let trading go on. Role: trade."""
     return await _carry_out(live, "release", caller, reason=body.reason)
+
+
+@router.post("/orders", response_model=Ordered, tags=["account"])
+async def order(live: Live, caller: Trader, body: NewOrder) -> Response:
+    """Decide in the rule's place at the next close, on paper; the same id again is the same order. Role: trade."""
+    return await _carry_out(live, "order", caller, Ordered, **body.model_dump())
+
+
+@router.delete("/orders/{order_id}", response_model=Ordered, tags=["account"])
+async def cancel_order(live: Live, caller: Trader, order_id: Annotated[OrderId, Path()]) -> Response:
+    """Take back an order of a person's that waits. Role: trade."""
+    try:
+        return await _carry_out(live, "cancel_order", caller, Ordered, id=order_id)
+    except InputError as error:
+        raise Refused(404, error.what, hint=error.hint) from error
+
+
+@router.post("/positions/{symbol}/close", response_model=Ordered, tags=["account"])
+async def close_position(live: Live, caller: Trader, symbol: SymbolName, body: Closing) -> Response:
+    """Close what is held of a symbol at the next close, on paper. Role: trade."""
+    return await _carry_out(live, "close_position", caller, Ordered, symbol=symbol, **body.model_dump())
 
 
 @router.post("/replay/speed", response_model=Outcome, tags=["control"])
@@ -79,6 +100,8 @@ async def _require_seat(live: Runtime, seat: str) -> None:
         raise Refused(404, error.what, hint=error.hint)
 
 
-async def _carry_out(live: Runtime, name: str, caller: Caller, **arguments: Any) -> Response:
+async def _carry_out(
+    live: Runtime, name: str, caller: Caller, shape: type[Shape] = Outcome, **arguments: Any
+) -> Response:
     _log.info("command", command=name, by=caller.name, **{k: v for k, v in arguments.items() if k != "reason"})
-    return answer(Outcome, dict(await live.command(name, caller.name, **arguments)))
+    return answer(shape, dict(await live.command(name, caller.name, **arguments)))

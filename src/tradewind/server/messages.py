@@ -75,6 +75,13 @@ class OrderEvent(_Said):
     data: shapes.Order
 
 
+class ManualOrderEvent(_Said):
+    """An order of a person's changed."""
+
+    topic: Literal["manual_order"]
+    data: shapes.ManualOrder
+
+
 class FillEvent(_Said):
     """An order was filled, or a part of it."""
 
@@ -119,12 +126,12 @@ class JobEvent(_Said):
 
 _Any = (
     StatusEvent | BarEvent | TickEvent | ForecastEvent | SignalEvent | AccountEvent | PositionEvent | OrderEvent
-    | FillEvent | AlertEvent | ModelEvent | DriftEvent | HealthEvent | JobEvent
+    | ManualOrderEvent | FillEvent | AlertEvent | ModelEvent | DriftEvent | HealthEvent | JobEvent
 )  # fmt: skip
 BusEvent = Annotated[_Any, Field(discriminator="topic")]
 Topic = Literal[
-    "status", "bar", "tick", "forecast", "signal", "account", "position", "order", "fill", "alert", "model", "drift",
-    "health", "job",
+    "status", "bar", "tick", "forecast", "signal", "account", "position", "order", "manual_order", "fill", "alert",
+    "model", "drift", "health", "job",
 ]  # fmt: skip
 
 PAYLOADS: dict[str, type[Shape]] = {

@@ -24,6 +24,7 @@ from tradewind.server.answers import (
 )
 from tradewind.server.problems import Refused
 from tradewind.server.settings import ServerSettings
+from tradewind.server.tokens import Caller
 from tradewind.server.wire import with_additions
 
 router = APIRouter(prefix="/api/v1", dependencies=[needs("read")], responses=PROBLEMS)
@@ -40,6 +41,12 @@ def additions(settings: ServerSettings) -> dict[str, dict[str, Any]]:
 def get_status(live: Live, settings: Settings) -> Response:
     """What runs, on what, since when, and whether it is well."""
     return answer(shapes.Status, with_additions(live.status(), additions(settings)["status"]))
+
+
+@router.get("/caller", response_model=shapes.Caller, tags=["system"])
+def get_caller(caller: Annotated[Caller, needs("read")]) -> Response:
+    """Who asks, and with which role."""
+    return answer(shapes.Caller, {"name": caller.name, "role": caller.role})
 
 
 @router.get("/health", response_model=shapes.Health, tags=["system"])
@@ -131,6 +138,18 @@ def get_positions(live: Live) -> Response:
 def get_orders(live: Live, limit: Annotated[int, at_most(10_000)] = 200) -> Response:
     """Orders, newest first."""
     return listed(shapes.Orders, live.orders(limit=limit))
+
+
+@router.get("/orders/manual", response_model=shapes.ManualOrders, tags=["account"])
+def get_manual_orders(live: Live, limit: Annotated[int, at_most(10_000)] = 200) -> Response:
+    """What persons ordered, those that wait included, newest first."""
+    return listed(shapes.ManualOrders, live.manual_orders(limit=limit))
+
+
+@router.get("/symbols/{symbol}/ticket", response_model=shapes.Ticket, tags=["account"])
+def get_ticket(live: Live, symbol: SymbolName) -> Response:
+    """What may be ordered of a symbol now, and at which close it would be applied."""
+    return answer(shapes.Ticket, live.ticket(symbol))
 
 
 @router.get("/fills", response_model=shapes.Fills, tags=["account"])

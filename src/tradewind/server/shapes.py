@@ -8,12 +8,14 @@ where it is not said to be optional here, is an error of the runtime.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from tradewind.execution.controls import Level
+from tradewind.execution.manual import Side, State
 from tradewind.live.runtime import Mode
+from tradewind.server.settings import Role
 
 Action = Literal["STRONG_BUY", "BUY", "HOLD", "SELL", "STRONG_SELL"]
 Verdict = Literal["promoted", "kept", "rolled_back", "first"]
@@ -108,6 +110,16 @@ class Status(Shape):
     version: str
     zone: str | None = Field(None, description="IANA name of the exchange's time zone")
     available: Available
+    stopped_seats: list[str] = Field(
+        default_factory=list, description="keys of the seats whose recommendations drift has stopped"
+    )
+
+
+class Caller(Shape):
+    """Who asks, and what they may."""
+
+    name: str
+    role: Role
 
 
 class Symbol(Shape):
@@ -247,7 +259,6 @@ class Account(Shape):
     start_capital: float | None
     gross: float | None
     net: float | None
-    beta: float | None
     drawdown: float | None
     high_water: float | None
     positions: int
@@ -296,6 +307,39 @@ class Order(Shape):
     reason: str | None
     decided_at: Instant | None
     reduce_only: bool
+
+
+class ManualOrder(Shape):
+    """What a person ordered: a decision in the rule's place at the close of one bar, and what became of it."""
+
+    id: str
+    symbol: str
+    side: Side
+    weight: float | None = Field(description="size of the position after it, a fraction of equity")
+    stop: float | None
+    target: float | None
+    reason: str
+    by: str
+    asked_at: Instant
+    state: State
+    why: str | None = Field(description="why it was refused or cancelled")
+    effective: Instant | None = Field(description="the close that it was applied at")
+    orders: list[str] = Field(description="ids of the account's orders that came of it; none where nothing had to move")
+
+
+class Ticket(Shape):
+    """What may be ordered of a symbol now, and when it would be applied."""
+
+    symbol: str
+    price: float | None = Field(description="the last close")
+    equity: float | None
+    shares: float = Field(description="held now")
+    weight_max: float = Field(description="the largest position, a fraction of equity")
+    short_allowed: bool
+    fractional_shares: bool
+    stop_distance: float | None = Field(description="the rule's, else the price tier's, as a fraction of the price")
+    next_close: Instant | None = Field(description="by the exchange's calendar")
+    halted: str | None = Field(description="why nothing may be opened")
 
 
 class Fill(Shape):
@@ -572,7 +616,6 @@ class Report(Shape):
     playbook: str
     started: Instant
     seconds: float | None
-    url: str | None
 
 
 class News(Shape):
@@ -633,6 +676,12 @@ class Orders(Shape):
     items: list[Order]
 
 
+class ManualOrders(Shape):
+    """What persons ordered, newest first."""
+
+    items: list[ManualOrder]
+
+
 class Fills(Shape):
     """Fills, newest first."""
 
@@ -681,6 +730,47 @@ class Reason(Shape):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     reason: str = Field(min_length=1, max_length=500)
+
+
+OrderId = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""Given by whoever asks: the same id is the same order."""
+
+Price = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+
+
+class NewOrder(Reason):
+    """What is to be held of a symbol after the next close; a repeated ``id`` is the same order, asked for once."""
+
+    id: OrderId
+    symbol: Name
+    side: Side
+    weight: Annotated[float, Field(gt=0, le=4, allow_inf_nan=False)] | None = Field(
+        None, description="size of the position after it, a fraction of equity; not for CLOSE"
+    )
+    stop: Price | None = Field(None, description="on the losing side of the last price; not for CLOSE")
+    target: Price | None = Field(None, description="on the winning side; not for CLOSE")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        given = {name for name in ("weight", "stop", "target") if getattr(self, name) is not None}
+        if self.side == "CLOSE" and given:
+            raise ValueError(f"a CLOSE takes no {', '.join(sorted(given))}: it closes all that is held")
+        missing = {"weight", "stop"} - given
+        if self.side != "CLOSE" and missing:
+            raise ValueError(f"a {self.side} needs a {' and a '.join(sorted(missing))}")
+        return self
+
+
+class Closing(Reason):
+    """Why a position is to be closed."""
+
+    id: OrderId
+
+
+class Ordered(Shape):
+    """The order as it stands."""
+
+    order: ManualOrder
 
 
 class Promotion(Reason):

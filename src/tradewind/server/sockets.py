@@ -47,8 +47,8 @@ SLICES: Final = 20
 ERRORS: Final = 20
 """Messages without a meaning after which a client is sent away."""
 SHOWN: Final = 200
-"""Newest orders, fills, alerts and jobs of a snapshot; REST has the rest."""
-_MANY: Final = frozenset({"order", "fill", "alert", "job"})
+"""Newest orders (those of persons too), fills, alerts and jobs of a snapshot; REST has the rest."""
+_MANY: Final = frozenset({"order", "manual_order", "fill", "alert", "job"})
 
 _log = logger(__name__)
 

@@ -74,3 +74,13 @@ export async function command(path: string, body: object = {}): Promise<unknown>
   const headers = { "Content-Type": "application/json" };
   return ask(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
+
+/** Take something back. */
+export async function withdraw(path: string): Promise<unknown> {
+  return ask(path, { method: "DELETE" });
+}
+
+/** Return a name for something that is asked for, so that asking twice is asking once; works without TLS too. */
+export function newId(): string {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/caller": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Caller
+         * @description Who asks, and with which role.
+         */
+        get: operations["getCaller"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/health": {
         parameters: {
             query?: never;
@@ -296,6 +316,50 @@ export interface paths {
          * @description Orders, newest first.
          */
         get: operations["getOrders"];
+        put?: never;
+        /**
+         * Order
+         * @description Decide in the rule's place at the next close, on paper; the same id again is the same order. Role: trade.
+         */
+        post: operations["order"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/manual": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Manual Orders
+         * @description What persons ordered, those that wait included, newest first.
+         */
+        get: operations["getManualOrders"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/symbols/{symbol}/ticket": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Ticket
+         * @description What may be ordered of a symbol now, and at which close it would be applied.
+         */
+        get: operations["getTicket"];
         put?: never;
         post?: never;
         delete?: never;
@@ -644,6 +708,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/orders/{order_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Cancel Order
+         * @description Take back an order of a person's that waits. Role: trade.
+         */
+        delete: operations["cancelOrder"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/positions/{symbol}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Close Position
+         * @description Close what is held of a symbol at the next close, on paper. Role: trade.
+         */
+        post: operations["closePosition"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/replay/speed": {
         parameters: {
             query?: never;
@@ -836,8 +940,6 @@ export interface components {
             gross: number | null;
             /** Net */
             net: number | null;
-            /** Beta */
-            beta: number | null;
             /** Drawdown */
             drawdown: number | null;
             /** High Water */
@@ -974,6 +1076,19 @@ export interface components {
             items: components["schemas"]["Bar"][];
         };
         /**
+         * Caller
+         * @description Who asks, and what they may.
+         */
+        Caller: {
+            /** Name */
+            name: string;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "read" | "trade" | "admin";
+        };
+        /**
          * Check
          * @description Something that the system depends on, and whether it is well; null: not known.
          */
@@ -984,6 +1099,16 @@ export interface components {
             ok: boolean | null;
             /** Detail */
             detail: string;
+        };
+        /**
+         * Closing
+         * @description Why a position is to be closed.
+         */
+        Closing: {
+            /** Reason */
+            reason: string;
+            /** Id */
+            id: string;
         };
         /**
          * ConceptDrift
@@ -1507,6 +1632,67 @@ export interface components {
             rss_mb: number | null;
         };
         /**
+         * ManualOrder
+         * @description What a person ordered: a decision in the rule's place at the close of one bar, and what became of it.
+         */
+        ManualOrder: {
+            /** Id */
+            id: string;
+            /** Symbol */
+            symbol: string;
+            /**
+             * Side
+             * @enum {string}
+             */
+            side: "BUY" | "SELL" | "CLOSE";
+            /**
+             * Weight
+             * @description size of the position after it, a fraction of equity
+             */
+            weight: number | null;
+            /** Stop */
+            stop: number | null;
+            /** Target */
+            target: number | null;
+            /** Reason */
+            reason: string;
+            /** By */
+            by: string;
+            /**
+             * Asked At
+             * Format: date-time
+             */
+            asked_at: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "waiting" | "applied" | "cancelled" | "refused";
+            /**
+             * Why
+             * @description why it was refused or cancelled
+             */
+            why: string | null;
+            /**
+             * Effective
+             * @description the close that it was applied at
+             */
+            effective: string | null;
+            /**
+             * Orders
+             * @description ids of the account's orders that came of it; none where nothing had to move
+             */
+            orders: string[];
+        };
+        /**
+         * ManualOrders
+         * @description What persons ordered, newest first.
+         */
+        ManualOrders: {
+            /** Items */
+            items: components["schemas"]["ManualOrder"][];
+        };
+        /**
          * Model
          * @description A model's seat: champion, challenger, live skill and the decisions so far.
          */
@@ -1570,6 +1756,38 @@ export interface components {
         Models: {
             /** Items */
             items: components["schemas"]["Model"][];
+        };
+        /**
+         * NewOrder
+         * @description What is to be held of a symbol after the next close; a repeated ``id`` is the same order, asked for once.
+         */
+        NewOrder: {
+            /** Reason */
+            reason: string;
+            /** Id */
+            id: string;
+            /** Symbol */
+            symbol: string;
+            /**
+             * Side
+             * @enum {string}
+             */
+            side: "BUY" | "SELL" | "CLOSE";
+            /**
+             * Weight
+             * @description size of the position after it, a fraction of equity; not for CLOSE
+             */
+            weight?: number | null;
+            /**
+             * Stop
+             * @description on the losing side of the last price; not for CLOSE
+             */
+            stop?: number | null;
+            /**
+             * Target
+             * @description on the winning side; not for CLOSE
+             */
+            target?: number | null;
         };
         /**
          * News
@@ -1637,6 +1855,13 @@ export interface components {
             decided_at: string | null;
             /** Reduce Only */
             reduce_only: boolean;
+        };
+        /**
+         * Ordered
+         * @description The order as it stands.
+         */
+        Ordered: {
+            order: components["schemas"]["ManualOrder"];
         };
         /**
          * Orders
@@ -1827,8 +2052,6 @@ export interface components {
             started: string;
             /** Seconds */
             seconds: number | null;
-            /** Url */
-            url: string | null;
         };
         /**
          * Reports
@@ -2052,6 +2275,11 @@ export interface components {
              */
             zone: string | null;
             available: components["schemas"]["Available"];
+            /**
+             * Stopped Seats
+             * @description keys of the seats whose recommendations drift has stopped
+             */
+            stopped_seats?: string[];
         };
         /**
          * Symbol
@@ -2089,6 +2317,50 @@ export interface components {
             items: components["schemas"]["Symbol"][];
         };
         /**
+         * Ticket
+         * @description What may be ordered of a symbol now, and when it would be applied.
+         */
+        Ticket: {
+            /** Symbol */
+            symbol: string;
+            /**
+             * Price
+             * @description the last close
+             */
+            price: number | null;
+            /** Equity */
+            equity: number | null;
+            /**
+             * Shares
+             * @description held now
+             */
+            shares: number;
+            /**
+             * Weight Max
+             * @description the largest position, a fraction of equity
+             */
+            weight_max: number;
+            /** Short Allowed */
+            short_allowed: boolean;
+            /** Fractional Shares */
+            fractional_shares: boolean;
+            /**
+             * Stop Distance
+             * @description the rule's, else the price tier's, as a fraction of the price
+             */
+            stop_distance: number | null;
+            /**
+             * Next Close
+             * @description by the exchange's calendar
+             */
+            next_close: string | null;
+            /**
+             * Halted
+             * @description why nothing may be opened
+             */
+            halted: string | null;
+        };
+        /**
          * Ping
          * @description Asks for a sign of life.
          */
@@ -2123,7 +2395,7 @@ export interface components {
              */
             type: "subscribe";
             /** Topics */
-            topics?: ("status" | "bar" | "tick" | "forecast" | "signal" | "account" | "position" | "order" | "fill" | "alert" | "model" | "drift" | "health" | "job")[];
+            topics?: ("status" | "bar" | "tick" | "forecast" | "signal" | "account" | "position" | "order" | "manual_order" | "fill" | "alert" | "model" | "drift" | "health" | "job")[];
             /**
              * Symbols
              * @default null
@@ -2221,7 +2493,7 @@ export interface components {
              */
             type: "delta";
             /** Events */
-            events: (components["schemas"]["StatusEvent"] | components["schemas"]["BarEvent"] | components["schemas"]["TickEvent"] | components["schemas"]["ForecastEvent"] | components["schemas"]["SignalEvent"] | components["schemas"]["AccountEvent"] | components["schemas"]["PositionEvent"] | components["schemas"]["OrderEvent"] | components["schemas"]["FillEvent"] | components["schemas"]["AlertEvent"] | components["schemas"]["ModelEvent"] | components["schemas"]["DriftEvent"] | components["schemas"]["HealthEvent"] | components["schemas"]["JobEvent"])[];
+            events: (components["schemas"]["StatusEvent"] | components["schemas"]["BarEvent"] | components["schemas"]["TickEvent"] | components["schemas"]["ForecastEvent"] | components["schemas"]["SignalEvent"] | components["schemas"]["AccountEvent"] | components["schemas"]["PositionEvent"] | components["schemas"]["OrderEvent"] | components["schemas"]["ManualOrderEvent"] | components["schemas"]["FillEvent"] | components["schemas"]["AlertEvent"] | components["schemas"]["ModelEvent"] | components["schemas"]["DriftEvent"] | components["schemas"]["HealthEvent"] | components["schemas"]["JobEvent"])[];
         };
         /**
          * DriftEvent
@@ -2376,6 +2648,29 @@ export interface components {
             data: components["schemas"]["Job"];
         };
         /**
+         * ManualOrderEvent
+         * @description An order of a person's changed.
+         */
+        ManualOrderEvent: {
+            /** Seq */
+            seq: number;
+            /** Key */
+            key: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Correlation */
+            correlation: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            topic: "manual_order";
+            data: components["schemas"]["ManualOrder"];
+        };
+        /**
          * ModelEvent
          * @description A seat changed, or what is known of its model.
          */
@@ -2480,7 +2775,7 @@ export interface components {
             /** Seq */
             seq: number;
             /** Events */
-            events: (components["schemas"]["StatusEvent"] | components["schemas"]["BarEvent"] | components["schemas"]["TickEvent"] | components["schemas"]["ForecastEvent"] | components["schemas"]["SignalEvent"] | components["schemas"]["AccountEvent"] | components["schemas"]["PositionEvent"] | components["schemas"]["OrderEvent"] | components["schemas"]["FillEvent"] | components["schemas"]["AlertEvent"] | components["schemas"]["ModelEvent"] | components["schemas"]["DriftEvent"] | components["schemas"]["HealthEvent"] | components["schemas"]["JobEvent"])[];
+            events: (components["schemas"]["StatusEvent"] | components["schemas"]["BarEvent"] | components["schemas"]["TickEvent"] | components["schemas"]["ForecastEvent"] | components["schemas"]["SignalEvent"] | components["schemas"]["AccountEvent"] | components["schemas"]["PositionEvent"] | components["schemas"]["OrderEvent"] | components["schemas"]["ManualOrderEvent"] | components["schemas"]["FillEvent"] | components["schemas"]["AlertEvent"] | components["schemas"]["ModelEvent"] | components["schemas"]["DriftEvent"] | components["schemas"]["HealthEvent"] | components["schemas"]["JobEvent"])[];
         };
         /**
          * SocketError
@@ -2611,6 +2906,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Status"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getCaller: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Caller"];
                 };
             };
             /** @description a value that cannot be meant */
@@ -3178,6 +3511,129 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Orders"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    order: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewOrder"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ordered"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getManualOrders: {
+        parameters: {
+            query?: {
+                /** @description how many, at most 10,000 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManualOrders"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getTicket: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                symbol: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ticket"];
                 };
             };
             /** @description a value that cannot be meant */
@@ -3875,6 +4331,90 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Outcome"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancelOrder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ordered"];
+                };
+            };
+            /** @description a value that cannot be meant */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    closePosition: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                symbol: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Closing"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ordered"];
                 };
             };
             /** @description a value that cannot be meant */

@@ -16,6 +16,8 @@ const COLLECTIONS = {
   signal: { path: "/signals?limit=2000", keyOf: (item) => item.symbol },
   position: { path: "/positions", keyOf: (item) => item.symbol },
   order: { path: "/orders?limit=500", keyOf: (item) => item.id },
+  manual_order: { path: "/orders/manual?limit=200", keyOf: (item) => item.id },
+  caller: { path: "/caller", keyOf: () => "caller", single: true },
   fill: { path: "/fills?limit=500", keyOf: (item) => item.id },
   alert: { path: "/alerts?limit=200", keyOf: (item) => item.id },
   model: { path: "/models", keyOf: (item) => item.seat },

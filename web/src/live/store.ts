@@ -4,12 +4,13 @@
  * A slice is a topic, or one key of it. Readers of a slice are told once a frame, however much was said meanwhile, so
  * that two hundred symbols that tick cost what the screen shows, not what the network sends.
  */
-import type { Event, Listed, Status, Topic, Topics } from "../api/shapes";
+import type { Caller, Event, Listed, Status, Topic, Topics } from "../api/shapes";
 import { changeOf, dayIn } from "./prices";
 import type { Price } from "./prices";
 
-/** What the page keeps besides the topics of the bus: the watch-list, and the newest price of each symbol. */
+/** What the page keeps besides the topics of the bus: the watch-list, the newest price of each symbol, and who asks. */
 export interface Slices extends Topics {
+  caller: Caller;
   symbol: Listed;
   price: Price;
 }

@@ -1,7 +1,7 @@
 /** What components read: slices of the store, the state of the connection, and questions to REST. */
 import { createContext, useCallback, useContext, useEffect, useMemo, useState, useSyncExternalStore } from "react";
-import type { Bar, Topic, Topics } from "../api/shapes";
-import { getItems } from "../api/http";
+import type { Bar, Ticket, Topic, Topics } from "../api/shapes";
+import { getItems, getOne } from "../api/http";
 import type { Loaded, Loader, Loading } from "./collections";
 import type { Connection, ConnectionState } from "./connection";
 import { joined } from "./series";
@@ -78,6 +78,23 @@ export function useItems<T>(path: string | null, again: unknown = 0): Answer<T> 
     };
   }, [path, epoch, again]);
   return answer.path === path ? answer : { items: [], done: false, error: null };
+}
+
+/** Ask what may be ordered of a symbol; again with every bar. What was known of the symbol stays meanwhile. */
+export function useTicket(symbol: string): { found: Ticket | null; error: Error | null } {
+  const bar = useEntry("status", "status")?.as_of;
+  const [answer, setAnswer] = useState<{ of: string; found: Ticket | null; error: Error | null }>({ of: symbol, found: null, error: null });
+  useEffect(() => {
+    let current = true;
+    getOne<Ticket>(`/symbols/${encodeURIComponent(symbol)}/ticket`).then(
+      (found) => current && setAnswer({ of: symbol, found, error: null }),
+      (error: unknown) => current && setAnswer((known) => ({ of: symbol, found: known.of === symbol ? known.found : null, error: error as Error })),
+    );
+    return () => {
+      current = false;
+    };
+  }, [symbol, bar]);
+  return answer.of === symbol ? answer : { found: null, error: null };
 }
 
 /** Return everything that was said of a key since this process is heard, oldest first: a restart may go back in time. */

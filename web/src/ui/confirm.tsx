@@ -1,13 +1,13 @@
 /** Commands that change something: said in full before, refused in the server's words, done only when meant. */
 import { useState } from "react";
-import type { SyntheticEvent } from "react";
+import type { ReactNode, SyntheticEvent } from "react";
 import { command } from "../api/http";
 import { Failed } from "./card";
 import { Dialog } from "./dialog";
 
 interface Props {
   title: string;
-  what: string;
+  what: ReactNode;
   path: string;
   body?: Record<string, unknown>;
   verb: string;
@@ -15,15 +15,17 @@ interface Props {
   word?: string;
   /** Whether a reason is asked for, which is recorded. */
   reason?: boolean;
+  /** Whether all is known that it says. */
+  ready?: boolean;
   onClose: () => void;
 }
 
-export function ConfirmDialog({ title, what, path, body = {}, verb, word, reason = false, onClose }: Props) {
+export function ConfirmDialog({ title, what, path, body = {}, verb, word, reason = false, ready = true, onClose }: Props) {
   const [typed, setTyped] = useState("");
   const [why, setWhy] = useState("");
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<Error | null>(null);
-  const meant = (word === undefined || typed.trim() === word) && (!reason || why.trim() !== "");
+  const meant = ready && (word === undefined || typed.trim() === word) && (!reason || why.trim() !== "");
   const act = (event: SyntheticEvent) => {
     event.preventDefault();
     if (!meant || busy) return;
@@ -36,7 +38,7 @@ export function ConfirmDialog({ title, what, path, body = {}, verb, word, reason
   return (
     <Dialog title={title} onClose={onClose}>
       <form onSubmit={act} className="stack">
-        <p>{what}</p>
+        {typeof what === "string" ? <p>{what}</p> : what}
         {reason && (
           <label>
             Reason, which is recorded

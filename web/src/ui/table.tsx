@@ -18,6 +18,8 @@ export interface Column<R> {
   number?: boolean;
   /** Not shown where there is little room: `phone` is the narrowest. */
   roomy?: "phone" | "tablet";
+  /** Holds buttons and no value: it is not sorted by, and the CSV leaves it out. */
+  control?: boolean;
 }
 
 export interface Sort {
@@ -62,6 +64,7 @@ export function sorted<R>(rows: readonly R[], columns: readonly Column<R>[], sor
 
 export function DataTable<R>(props: Props<R>) {
   const { caption, columns, rows, csv, empty, most = 200, dense = false } = props;
+  const valued = columns.filter((column) => !column.control);
   const [sort, setSort] = useState(props.sort);
   const [all, setAll] = useState(false);
   const ordered = useMemo(() => sorted(rows, columns, sort), [rows, columns, sort]);
@@ -94,7 +97,7 @@ export function DataTable<R>(props: Props<R>) {
             type="button"
             className="quiet csv"
             aria-label={`${caption} as CSV`}
-            onClick={() => download(`${csv}.csv`, toCsv(columns.map((c) => c.id), ordered.map((row) => columns.map((c) => c.value(row)))))}
+            onClick={() => download(`${csv}.csv`, toCsv(valued.map((c) => c.id), ordered.map((row) => valued.map((c) => c.value(row)))))}
           >
             <span aria-hidden="true">↓</span> CSV
           </button>
@@ -155,6 +158,13 @@ interface HeadProps<R> {
 
 function Head<R>({ column, sort, turn }: HeadProps<R>) {
   const chosen = sort?.id === column.id;
+  if (column.control) {
+    return (
+      <th scope="col" className={classOf(column)}>
+        <span className="unseen">{column.title}</span>
+      </th>
+    );
+  }
   return (
     <th scope="col" className={classOf(column)} aria-sort={chosen ? (sort.down ? "descending" : "ascending") : "none"}>
       <button type="button" title={column.hint} onClick={() => turn(column.id, column.number === true)}>

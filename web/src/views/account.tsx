@@ -37,7 +37,6 @@ function more(account: Account): Fact[] {
   const [low, high] = performance?.sharpe_interval ?? [null, null];
   return [
     { name: "Cash", value: money(account.cash), note: `start ${money(account.start_capital)}` },
-    { name: "Beta", value: decimal(account.beta), note: account.beta === null ? "not known yet" : "to the index", hint: "of the book as it is held" },
     {
       name: "Sharpe",
       value: decimal(performance?.sharpe),

@@ -10,6 +10,7 @@ import { Card, Empty, Failed, Waiting } from "../ui/card";
 import { ConfirmDialog } from "../ui/confirm";
 import { Evidence } from "../ui/evidence";
 import { Time } from "../ui/figures";
+import { CommandButton } from "../ui/permitted";
 import { Strip } from "../ui/strip";
 import { DataTable } from "../ui/table";
 import type { Column } from "../ui/table";
@@ -29,6 +30,9 @@ export default function Models() {
       </div>
       {loading.error && !items.length && <Failed error={loading.error} retry={() => void loader.load("model")} />}
       {!items.length && !loading.error && (loading.done ? <Empty what="No model has a seat yet." mend="Train them:" command="tradewind retrain dual-model" /> : <Waiting lines={10} />)}
+      {seats.map((model) => (
+        <Stopped key={model.seat} model={model} />
+      ))}
       <div className="columns even tall">
         {seats.map((model) => (
           <Seat key={model.seat} model={model} drift={drifts.find(({ seat }) => seat === model.seat)} />
@@ -46,6 +50,25 @@ function Seat({ model, drift }: { model: Model; drift: Drift | undefined }) {
       {drift && <DriftCard drift={drift} />}
       <Decisions model={model} />
     </div>
+  );
+}
+
+/** That drift has stopped what a seat recommends, and the way out of it. */
+function Stopped({ model }: { model: Model }) {
+  const [asked, setAsked] = useState(false);
+  const status = useEntry("status", "status");
+  if (model.key === null || !status?.stopped_seats?.includes(model.key)) return null;
+  const halted = status.halted ? " Trading is halted too, and is released with it." : "";
+  return (
+    <Card title="Recommendations are stopped" of={model.seat} className="alarming" aside={<span className="level-word bad">■ drift</span>}>
+      <p>The forecasts of {model.seat} have drifted, and nobody was better. Everything is HOLD, through restarts, until a person releases it or another model sits down.</p>
+      <p>
+        <CommandButton role="trade" className="primary" onClick={() => setAsked(true)}>
+          Release…
+        </CommandButton>
+      </p>
+      {asked && <ConfirmDialog title={`Release ${model.seat}`} what={`It is recommended and traded again from the next bar on, all stopped seats together, though the drift may last.${halted}`} path="/control/release" verb="Release" reason onClose={() => setAsked(false)} />}
+    </Card>
   );
 }
 
@@ -357,18 +380,18 @@ function SeatActions({ model }: { model: Model }) {
   const close = () => setAsked(null);
   return (
     <>
-      <button type="button" className="quiet" onClick={() => setAsked("retrain")}>
+      <CommandButton role="admin" onClick={() => setAsked("retrain")}>
         Retrain…
-      </button>
+      </CommandButton>
       {override && model.challenger && (
-        <button type="button" className="quiet" onClick={() => setAsked("promote")}>
+        <CommandButton role="admin" onClick={() => setAsked("promote")}>
           Promote…
-        </button>
+        </CommandButton>
       )}
       {override && model.champions_before.length > 0 && (
-        <button type="button" className="quiet" onClick={() => setAsked("rollback")}>
+        <CommandButton role="admin" onClick={() => setAsked("rollback")}>
           Roll back…
-        </button>
+        </CommandButton>
       )}
       {asked === "retrain" && <ConfirmDialog title={`Retrain ${model.seat}`} what="A challenger is trained and judged by the gate; the champion goes on meanwhile." path={`${seat}/retrain`} verb="Retrain" onClose={close} />}
       {asked === "promote" && model.challenger && (

@@ -3,16 +3,20 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import type { Account, EquityPoint, Position } from "../api/shapes";
 import type { EquityChart } from "../chart/equity-chart";
 import { change, count, decimal, words } from "../format/numbers";
+import type { Loading } from "../live/collections";
 import { joined } from "../live/series";
 import { useCollection, useEntry, useHeard, useItems } from "../live/use";
 import { onColours } from "../settings";
 import { Card, Empty, Failed, Waiting, Warnings } from "../ui/card";
 import { HeatMap } from "../ui/heat-map";
 import { DataTable } from "../ui/table";
+import type { Column } from "../ui/table";
 import { useZone } from "../ui/zone";
 import { AccountStrip } from "./account";
-import { FILLS, ORDERS, POSITIONS } from "./columns";
+import { FILLS, ORDERS } from "./columns";
 import { Correlations } from "./correlations";
+import { ManualOrders } from "./ordering";
+import { Positions } from "./positions";
 import { barLength } from "./symbol";
 import { TIERS } from "./today";
 
@@ -126,49 +130,35 @@ function Exposure() {
 }
 
 function Tables() {
-  const positions = useCollection("position");
   const orders = useCollection("order");
   const fills = useCollection("fill");
-  const waiting = (done: boolean, what: string, mend: string) => (done ? <Empty what={what} mend={mend} /> : <Waiting />);
   return (
     <>
-      <Card title="Positions">
-        <DataTable
-          caption="positions"
-          columns={POSITIONS}
-          rows={positions.items}
-          keyOf={(p) => p.symbol}
-          csv="positions"
-          sort={{ id: "profit", down: true }}
-          empty={waiting(positions.loading.done, "Nothing is held.", "Positions open at the bar after a signal.")}
-        />
-      </Card>
+      <ManualOrders past />
+      <Positions />
       <div className="columns even">
-        <Card title="Trades">
-          <DataTable
-            caption="trades"
-            columns={FILLS}
-            rows={fills.items}
-            keyOf={(f) => f.id}
-            csv="trades"
-            most={25}
-            sort={{ id: "time", down: true }}
-            empty={waiting(fills.loading.done, "No trades yet.", "An order fills at the next bar's open at the earliest.")}
-          />
-        </Card>
-        <Card title="Orders">
-          <DataTable
-            caption="orders"
-            columns={ORDERS}
-            rows={orders.items}
-            keyOf={(o) => o.id}
-            csv="orders"
-            most={25}
-            sort={{ id: "decided_at", down: true }}
-            empty={waiting(orders.loading.done, "No orders yet.", "They follow signals that are not HOLD.")}
-          />
-        </Card>
+        <Newest title="Trades" columns={FILLS} known={fills} by="time" none="No trades yet." mend="An order fills at the next bar's open at the earliest." />
+        <Newest title="Orders" columns={ORDERS} known={orders} by="decided_at" none="No orders yet." mend="They follow signals that are not HOLD, and what is ordered by hand." />
       </div>
     </>
+  );
+}
+
+interface NewestProps<R> {
+  title: string;
+  columns: readonly Column<R>[];
+  known: { items: readonly R[]; loading: Loading };
+  by: string;
+  none: string;
+  mend: string;
+}
+
+/** A table of what happened, the newest first. */
+function Newest<R extends { id: string }>({ title, columns, known: { items, loading }, by, none, mend }: NewestProps<R>) {
+  const name = title.toLowerCase();
+  return (
+    <Card title={title}>
+      <DataTable caption={name} columns={columns} rows={items} keyOf={(row) => row.id} csv={name} most={25} sort={{ id: by, down: true }} empty={loading.done ? <Empty what={none} mend={mend} /> : <Waiting />} />
+    </Card>
   );
 }

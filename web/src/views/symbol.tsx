@@ -15,6 +15,7 @@ import { Card, Empty, Failed, Waiting, Warnings } from "../ui/card";
 import { ActionBadge, Change, Confidence, LiveChange, LivePrice, Time } from "../ui/figures";
 import { Segments } from "../ui/segments";
 import { Scrubber } from "../ui/scrubber";
+import { OrderTicket } from "./ordering";
 import { surest } from "./today";
 
 const BARS = 600;
@@ -58,6 +59,7 @@ function One({ symbol, names }: { symbol: string; names: readonly string[] }) {
           {signal ? <SignalFacts signal={signal} /> : <Empty what="No signal yet: it comes with the next closed bar." />}
           <Warnings warnings={status?.warnings} />
         </Card>
+        <OrderTicket symbol={symbol} />
         {signal && <Reasons signal={signal} />}
         {status?.available.news && <NewsCard symbol={symbol} />}
       </div>

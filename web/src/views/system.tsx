@@ -10,6 +10,7 @@ import { ConfirmDialog } from "../ui/confirm";
 import { Evidence } from "../ui/evidence";
 import { Time } from "../ui/figures";
 import { freshness } from "../ui/freshness";
+import { CommandButton } from "../ui/permitted";
 import { Strip } from "../ui/strip";
 import { DataTable } from "../ui/table";
 import type { Column } from "../ui/table";
@@ -59,9 +60,9 @@ function KillSwitch({ status }: { status: Status | undefined }) {
         )}
       </p>
       <p>
-        <button type="button" className={halted ? "primary" : "danger"} disabled={!status} onClick={() => setAsked(true)}>
+        <CommandButton role="trade" className={halted ? "primary" : "danger"} not={status ? "" : "Nothing was heard yet."} onClick={() => setAsked(true)}>
           {halted ? "Release…" : "Halt trading…"}
-        </button>
+        </CommandButton>
       </p>
       <Warnings warnings={status?.warnings} />
       {asked && !halted && <ConfirmDialog title="Halt trading" what="No new orders from now on." path="/control/halt" verb="Halt" word="HALT" reason onClose={() => setAsked(false)} />}
@@ -325,13 +326,7 @@ function Runs() {
       <ul className="runs">
         {reports.items.slice(0, 12).map((report) => (
           <li key={report.id}>
-            {report.url && /^\/(?!\/)/.test(report.url) ? (
-              <a href={report.url}>
-                {report.verb} of {report.playbook}
-              </a>
-            ) : (
-              `${report.verb} of ${report.playbook}`
-            )}
+            {report.verb} of {report.playbook}
             <span className="soft">
               <Time at={report.started} full />, {span(report.seconds)}
             </span>

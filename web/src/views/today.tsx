@@ -10,7 +10,9 @@ import { Link } from "../ui/link";
 import { DataTable } from "../ui/table";
 import { AccountStrip } from "./account";
 import { Alerts } from "./alerts";
-import { POSITIONS, SIGNALS, SymbolLink } from "./columns";
+import { SIGNALS, SymbolLink } from "./columns";
+import { ManualOrders } from "./ordering";
+import { Positions } from "./positions";
 
 const TOP = 10;
 export const TIERS = ["penny", "low", "mid", "high", "mega"] as const;
@@ -33,6 +35,7 @@ export default function Today() {
           <Alerts most={8} />
         </Card>
       </div>
+      <ManualOrders />
       <Positions />
       <Tiers />
     </>
@@ -99,24 +102,6 @@ function NoSignals() {
   const status = useEntry("status", "status");
   if (status?.progress) return <Empty what={`No signals yet: ${status.progress.phase}, ${status.progress.done} of ${status.progress.total}.`} />;
   return <Empty what="No signals yet: they come with the first closed bar." mend="Is there data?" command="tradewind doctor" />;
-}
-
-function Positions() {
-  const { items, loading } = useCollection("position");
-  if (loading.error && !items.length) return <Card title="Positions"><Failed error={loading.error} /></Card>;
-  return (
-    <Card title="Positions">
-      <DataTable
-        caption="positions"
-        columns={POSITIONS}
-        rows={items}
-        keyOf={(p) => p.symbol}
-        csv="positions"
-        sort={{ id: "profit", down: true }}
-        empty={loading.done ? <Empty what="Nothing is held." mend="Positions open at the bar after a signal." /> : <Waiting />}
-      />
-    </Card>
-  );
 }
 
 function Tiers() {
