@@ -33,11 +33,19 @@ test.describe("for everybody", () => {
   }
 
   test("dialogs hold too", async ({ page }) => {
-    await open(page, "/system");
-    for (const [button, title] of [["settings", "Settings"], ["help", "Keys and signs"], ["search a symbol or view", "Search"], ["Halt trading…", "Halt trading"]] as const) {
-      await page.getByRole("button", { name: button, exact: true }).click();
+    const dialogs = [
+      ["/system", "settings", "Settings"],
+      ["/system", "help", "Keys and signs"],
+      ["/system", "search a symbol or view", "Search"],
+      ["/system", "Halt trading…", "Halt trading"],
+      ["/symbol", "Buy…", /^Buy /],
+      ["/portfolio", /^Close \w+…$/, /^Close /],
+    ] as const;
+    for (const [place, button, title] of dialogs) {
+      if (new URL(page.url(), "http://here").pathname !== place) await open(page, place);
+      await page.getByRole("button", { name: button, exact: true }).first().click();
       await expect(page.getByRole("dialog", { name: title })).toBeVisible();
-      expect(await complaints(page), title).toEqual([]);
+      expect(await complaints(page), String(title)).toEqual([]);
       await page.keyboard.press("Escape");
       await expect(page.getByRole("dialog")).toHaveCount(0);
     }
