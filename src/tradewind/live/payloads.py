@@ -15,7 +15,7 @@ from tradewind.decisions.signals import Action, Signals
 from tradewind.evaluation.recommend import Decision, recommendation
 from tradewind.live.served import Timeline
 from tradewind.live.trader import iso
-from tradewind.market.calendar import calendar
+from tradewind.market.calendar import calendar, instant
 from tradewind.market.panel import Panel
 from tradewind.market.tiers import tier_of
 from tradewind.models.forecast import Forecast
@@ -51,11 +51,10 @@ def _planned(timeframe: str, after: np.datetime64) -> NDArray[np.datetime64]:
 
 
 def next_close(panel: Panel, now: datetime) -> str | None:
-    """Return the first close by the exchange's calendar after the newest bar and after ``now``."""
-    last = panel.times[-1].astype("datetime64[us]").item().replace(tzinfo=UTC)
-    first = max(last + timedelta(microseconds=1), now)
-    planned = calendar("XNYS").bar_closes(panel.timeframe, first, first + AHEAD)
-    return iso(planned[0]) if len(planned) else None
+    """Return the first close by the exchange's calendar after the newest bar that is not before ``now``."""
+    planned = _planned(panel.timeframe, panel.times[-1])
+    later = planned[planned >= instant(now)]
+    return iso(later[0]) if len(later) else None
 
 
 def fan(forecast: Forecast, row: int, column: int, close: float, ends: list[str | None]) -> dict[str, Any]:
