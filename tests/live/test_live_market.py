@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -95,7 +95,7 @@ def workspace(folder: Path, **overrides: object) -> Workspace:
 async def lived(
     work: Workspace,
     faults: Faults,
-    before: Callable[[LiveRuntime, int], None] = lambda _, __: None,
+    before: Callable[[LiveRuntime, int], Awaitable[None] | None] = lambda _, __: None,
     *,
     end: datetime = END,
 ) -> tuple[LiveRuntime, MarketBars]:
@@ -123,7 +123,9 @@ async def lived(
     async def bars() -> Bars:
         number = 0
         async for told in market.bars():
-            before(runtime, number)
+            done = before(runtime, number)
+            if done is not None:
+                await done
             yield told
             number += 1
 

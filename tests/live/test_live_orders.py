@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 from live_kit import LIVED, PAIR, home_of, lived
+from test_live_market import lived as lived_on_paper
+from test_live_market import workspace as paper_workspace
 
 from spine_kit import PLAYBOOK, prices, system, workspace
 from tradewind.errors import DataError, InputError, SafetyStop
@@ -24,10 +26,13 @@ from tradewind.evaluation.account import Clock, Wanted
 from tradewind.evaluation.prediction_log import as_datetime
 from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.workspace import Workspace
+from tradewind.execution.controls import Controls
 from tradewind.execution.manual import REPLACED, ManualOrder, ManualOrders
 from tradewind.live.ordered import Bounds, acted_on, bracket, came_due, require_within
+from tradewind.live.parity import backtest_of, differences
 from tradewind.live.service import LiveRuntime
 from tradewind.live.trader import iso
+from tradewind.market.sources.replay import Faults
 
 HERE = Path(__file__).parent
 NOW = datetime(2026, 11, 30, 20, 0, tzinfo=UTC)
@@ -200,6 +205,13 @@ def _until(decision: Decision, stop: int) -> Decision:
     )
 
 
+def test_an_order_of_a_bar_or_symbol_that_is_not_there_changes_nothing(decision: Decision) -> None:
+    panel = decision.world.panel
+    mine = replace(BUY, state="applied", effective=as_datetime(panel.times[-1]) + timedelta(minutes=1))
+    gone = replace(mine, symbol="GONE", effective=as_datetime(panel.times[-1]))
+    assert acted_on(decision, {}, [mine, gone]) is decision
+
+
 def test_an_order_stands_while_recommendations_are_stopped(decision: Decision) -> None:
     told, first = said(decision, "BBBBBBBBBBBB")
     panel = told.world.panel
@@ -260,6 +272,47 @@ def test_braces_in_a_reason_are_words(tmp_path: Path) -> None:
 
     runtime, _ = held_after_each_bar(home_of(tmp_path), "CCC", b4=act)
     assert any("ordered by ann: {0} {a.b}" in one["reasons"] for one in runtime.signals(symbol="CCC", limit=LIVED))
+
+
+def test_on_paper_an_order_waits_for_the_close_after_it_and_heeds_the_switch_of_the_home(tmp_path: Path) -> None:
+    work = paper_workspace(tmp_path, decision__confidence_min="0.99", decision__confidence_exit="0.98")
+    seen: dict[str, Any] = {}
+
+    async def before(runtime: LiveRuntime, number: int) -> None:
+        symbol = runtime.symbols()[0]["symbol"]
+        switch = Controls(work.records)
+        if number == 5:
+            await order(symbol, "BUY", 0.05)(runtime)
+        elif number == 8:
+            seen["held"] = _shares(runtime, symbol)
+            await close(symbol)(runtime)
+        elif number == 12:
+            await order(symbol, "BUY", 0.05, name="late")(runtime)
+            switch.halt("a test", "ann")
+            with pytest.raises(SafetyStop, match="a test"):
+                await order(symbol, "BUY", 0.05, name="later")(runtime)
+        elif number == 15:
+            switch.release("a test", "ann")
+
+    runtime, _ = asyncio.run(
+        lived_on_paper(work, Faults(), before, end=datetime(2016, 3, 29, 23, 0, tzinfo=UTC))
+    )  # fmt: skip
+    assert runtime.prepared is not None
+    assert runtime.loop is not None
+    assert runtime.loop.recorder is not None
+    panel = runtime.prepared.corridor.world.panel
+    late, out, one = runtime.manual_orders()
+    assert (late["state"], late["why"]) == ("refused", "trading is halted: a test")
+    assert [out["state"], one["state"]] == ["applied", "applied"]
+    asked = datetime.fromisoformat(one["asked_at"])
+    assert one["effective"] == next(at for at in map(as_datetime, panel.times) if at >= asked).isoformat()
+    assert seen["held"] > 0 == _shares(runtime, one["symbol"])
+    assert len(runtime.fills()) == 2
+    prepared, ordered = runtime.prepared, runtime.loop.manual.applied()
+    told = backtest_of(
+        prepared.workspace, panel, prepared.corridor.serving, prepared.loaded.notes, prepared.cache, ordered=ordered
+    )
+    assert differences(runtime.loop.recorder, told, prepared.trader.ledger_hash(), prepared.start) == []
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------
@@ -400,6 +453,8 @@ def test_an_order_is_not_applied_at_a_close_before_it_was_asked_for(tmp_path: Pa
     assert came_due([asked], panel, at, "") == ([], [])
     applied, refused = came_due([replace(asked, asked_at=at)], panel, at, "")
     assert ([one.effective for one in applied], refused) == ([at], [])
+    applied, refused = came_due([replace(asked, asked_at=at, symbol="GONE")], panel, at, "")
+    assert (applied, [one.why for one in refused]) == ([], ["GONE is not traded any more"])
     without = replace(panel, mask=np.zeros(panel.shape, dtype=bool))
     assert came_due([replace(asked, asked_at=at)], without, at, "") == ([], [])
 

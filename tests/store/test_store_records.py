@@ -265,4 +265,4 @@ def test_the_schema_can_be_built_on_postgresql() -> None:
     dialect = postgresql.dialect()
     statements = [str(sa.schema.CreateTable(t).compile(dialect=dialect)) for t in schema.metadata.sorted_tables]
     assert any("TIMESTAMP WITH TIME ZONE" in s for s in statements)
-    assert len(statements) == 21
+    assert len(statements) == 22

@@ -59,7 +59,7 @@ class Bounds:
 
 def bounds(world: World, signals: Signals | None, column: int) -> Bounds:
     """Return what an order may be after the last close of a panel."""
-    plan, close = world.plan, world.panel.close[: len(world.panel), column]
+    plan, close = world.plan, world.panel.close[:, column]
     seen = np.flatnonzero(np.isfinite(close))
     price = float(close[seen[-1]]) if len(seen) else np.nan
     most, tier = plan.limits.position_max, np.array([price])
@@ -128,6 +128,9 @@ def came_due(
     """
     applied, refused, row = [], [], len(panel) - 1
     for order in orders:
+        if order.symbol not in panel.symbols:
+            refused.append(replace(order, state="refused", why=f"{order.symbol} is not traded any more"))
+            continue
         column = panel.symbols.index(order.symbol)
         if order.asked_at > at or not panel.mask[row, column]:
             continue
@@ -154,9 +157,11 @@ def acted_on(decision: Decision, held: Spans, orders: Sequence[ManualOrder]) -> 
     Parameters
     ----------
     orders
-        Those that were applied, in that order.
+        Those that were applied, in that order; those of bars and symbols that are not there are left out.
     """
-    rows = np.flatnonzero(covered(decision.world.panel.times, held))
+    panel = decision.world.panel
+    rows = np.flatnonzero(covered(panel.times, held))
+    orders = [one for one in orders if one.symbol in panel.symbols and _instant_of(one) in panel.times]
     if len(rows) or orders:  # both, so that a clause has one number whatever came later
         decision = quieted(decision, rows, ", ".join(held))
     return _ordered(decision, orders) if orders else decision
@@ -199,9 +204,13 @@ def _ordered(decision: Decision, orders: Sequence[ManualOrder]) -> Decision:
     )
 
 
-def _place(order: ManualOrder, panel: Panel) -> tuple[int, int]:
+def _instant_of(order: ManualOrder) -> np.datetime64:
     assert order.effective is not None
-    return int(np.searchsorted(panel.times, instant(order.effective))), panel.symbols.index(order.symbol)
+    return instant(order.effective)
+
+
+def _place(order: ManualOrder, panel: Panel) -> tuple[int, int]:
+    return int(np.searchsorted(panel.times, _instant_of(order))), panel.symbols.index(order.symbol)
 
 
 def _new_word(signals: Signals, due: NDArray[np.bool_], row: int, column: int) -> int:
