@@ -26,7 +26,8 @@ def main(die_at: int, playbook: Path, home: Path, orders: list[dict[str, Any]]) 
 
     async def talk(runtime: LiveRuntime, _: int) -> None:
         assert runtime.prepared is not None
-        bar = len(runtime.prepared.corridor.world.panel) - (len(runtime.prepared.panel) - LIVED)
+        finest = runtime.prepared.finest
+        bar = len(finest.panel) - (len(finest.loaded.panel) - LIVED)
         for wanted in orders:
             asked = dict(wanted)
             if asked.pop("bar") != bar:

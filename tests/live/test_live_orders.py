@@ -29,7 +29,6 @@ from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.controls import Controls
 from tradewind.execution.manual import REPLACED, ManualOrder, ManualOrders
 from tradewind.live.ordered import Bounds, acted_on, bracket, came_due, require_within
-from tradewind.live.parity import backtest_of, differences
 from tradewind.live.service import LiveRuntime
 from tradewind.live.trader import iso
 from tradewind.market.sources.replay import Faults
@@ -107,7 +106,7 @@ def test_a_buy_fills_at_the_next_open_and_the_rule_which_goes_on_selling_does_no
     assert runtime.parity() == []
     (told,) = runtime.manual_orders()
     assert (told["state"], len(told["orders"])) == ("applied", 2)
-    panel = runtime.prepared.corridor.world.panel  # type: ignore[union-attr]
+    panel = runtime.prepared.finest.panel  # type: ignore[union-attr]
     assert told["effective"][:19] == iso(panel.times[-LIVED + 5])[:19]
 
 
@@ -138,7 +137,7 @@ def decision(tmp_path_factory: pytest.TempPathFactory) -> Decision:
     runtime, _ = held_after_each_bar(home_of(tmp_path_factory.mktemp("decision"), **NEVER_SURE), "CCC")
     assert runtime.loop is not None
     assert runtime.loop.shown is not None
-    return runtime.loop.shown.decision
+    return runtime.loop.shown.steps[""].decision
 
 
 def said(decision: Decision, actions: str, column: int = 1) -> tuple[Decision, int]:
@@ -232,7 +231,7 @@ def test_an_order_is_heard_between_the_bars_that_a_playbook_decides_at_with_its_
     work = home_of(tmp_path, **NEVER_SURE, decision__every_bars="5", decision__trailing_stop="true")
 
     async def act(runtime: LiveRuntime) -> None:
-        panel = runtime.prepared.panel  # type: ignore[union-attr]
+        panel = runtime.prepared.finest.loaded.panel  # type: ignore[union-attr]
         row, column = len(panel) - LIVED + 7, panel.symbols.index("CCC")
         assert row % 5 != 0, "none that the playbook decides at"
         reached = float(np.max(panel.fields["high"][row + 2 :, column]))
@@ -254,7 +253,7 @@ def test_an_order_is_heard_between_the_bars_that_a_playbook_decides_at_with_its_
 
 def test_limits_size_and_reasons_are_those_of_any_order(tmp_path: Path) -> None:
     runtime, shares = held_after_each_bar(home_of(tmp_path, **NEVER_SURE), "CCC", b4=order("CCC", "BUY", 0.2))
-    panel = runtime.prepared.corridor.world.panel  # type: ignore[union-attr]
+    panel = runtime.prepared.finest.panel  # type: ignore[union-attr]
     price = panel.close[-LIVED + 4, panel.symbols.index("CCC")]
     assert shares[5] * price == pytest.approx(0.2 * runtime.equity()[4]["equity"], rel=0.02)
     told = next(one for one in runtime.signals(symbol="CCC", limit=LIVED) if one["action"] == "BUY")
@@ -298,9 +297,7 @@ def test_on_paper_an_order_waits_for_the_close_after_it_and_heeds_the_switch_of_
         lived_on_paper(work, Faults(), before, end=datetime(2016, 3, 29, 23, 0, tzinfo=UTC))
     )  # fmt: skip
     assert runtime.prepared is not None
-    assert runtime.loop is not None
-    assert runtime.loop.recorder is not None
-    panel = runtime.prepared.corridor.world.panel
+    panel = runtime.prepared.finest.panel
     late, out, one = runtime.manual_orders()
     assert (late["state"], late["why"]) == ("refused", "trading is halted: a test")
     assert [out["state"], one["state"]] == ["applied", "applied"]
@@ -308,11 +305,7 @@ def test_on_paper_an_order_waits_for_the_close_after_it_and_heeds_the_switch_of_
     assert one["effective"] == next(at for at in map(as_datetime, panel.times) if at >= asked).isoformat()
     assert seen["held"] > 0 == _shares(runtime, one["symbol"])
     assert len(runtime.fills()) == 2
-    prepared, ordered = runtime.prepared, runtime.loop.manual.applied()
-    told = backtest_of(
-        prepared.workspace, panel, prepared.corridor.serving, prepared.loaded.notes, prepared.cache, ordered=ordered
-    )
-    assert differences(runtime.loop.recorder, told, prepared.trader.ledger_hash(), prepared.start) == []
+    assert runtime.parity() == []
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------
@@ -372,7 +365,7 @@ def test_a_halt_refuses_what_opens_and_not_what_closes(tmp_path: Path) -> None:
 
 def test_a_price_that_passes_the_stop_before_the_close_refuses_the_order(tmp_path: Path) -> None:
     async def act(runtime: LiveRuntime) -> None:
-        panel, row = runtime.prepared.panel, -LIVED + 6  # type: ignore[union-attr]
+        panel, row = runtime.prepared.finest.loaded.panel, -LIVED + 6  # type: ignore[union-attr]
         for column, symbol in enumerate(panel.symbols):
             last, next_ = panel.close[row - 1, column], panel.close[row, column]
             if next_ < last:
@@ -446,7 +439,7 @@ def test_what_waits_can_be_taken_back_once_and_what_was_applied_cannot(tmp_path:
 
 def test_an_order_is_not_applied_at_a_close_before_it_was_asked_for(tmp_path: Path) -> None:
     runtime, _ = held_after_each_bar(home_of(tmp_path), "CCC")
-    panel = runtime.prepared.corridor.world.panel  # type: ignore[union-attr]
+    panel = runtime.prepared.finest.panel  # type: ignore[union-attr]
     at = datetime.fromisoformat(iso(panel.times[-1]).replace("Z", "+00:00"))
     price = float(panel.close[-1, 0])
     asked = replace(BUY, stop=price / 2, target=None, asked_at=at + timedelta(seconds=1), seen=at)
