@@ -314,6 +314,8 @@ def test_every_timeframe_has_its_symbols_seats_and_words_on_the_page(work: Works
     for name in names:
         assert newest["signal", name] == next(one for one in runtime.signals() if one["symbol"] == name)
         assert newest["bar", name] == runtime.bars(name, limit=1)[0]
+    with pytest.raises(DataError, match="several timeframes share this account"):
+        runtime.ticket(min(names))
     held = {one["symbol"]: one["timeframe"] for one in runtime.positions()}
     assert held and all(symbol.endswith(f"@{timeframe}") for symbol, timeframe in held.items())
     assert {one["symbol"] for one in runtime.fills()} <= names

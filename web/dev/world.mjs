@@ -255,7 +255,7 @@ export class World {
 
   /** @param {Schemas["Signal"]} signal @param {number} shares @param {number} entry */
   #hold(signal, shares, entry) {
-    const base = { symbol: signal.symbol, timeframe: "1min", price: null, value: null, profit: null, profit_pct: null, weight: null };
+    const base = { symbol: signal.symbol, timeframe: null, price: null, value: null, profit: null, profit_pct: null, weight: null };
     const opened = this.positions.get(signal.symbol)?.opened ?? iso(this.time);
     this.positions.set(signal.symbol, { ...base, shares, entry_price: cents(entry), stop: signal.stop, opened });
   }

@@ -142,14 +142,14 @@ export function wordsOf({ side, symbol, weight, stop, target }: ManualOrder, nam
 }
 
 /** Close what is held of a symbol; where that waits already, take it back. */
-export function CloseButton({ symbol, held }: { symbol: string; held: number }) {
+export function CloseButton({ symbol, held, not = "" }: { symbol: string; held: number; not?: string }) {
   const [asked, setAsked] = useState<string | null>(null);
   const status = useEntry("status", "status");
   const waiting = useWaiting(symbol);
   if (waiting?.side === "CLOSE") return <CancelButton order={waiting}>Closing: cancel</CancelButton>;
   return (
     <>
-      <CommandButton role="trade" label={`Close ${symbol}…`} not={over(status) || (held ? "" : `Nothing is held of ${symbol}.`)} onClick={() => setAsked(newId())}>
+      <CommandButton role="trade" label={`Close ${symbol}…`} not={not || over(status) || (held ? "" : `Nothing is held of ${symbol}.`)} onClick={() => setAsked(newId())}>
         Close…
       </CommandButton>
       {asked && <CloseDialog id={asked} symbol={symbol} waiting={waiting} onClose={() => setAsked(null)} />}
@@ -250,11 +250,13 @@ export function ManualOrders({ past = false }: { past?: boolean }) {
   );
 }
 
+const SHARED = "Several timeframes share this account: nothing is ordered in it by hand yet.";
+
 /** The column of a table of positions that closes them. */
 export const CLOSING = {
   id: "close",
   title: "Close",
   control: true,
   value: () => null,
-  show: (position: Position) => <CloseButton symbol={position.symbol} held={position.shares} />,
+  show: ({ symbol, shares: held, timeframe }: Position) => <CloseButton symbol={symbol} held={held} not={timeframe === null ? "" : SHARED} />,
 };
