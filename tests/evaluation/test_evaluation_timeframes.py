@@ -134,7 +134,7 @@ def asks(plan: Plan, name: str, panel: Panel, weight: FloatArray, start: int = 0
     shape = panel.shape
     signals = SimpleNamespace(
         stop=np.full(shape, 0.05), target=np.full(shape, 0.09), confidence=np.full(shape, 0.6),
-        horizon_bars=np.full(shape, own.decision.horizon_bars),
+        horizon_bars=np.full(shape, own.decision.horizon_bars), by_hand=None,
     )  # fmt: skip
     world = SimpleNamespace(plan=own, panel=panel)
     return Wanted(name, world, signals, SimpleNamespace(weight=weight), start)
@@ -208,6 +208,19 @@ def test_time_exits_are_counted_by_the_calendar_and_not_by_bars_to_come(plan: Pl
         small = asks(plan, "small", fine.head(stop), whole.small.targets.weight[:stop])
         part = Frames(plan, small, asks(plan, "large", daily.head(days), whole.large.targets.weight[:days]))
         np.testing.assert_array_equal(part.clock.plan().max_bars, laid.max_bars[:stop])
+
+
+def test_time_exits_of_clock_hours_are_counted_on_their_own_grid(plan: Plan, fine: Panel) -> None:
+    hours = aggregate(fine, "1h")
+    span = [at.item().replace(tzinfo=UTC) for at in (fine.times[0] - 1, fine.times[-1])]
+    closes = calendar("XNYS").bar_closes("1h", *span, first=30)
+    clock_hours = replace(hours, times=closes)
+    small = asks(plan, "small", fine, np.full(fine.shape, NAN))
+    large = asks(plan, "large", clock_hours, np.full(hours.shape, NAN))
+    bars = Frames(plan, small, large).clock.bars(large, np.ones(hours.shape, dtype=np.int64))
+    inside = ~session_ends(clock_hours)
+    assert (bars[inside] == 12).all(), "an hour is twelve bars of five minutes, wherever hours begin"
+    assert (bars[~inside] == 6).all(), "the first of a session is half as long"
 
 
 def test_it_fills_in_the_bar_after_its_close(plan: Plan, fine: Panel) -> None:

@@ -52,6 +52,19 @@ def test_a_full_session_has_78_bars_of_five_minutes_and_seven_of_an_hour(newyork
     assert hours[-1] == np.datetime64("2024-01-05T21:00")
 
 
+def test_closes_are_planned_on_the_grid_that_the_bars_have(newyork):
+    starts = np.arange("2023-01-03T00:00", "2024-12-30T00:00", 60, dtype="datetime64[m]").astype("datetime64[us]")
+    clock_hours = newyork.close_of_start(starts, "1h")
+    clock_hours = clock_hours[~np.isnat(clock_hours)]
+    years = datetime(2023, 1, 3, tzinfo=UTC), datetime(2024, 12, 30, tzinfo=UTC)
+    assert newyork.first_close(clock_hours, "1h") == 30
+    assert (newyork.bar_closes("1h", *years, first=30) == clock_hours).all()
+    from_open = newyork.bar_closes("1h", *years)
+    assert newyork.first_close(from_open, "1h") == 60
+    assert (newyork.bar_closes("1h", *years, first=60) == from_open).all()
+    assert newyork.first_close(from_open[:0], "5m") == 5, "nothing is known: they count from the open"
+
+
 def test_a_week_closes_with_its_last_session(newyork):
     month = datetime(2024, 3, 18, tzinfo=UTC), datetime(2024, 4, 6, tzinfo=UTC)
     weeks = newyork.bar_closes("1w", *month)  # Good Friday was 2024-03-29

@@ -166,7 +166,10 @@ class Clock:
     def _planned(self, panel: Panel, ahead: timedelta) -> NDArray[np.datetime64]:
         """Return a panel's closes before the finest bars begin, and from there on those of the calendar."""
         since, end = self.wanted[-1].world.panel.times[0], max(panel.times[-1], self.panel.times[-1])
-        closes = calendar("XNYS").bar_closes(panel.timeframe, _utc(since), _utc(end) + ahead)
+        exchange = calendar("XNYS")
+        daily = TIMEFRAMES[panel.timeframe] >= TIMEFRAMES["1d"]
+        first = None if daily else exchange.first_close(panel.times[panel.times >= since], panel.timeframe)
+        closes = exchange.bar_closes(panel.timeframe, _utc(since), _utc(end) + ahead, first=first)
         return np.concatenate([panel.times[panel.times < since], closes])
 
     def without_bars(self, one: Wanted) -> tuple[str, ...]:

@@ -80,27 +80,42 @@ class Calendar:
         inside = (end > self.opens[at]) & (begins < self.closes[at])
         return np.where(inside, np.minimum(end, self.closes[at]), np.datetime64("NaT"))
 
-    def bar_closes(self, timeframe: str, start: datetime, end: datetime) -> TimeArray:
-        """Return all bar closes with ``start <= close <= end``; intraday bars count from the open."""
+    def bar_closes(self, timeframe: str, start: datetime, end: datetime, *, first: int | None = None) -> TimeArray:
+        """Return all bar closes with ``start <= close <= end``.
+
+        Intraday bars count from the open, or have their ``first`` close of a session so many minutes after it.
+        """
         low, high = instant(start), instant(end)
         if known_timeframe(timeframe) == "1w":
             closes = self._week_closes()
         elif timeframe == "1d":
             closes = self.closes
         else:
-            closes = self._intraday_closes(TIMEFRAMES[timeframe], low, high)
+            minutes = TIMEFRAMES[timeframe]
+            closes = self._intraday_closes(minutes, minutes if first is None else first, low, high)
         return closes[(closes >= low) & (closes <= high)]
 
     def _week_closes(self) -> TimeArray:
         week = _week(self.sessions)
         return self.closes[np.append(week[1:] != week[:-1], True)]
 
-    def _intraday_closes(self, minutes: int, low: np.datetime64, high: np.datetime64) -> TimeArray:
+    def first_close(self, times: TimeArray, timeframe: str) -> int:
+        """Return how many minutes after the open most sessions have the first close of a bar, by the bars there are.
+
+        Bars that count from the open have it after their length, clock-aligned hours of New York after 30 minutes.
+        """
+        minutes, at = TIMEFRAMES[known_timeframe(timeframe)], self.session_of(times)
+        whole = (at >= 0) & (times != self.closes[at])
+        after = ((times[whole] - self.opens[at[whole]]) // _MINUTE).astype(np.int64) % minutes
+        usual = int(np.bincount(after).argmax()) if len(after) else 0
+        return usual or minutes
+
+    def _intraday_closes(self, minutes: int, first: int, low: np.datetime64, high: np.datetime64) -> TimeArray:
         part = slice(int(np.searchsorted(self.closes, low)), int(np.searchsorted(self.opens, high)))
         opens, closes = self.opens[part], self.closes[part]
-        counts = -(-((closes - opens) // _MINUTE).astype(np.int64) // minutes)
-        step = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts) + 1
-        return np.minimum(np.repeat(opens, counts) + step * minutes * _MINUTE, np.repeat(closes, counts))
+        counts = 1 + -(-(((closes - opens) // _MINUTE).astype(np.int64) - first) // minutes)
+        step = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.minimum(np.repeat(opens, counts) + (first + step * minutes) * _MINUTE, np.repeat(closes, counts))
 
     def trading_minutes(self, start: TimeArray, end: TimeArray) -> IntArray:
         """Return the minutes of trading between pairs of instants (negative where ``end`` is earlier)."""
