@@ -25,6 +25,7 @@ from tradewind.evaluation.model_registry import ModelRegistry
 from tradewind.evaluation.training import train
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.controls import Controls
+from tradewind.execution.paper import KILL_SWITCH
 from tradewind.live.schedule import RETRAIN, Scheduler
 from tradewind.live.service import LiveRuntime
 from tradewind.live.settings import LiveSection
@@ -292,6 +293,31 @@ def test_what_halted_a_replay_halts_it_after_a_restart(tmp_path: Path) -> None:
     with pytest.raises(EnoughError):
         asyncio.run(lived(work, halt))
     asyncio.run(lived(work, look))
+
+
+@pytest.mark.parametrize("last", ["halt", "release"])
+def test_a_kill_before_the_next_bar_loses_neither_a_halt_nor_its_release(tmp_path: Path, last: str) -> None:
+    work, seen = home_of(tmp_path, PAIR), list[tuple[bool, bool]]()
+
+    async def switch(runtime: LiveRuntime, number: int) -> None:
+        if number == 3 and last == "release":
+            await runtime.command("halt", "me", reason="to see what it does")
+        if number == 5:
+            await runtime.command(last, "me", reason="so")
+            raise EnoughError
+
+    async def look(runtime: LiveRuntime, number: int) -> None:
+        assert runtime.loop is not None and runtime.prepared is not None
+        seen.append((runtime.status()["halted"] is not None, runtime.loop.halt_reason() == KILL_SWITCH))
+        assert number == 0 or (runtime.prepared.trader.halted == KILL_SWITCH) is (last == "halt")
+        if number == 2:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        asyncio.run(lived(work, switch))
+    with pytest.raises(EnoughError):
+        asyncio.run(lived(work, look))
+    assert seen == [(last == "halt",) * 2] * 3
 
 
 def test_preparations_end_where_somebody_wants_them_to(tmp_path: Path) -> None:

@@ -95,7 +95,6 @@ class Loop:
     counts: Counts = field(default_factory=Counts)
     shown: Shown | None = None
     recorders: dict[str, Recorder] = field(default_factory=dict)
-    halted: bool = False
     alerts: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=1_000))
     decided: list[ModelDecision] = field(default_factory=list)
     _asked: dict[str, str] = field(default_factory=dict)
@@ -112,14 +111,17 @@ class Loop:
         self._closes = session_closes(marks, panel.times[-1]) or [prepared.trader.start_capital]
         self._earned: tuple[int, dict[str, Any]] | None = None
         self._told = 0
-        if prepared.trader.controls is None and prepared.trader.halted == KILL_SWITCH:  # before this process began
-            self.halted = True
         self._unfit: set[str] = set()
         self.heed_releases()
         self.manual = ManualOrders(self._records, prepared.session.account)
         self._ordered, self._settled = self.manual.applied(), list[ManualOrder]()
         if prepared.session.mode == "REPLAY" and prepared.settings.parity_bars:
             self.recorders = {one.name: Recorder() for one in prepared.sleeves}
+
+    @property
+    def halted(self) -> bool:
+        """Whether a person has halted this replay; paper trading heeds the switch of its home instead."""
+        return self._session.halted
 
     @property
     def recorded(self) -> int:
@@ -264,7 +266,12 @@ class Loop:
 
     def halt(self) -> None:
         """Let nothing be opened in this replay from the next bar on; its days are no back-test's any more."""
-        self.halted = self._session.was_halted = True
+        self._session.halted = self._session.was_halted = True
+        self._session.save(self._records)
+
+    def release(self) -> None:
+        """Let this replay open positions again, from the next bar on."""
+        self._session.halted = False
         self._session.save(self._records)
 
     def let_go(self, seat: str) -> None:

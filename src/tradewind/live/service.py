@@ -686,7 +686,8 @@ class LiveRuntime:
         if self.mode == "REPLAY":
             if self._switch is None and not held:
                 raise InputError("trading is not halted", hint="there is nothing to release")
-            self._loop.halted, self._switch = False, None
+            await self._in(self._worker, self._loop.release)
+            self._switch = None
             for seat in held:
                 await self._in(self._worker, partial(self._loop.let_go, seat))
                 said = f"{seat}: recommendations go on, released by {actor}: {reason}"

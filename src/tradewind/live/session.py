@@ -38,8 +38,8 @@ class Session:
         By seat: closes between which its recommendations were stopped; the second is None while they are.
     stopped_after
         By seat whose recommendations are stopped: the newest use of the kill switch before that (paper trading).
-    was_halted
-        Whether a person ever halted a replay.
+    halted, was_halted
+        Whether a replay is halted by a person, and whether it ever was.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Session:
     serving: dict[str, list[tuple[np.datetime64, str]]]
     held: dict[str, list[tuple[np.datetime64, np.datetime64 | None]]] = field(default_factory=dict)
     stopped_after: dict[str, int] = field(default_factory=dict)
+    halted: bool = False
     was_halted: bool = False
 
     @property
@@ -79,6 +80,7 @@ class Session:
             "origin": list(origin_of_plan(self.plan)),
             "account": self.account,
             "opened": str(self.opened),
+            "halted": self.halted,
             "was_halted": self.was_halted,
             "stopped_after": self.stopped_after,
             "asked": None if self.asked is None else self.asked.isoformat(),
@@ -180,6 +182,7 @@ def _restored(row: LiveSession, plan: Plan, mode: Mode) -> Session:
         mode=mode,
         started=row.started,
         opened=np.datetime64(detail["opened"]),
+        halted=bool(detail.get("halted")),
         was_halted=bool(detail.get("was_halted")),
         stopped_after=dict(detail.get("stopped_after", {})),
         asked=_read(detail.get("asked")),
