@@ -273,6 +273,29 @@ def test_the_champion_before_stays_away_where_it_lost_more(tmp_path: Path, monke
     assert "not better" in actions(runtime)[0]
 
 
+def test_a_seat_that_changes_hands_is_watched_as_after_a_restart(tmp_path: Path) -> None:
+    work, former, _ = two_champions(tmp_path)
+    bars: list[None] = []
+
+    async def change_hands(runtime: LiveRuntime) -> None:
+        assert runtime.loop is not None
+        bars.append(None)
+        if len(bars) == CHANGED:
+            runtime.loop.seat("quick", former)
+
+    runtime = asyncio.run(lived(work, changed=False, before=change_hands))
+    loop, prepared = runtime.loop, runtime.prepared
+    assert loop is not None and prepared is not None
+    watch = loop.watches[""]
+    assert isinstance(watch, DriftWatch)
+    assert watch._seats["ridge"].served.artefact.id == former
+    anew = DriftWatch(loop, prepared.finest, WATCHED, lambda *_: None, lambda *_: None)
+    states = [one._seats["ridge"].state.arrays() for one in (watch, anew)]
+    assert states[0].keys() == states[1].keys()
+    for name, values in states[0].items():
+        np.testing.assert_array_equal(values, states[1][name], err_msg=name)
+
+
 def test_losses_are_of_outcomes_that_came_with_the_newest_bars(tmp_path: Path) -> None:
     runtime = asyncio.run(lived(home_of(tmp_path, PLAYBOOK), changed=False))
     loop, prepared = runtime.loop, runtime.prepared

@@ -82,7 +82,7 @@ class DriftWatch:
         self._references: dict[int, DriftReference | None] = {}
         self._seats: dict[str, _Seat] = {}
         for name, since in self._corridor.serving.items():
-            self._sit(name, since[-1][1])
+            self._sit(name, since[-1][1], len(self._corridor.world.panel))
 
     # -- one bar -----------------------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class DriftWatch:
         """Read the newest bar of every seat, and act on what it says."""
         for name, since in self._corridor.serving.items():
             if self._seats.get(name) is None or self._seats[name].served is not since[-1][1]:
-                self._sit(name, since[-1][1])
+                self._sit(name, since[-1][1], step.row)
             seat = self._seats.get(name)
             if seat is not None:
                 self._read(name, seat, step)
@@ -233,8 +233,8 @@ class DriftWatch:
 
     # -- who is watched ----------------------------------------------------------------------------------------
 
-    def _sit(self, name: str, one: Served) -> None:
-        """Begin to watch a model: learn from its training data, and read the bars since."""
+    def _sit(self, name: str, one: Served, until: int) -> None:
+        """Begin to watch a model: learn from its training data, and read the bars since, before row ``until``."""
         corridor = self._corridor
         world = corridor.world
         stop = int(np.searchsorted(world.panel.times, one.trained_until, side="right"))
@@ -244,7 +244,7 @@ class DriftWatch:
         made = corridor.forecasts_of(name)
         monitor = DriftMonitor(reference, self._expected(made, stop), self.settings, one.trained_until)
         state = monitor.start(world.panel.shape[1], world.features.values[:stop])
-        rows = slice(stop, len(world.panel))
+        rows = slice(stop, until)
         if rows.start < rows.stop:
             known = self._known(made, rows.start, rows.stop)
             state, _ = monitor.step(state, world.panel.times[rows], world.features.values[rows], known)
