@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_kit import LIVED, home_of
+from live_kit import LIVED, PAIR, home_of
 from typer.testing import CliRunner, Result
 
 from spine_kit import PLAYBOOK
@@ -273,6 +274,33 @@ def test_the_champion_before_stays_away_where_it_lost_more(tmp_path: Path, monke
     assert "not better" in actions(runtime)[0]
 
 
+def test_a_retraining_that_drift_asks_for_waits_for_the_one_that_runs_and_is_one_for_all_seats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over, asked, bars = threading.Event(), list[str](), list[None]()
+
+    def retrained(*_: Any, by: str, **__: Any) -> dict[str, Any]:
+        asked.append(by)
+        assert over.wait(60)
+        return {"decision": "kept", "champion": {}, "evidence": {}, "seconds": 0.0}
+
+    async def talk(runtime: LiveRuntime) -> None:
+        runtime.mode = "PAPER"
+        bars.append(None)
+        if len(bars) == CHANGED:
+            await runtime.command("retrain", "me")
+        if len(bars) == LIVED - 4:
+            assert {one["level"] for one in runtime.drift()} == {"drift"}
+            over.set()
+        if len(bars) >= LIVED - 4:
+            await runtime.jobs_done()
+
+    monkeypatch.setattr("tradewind.live.service.retrain", retrained)
+    runtime = asyncio.run(lived(home_of(tmp_path, PAIR), for_good=True, before=talk))
+    assert len(runtime.drift()) == 2
+    assert asked == ["me", "drift of quick/ridge and 1 more"]
+
+
 def test_a_seat_that_changes_hands_is_watched_as_after_a_restart(tmp_path: Path) -> None:
     work, former, _ = two_champions(tmp_path)
     bars: list[None] = []
@@ -289,7 +317,7 @@ def test_a_seat_that_changes_hands_is_watched_as_after_a_restart(tmp_path: Path)
     watch = loop.watches[""]
     assert isinstance(watch, DriftWatch)
     assert watch._seats["ridge"].served.artefact.id == former
-    anew = DriftWatch(loop, prepared.finest, WATCHED, lambda *_: None, lambda *_: None)
+    anew = DriftWatch(loop, prepared.finest, WATCHED, lambda *_: None, lambda _: True)
     states = [one._seats["ridge"].state.arrays() for one in (watch, anew)]
     assert states[0].keys() == states[1].keys()
     for name, values in states[0].items():

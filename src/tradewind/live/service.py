@@ -200,12 +200,20 @@ class LiveRuntime:
         if before is None or any(before[name] != reading[name] for name in ("level", "action", "triggers")):
             self.bus.publish("drift", reading["seat"], reading)
 
-    def _challenge(self, seat: str, reasons: tuple[str, ...]) -> None:
-        """Train a challenger because a reading calls for it; a replay is left as it is."""
+    def _challenge(self, wishes: Mapping[str, tuple[str, ...]]) -> bool:
+        """Train challengers because readings call for it; a replay is left as it is.
+
+        Return False while another retraining runs: that one began before it could know of this.
+        """
         if self.mode == "REPLAY" or not self.settings.retrain or self._home is None:
-            return
-        self._log.info("retrain_for_drift", seat=seat, reasons=list(reasons))
-        asyncio.run_coroutine_threadsafe(self._retrain(f"drift of {seat}"), self._home)
+            return True
+        if self._retraining:
+            return False
+        self._log.info("retrain_for_drift", wishes={seat: list(reasons) for seat, reasons in wishes.items()})
+        first, *more = wishes
+        by = f"drift of {first}" + (f" and {len(more)} more" if more else "")
+        asyncio.run_coroutine_threadsafe(self._retrain(by), self._home)
+        return True
 
     async def run(self, bars: Bars) -> None:
         """Live through bars until there are no more; a bar that fails stops trading and is told, never passed over."""
@@ -784,8 +792,12 @@ class LiveRuntime:
         self.publish_status()
         return {"speed": speed}
 
+    @property
+    def _retraining(self) -> bool:
+        return any(job.kind == "retrain" and job.status == "running" for job in tuple(self._jobs))
+
     async def _retrain(self, actor: str, *, seat: str | None = None) -> dict[str, Any]:
-        if any(job.kind == "retrain" and job.status == "running" for job in self._jobs):
+        if self._retraining:
             raise InputError("a retraining is running already", hint="wait for it: it is among the jobs")
         self._ready  # noqa: B018 - says so where it is not ready
         job = self.start_job("retrain", partial(self._retrained, actor))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,18 +36,19 @@ BY: Final = "drift"
 Told = Callable[[str, dict[str, Any]], None]
 """Called with a seat and its newest reading."""
 
-Retrain = Callable[[str, tuple[str, ...]], None]
-"""Called with a seat and the reasons where a challenger is to be trained."""
+Retrain = Callable[[Mapping[str, tuple[str, ...]]], bool]
+"""Called with the reasons by seat where challengers are to be trained; False: not now, ask again with the next bar."""
 
 
 @dataclass(eq=False)
 class _Seat:
-    """One seat's monitor and what it has led to."""
+    """One seat's monitor and what it has led to; ``wish`` is why a challenger is still to be asked for."""
 
     served: Served
     monitor: DriftMonitor
     state: DriftState
     action: str | None = None
+    wish: tuple[str, ...] = ()
     asked_to_retrain: bool = False
     reading: DriftReading | None = None
     previous: Served | None = None
@@ -65,7 +66,7 @@ class DriftWatch:
     told
         Hears every reading.
     retrain
-        Asked for a challenger, once for each champion.
+        Asked for a challenger, once for each champion; again with every bar until it is taken up.
     """
 
     loop: Loop
@@ -94,6 +95,14 @@ class DriftWatch:
             seat = self._seats.get(name)
             if seat is not None:
                 self._read(name, seat, step)
+        self._ask()
+
+    def _ask(self) -> None:
+        """Ask for the challengers that are wished for: together, as one retraining is of all seats."""
+        wishing = [seat for seat in self._seats.values() if seat.wish]
+        if wishing and self.retrain({seat.served.seat: seat.wish for seat in wishing}):
+            for seat in wishing:
+                seat.asked_to_retrain, seat.wish = True, ()
 
     def _read(self, name: str, seat: _Seat, step: LiveStep) -> None:
         row, panel = step.row, step.world.panel
@@ -125,8 +134,7 @@ class DriftWatch:
         horizon = max(step.members[name].horizons)
         found = reaction(reading, None if other is None else losses, other, self.settings, horizon_bars=horizon)
         if found.retrain and not seat.asked_to_retrain:
-            seat.asked_to_retrain = True
-            self.retrain(seat.served.seat, found.reasons)
+            seat.wish = found.reasons
         if found.action == "rolled_back" and previous is not None:
             self._roll_back(seat, previous, found)
         elif found.action == "stopped" and seat.action in (None, "retrain"):
