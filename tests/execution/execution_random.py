@@ -46,7 +46,7 @@ def random_plan(r: np.random.Generator, shape: tuple[int, int], shorts: bool = T
         stop=some(0.005, 0.06, 0.6),
         take_profit=some(0.005, 0.08, 0.6),
         trail=some(0.01, 0.06, 0.4),
-        max_bars=np.where(r.random(shape) < 0.3, r.integers(1, 6, shape), NAN),
+        max_bars=r.choice([1, 2, 3, 4, 5, np.inf, NAN], shape, p=[0.06] * 5 + [0.1, 0.6]),
         priority=np.where(
             r.random(shape) < 0.8, r.permuted(np.tile(np.arange(shape[1], dtype=float), (shape[0], 1)), axis=1), NAN
         ),

@@ -24,7 +24,14 @@ class Position:
     leaving: str = ""
 
     def live_until(self, bar: float) -> None:
-        self.due = bar if math.isnan(self.due) else max(self.due, bar)
+        if math.isfinite(bar):
+            self.due = bar if math.isnan(self.due) else max(self.due, bar)
+
+    def aim(self, stop: float, take: float, price: float) -> None:
+        """Put stop and target at distances from a price that need not be the entry's."""
+        side = math.copysign(1, self.shares)
+        self.stop = side * (1 - price * (1 - side * stop) / self.entry)
+        self.take = side * (price * (1 + side * take) / self.entry - 1)
 
 
 @dataclass
@@ -137,14 +144,17 @@ class Reference:
             if i in self.positions:
                 self.positions[i].leaving = ""
             target = self.lots(weight * worth / self.marks[i])
-            if held * target > 0 and self.plan.max_bars is not None and not math.isnan(self.plan.max_bars[row, i]):
-                begins = t + (self.rules.entry == "next_close")
-                self.positions[i].live_until(begins + float(self.plan.max_bars[row, i]) - 1)
+            fields = (self.plan.stop, self.plan.take_profit, self.plan.trail, self.plan.max_bars, self.plan.priority)
+            wish = Wish(target, row, *(math.nan if f is None else float(f[row, i]) for f in fields))
+            if held * target > 0 and math.isinf(wish.bars):
+                self.positions[i].aim(wish.stop, wish.take, self.marks[i])
+                self.positions[i].trail, self.positions[i].due = wish.trail, math.nan
+            elif held * target > 0 and not math.isnan(wish.bars):
+                self.positions[i].live_until(t + (self.rules.entry == "next_close") + wish.bars - 1)
             change = abs(target - held)
             if change == 0 or (held * target > 0 and change * self.marks[i] < self.rules.rebalance_band * worth):
                 continue
-            fields = (self.plan.stop, self.plan.take_profit, self.plan.trail, self.plan.max_bars, self.plan.priority)
-            self.wishes[i] = Wish(target, row, *(math.nan if f is None else float(f[row, i]) for f in fields))
+            self.wishes[i] = wish
 
     def corporate_actions(self, t: int) -> None:
         self.used = {}
@@ -216,10 +226,14 @@ class Reference:
 
     def work(self, t: int, i: int, shares: float, auction: str) -> None:
         wish = self.wishes[i]
-        before = len(self.fills)
+        before, held = len(self.fills), self.positions.get(i)
+        entry = held.entry if held else math.nan
         self.trade(t, i, shares, self.price(t, i, auction), "signal", closing=auction == "close")
         position = self.positions.get(i)
         if position and len(self.fills) > before:
+            if held and math.isinf(wish.bars):
+                position.aim(position.stop, position.take, entry)
+                return
             for name in ("stop", "take", "trail"):
                 if not math.isnan(getattr(wish, name)):
                     setattr(position, name, getattr(wish, name))

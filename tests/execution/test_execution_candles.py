@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ class Case:
 
 
 SHORT = {"short_allowed": True}
+FOR_GOOD = math.inf
 CASES = [
     Case("R1", "a decision fills in the next bar", [UP, (100, 101, 99, 100), UP], {0: 0.5}, [(1, 5, 100, "signal")]),
     Case("R1", "a decision in the last bar never fills", [UP, UP], {1: 0.5}, []),
@@ -112,6 +114,67 @@ CASES = [
         {0: 0.2, 1: 0.4},
         [(1, 2, 100, "signal"), (2, 2, 110, "signal"), (3, -4, 99.75, "stop")],
         {"stop": 0.05},
+    ),
+    Case(
+        "R10",
+        "a row that holds for good ends time, trail and target of what it makes smaller",
+        [UP, UP, (100, 109, 96, 100), UP, (100, 101, 88, 89)],
+        {0: 0.5, 1: 0.2},
+        [(1, 5, 100, "signal"), (2, -3, 100, "signal"), (4, -2, 90, "stop")],
+        {
+            "stop": [0.05, 0.1, NAN, NAN, NAN],
+            "take_profit": [0.08, *4 * [NAN]],
+            "trail": [0.06, *4 * [NAN]],
+            "max_bars": [3, FOR_GOOD, NAN, NAN, NAN],
+        },
+    ),
+    Case(
+        "R10",
+        "nor is anything of it left where it makes a short larger",
+        [UP, UP, (100, 107, 93, 100), UP, (100, 112, 99, 111)],
+        {0: -0.2, 1: -0.5},
+        [(1, -2, 100, "signal"), (2, -3, 100, "signal"), (4, 5, 110, "stop")],
+        {
+            "stop": [0.05, 0.1, NAN, NAN, NAN],
+            "take_profit": [0.06, *4 * [NAN]],
+            "trail": [0.06, *4 * [NAN]],
+            "max_bars": [3, FOR_GOOD, NAN, NAN, NAN],
+        },
+        SHORT,
+    ),
+    Case(
+        "R10",
+        "one that trades nothing moves the stop all the same, to where it lies from the close",
+        [UP, (100, 111, 99, 110), (110, 111, 100, 101), (101, 102, 98, 99)],
+        {0: 0.5, 1: 0.5},
+        [(1, 5, 100, "signal"), (3, -5, 99, "stop")],
+        {"stop": [0.2, 0.1, NAN, NAN], "max_bars": [NAN, FOR_GOOD, NAN, NAN]},
+        {"rebalance_band": 0.2},
+    ),
+    Case(
+        "R10",
+        "the level stays while the average entry changes, even above it",
+        [UP, (100, 111, 99, 110), (112, 113, 111, 112), (112, 113, 104, 105)],
+        {0: 0.2, 1: 0.4},
+        [(1, 2, 100, "signal"), (2, 1, 112, "signal"), (3, -3, 104.5, "stop")],
+        {"stop": 0.05, "max_bars": [NAN, FOR_GOOD, NAN, NAN]},
+    ),
+    Case(
+        "R10",
+        "and a target below the entry is one",
+        [UP, (100, 101, 89, 90), (90, 94, 89, 90), (90, 95, 89, 91)],
+        {0: 0.5, 1: 0.5},
+        [(1, 5, 100, "signal"), (3, -5, 94.5, "take_profit")],
+        {"take_profit": [0.2, 0.05, NAN, NAN], "max_bars": [NAN, FOR_GOOD, NAN, NAN]},
+        {"rebalance_band": 0.2},
+    ),
+    Case(
+        "R17",
+        "after a row that holds for good a later one names a time again",
+        [UP, UP, UP, (101, 103, 100, 102), UP],
+        {0: 0.5, 2: 0.5},
+        [(1, 5, 100, "signal"), (3, -5, 102, "time")],
+        {"max_bars": [FOR_GOOD, NAN, 1, NAN, NAN]},
     ),
     Case(
         "R11",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -466,6 +467,20 @@ def test_a_person_who_halts_takes_back_what_has_not_filled() -> None:
         desk.step(state, bars, row, wish_at(plan, row))
         assert state.book.shares[1] == 0
     assert state.book.shares[0] == 10, "what closes passes"
+
+
+@pytest.mark.parametrize("nothing_more", ["limit", "halt"])
+def test_what_is_to_be_held_for_good_has_its_bracket_though_nothing_may_be_added(nothing_more: str) -> None:
+    panel = panel_of([*flat(10.0, 4), (10, 10, 8, 8)])
+    desk, bars = desk_of(panel, FREE, THOUSAND, limits={"position_max": 0.2 if nothing_more == "limit" else 1.0})
+    plan = plan_of(panel, {0: 0.2, 1: 0.4}, stop=[0.5, 0.1, *3 * [NAN]], max_bars=[4, math.inf, *3 * [NAN]])
+    state = desk.open()
+    for row in range(5):
+        if row == 2 and nothing_more == "halt":
+            state.gate = replace(state.gate, halted="kill switch")
+        made = desk.step(state, bars, row, wish_at(plan, row))
+        assert state.book.shares[0] == (0, 20, 20, 20, 0)[row]
+    assert [k.REASONS[int(fill[k.F_REASON])] for fill in made.log[made.log[:, k.L_TYPE] == k.FILL]] == ["stop"]
 
 
 # -- what is known of risk ---------------------------------------------------------------------------------------

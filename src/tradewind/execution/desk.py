@@ -159,14 +159,18 @@ class Desk:
         return Step(log, totals[:, 0], sent, wished, bound, (*alerts, *said), profit)
 
     def _withdraw(self, state: DeskState) -> None:
-        """Take back what was ordered and has not filled, as far as it would open something."""
-        shares, ordered = state.book.shares, state.book.state[k.TARGET]
-        pairs = [(shares, ordered)]
+        """Take back what was ordered and has not filled, as far as it would open something.
+
+        What is to be held for good keeps the bracket of its order.
+        """
+        nothing = np.full(len(self.columns), np.nan)
+        rows = [(state.book.shares, state.book.state[k.TARGET], nothing)]
         if state.waiting is not None:
-            pairs.append((self.held(state), state.waiting[0][0]))
-        for have, want in pairs:
+            held = self.held(state)
+            rows.append((held, state.waiting[0][0], np.where(np.isinf(state.waiting[k.W_MAX_BARS][0]), held, nothing)))
+        for have, want, left in rows:
             crosses, grows = have * want < 0, np.abs(want) > np.abs(have)
-            want[:] = np.where(crosses, 0.0, np.where(grows, np.nan, want))
+            want[:] = np.where(crosses, 0.0, np.where(grows, left, want))
 
     def _closed(self, state: DeskState) -> FloatArray:
         """Let everything be sold in the next bar, and again after it where that did not work."""

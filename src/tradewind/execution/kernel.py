@@ -550,8 +550,27 @@ def _accrue(s: FloatArray, log: FloatArray, years: float) -> None:
 def _renew_time(state: FloatArray, s: FloatArray, i: int, max_bars: float, phase: float) -> None:
     """Give the position so many closes from this bar (from the next, at a close), and never fewer than it has."""
     due = s[ROW] + (1.0 if phase == AT_CLOSE else 0.0) + max_bars - 1.0
-    if max_bars == max_bars and not state[DUE, i] > due:
+    if max_bars < np.inf and not state[DUE, i] > due:
         state[DUE, i] = due
+
+
+@compiled
+def _keep_levels(state: FloatArray, i: int, before: float) -> None:
+    """Count stop and target from the entry price, which were counted from another, so that they stay where they are."""
+    side = np.sign(state[SHARES, i])
+    ratio = before / state[ENTRY, i]
+    state[STOP, i] = side * (1.0 - ratio * (1.0 - side * state[STOP, i]))
+    state[TAKE, i] = side * (ratio * (1.0 + side * state[TAKE, i]) - 1.0)
+
+
+@compiled
+def _replace_bracket(state: FloatArray, wish: FloatArray, i: int, price: float) -> None:
+    """Give what is held the bracket of a row that holds for good, counted from the last close, and nothing else."""
+    state[STOP, i] = wish[W_STOP, i]
+    state[TAKE, i] = wish[W_TAKE, i]
+    state[TRAIL, i] = wish[W_TRAIL, i]
+    state[DUE, i] = np.nan
+    _keep_levels(state, i, price)
 
 
 @compiled
@@ -570,7 +589,9 @@ def _decide(state: FloatArray, s: FloatArray, wish: FloatArray, i: int, decided:
     equity = max(s[EQUITY], 0.0)
     target = _whole_lots(weight * equity / 100.0 / price, s[P_GRID])
     state[EXITING, i] = 0.0
-    if held * target > 0.0:
+    if held * target > 0.0 and wish[W_MAX_BARS, i] == np.inf:
+        _replace_bracket(state, wish, i, price)
+    elif held * target > 0.0:
         _renew_time(state, s, i, wish[W_MAX_BARS, i], AT_CLOSE if s[P_AT_CLOSE] != 0.0 else AT_OPEN)
     change = abs(target - held)
     if change == 0.0 or (held * target > 0.0 and change * price * 100.0 < s[P_BAND] * equity):
@@ -788,7 +809,7 @@ def _towards_target(
     growing: int,
 ) -> None:
     """Trade the reducing part, or in the second pass the growing part, of what is missing to the target."""
-    held = state[SHARES, i]
+    held, entry = state[SHARES, i], state[ENTRY, i]
     target = state[TARGET, i]
     wanted = _tidy(target - held)
     if growing == 0:
@@ -798,7 +819,11 @@ def _towards_target(
     elif wanted == 0.0 or held * wanted < 0.0:
         return
     done = _trade(state, s, log, i, wanted, price, volume, SIGNAL, 0.0, phase, NOBODY, state[T_ROW, i])
-    if done != 0.0 and state[SHARES, i] != 0.0:
+    if done == 0.0 or state[SHARES, i] == 0.0:
+        return
+    if held != 0.0 and state[T_MAX_BARS, i] == np.inf:
+        _keep_levels(state, i, entry)
+    else:
         _take_over_bracket(state, s, i, phase)
 
 

@@ -33,6 +33,8 @@ class TradePlan:
     max_bars
         The position is closed at the close of the bar in which it has been held so many bars since a row last named a
         weight on its side, or filled; a new time never ends before the old. NaN leaves it, at an entry: never.
+        Infinite holds for good: the row's bracket is then the whole one, NaN for none, and what is held on its side has
+        it before the next open, whether it trades or not, at the levels that its distances from the close give.
     priority
         Orders that compete for cash are served from the largest to the smallest, ties in symbol order;
         NaN comes last.
@@ -72,7 +74,7 @@ class TradePlan:
             return
         if values.shape != self.weight.shape:
             raise InputError(f"plan {name} has shape {values.shape}, the weights have {self.weight.shape}")
-        bad = (values <= least) | (values >= most)
+        bad = (values <= least) | ((values >= most) & (name != "max_bars"))
         if name != "priority" and bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             raise InputError(
