@@ -26,6 +26,7 @@ from tradewind.evaluation.account import Clock, Wanted
 from tradewind.evaluation.prediction_log import as_datetime
 from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.workspace import Workspace
+from tradewind.execution import kernel as k
 from tradewind.execution.controls import Controls
 from tradewind.execution.manual import REPLACED, ManualOrder, ManualOrders
 from tradewind.live.ordered import Bounds, acted_on, bracket, came_due, require_within
@@ -128,6 +129,38 @@ def test_of_a_symbol_that_the_rule_holds_off_a_short_is_opened_kept_and_closed_b
     assert shares[5] < 0
     assert set(shares[5:21]) == {shares[5]}, "its HOLD closes nothing"
     assert set(shares[21:]) == {0.0}
+    assert runtime.parity() == []
+
+
+@pytest.mark.parametrize(
+    ("weight", "stop", "sector_max", "becomes"),
+    [(0.03, 0.25, "4.0", 0.03), (0.19, 0.25, "4.0", 0.19), (0.09, 0.05, "4.0", None), (0.19, 0.25, "0.1", None)],
+    ids=["smaller", "larger", "a size within the band, a tighter stop", "more, of which a limit lets nothing"],
+)
+def test_an_order_on_the_side_that_is_held_gives_it_the_stop_and_the_target_of_the_order_alone(
+    tmp_path: Path, weight: float, stop: float, sector_max: str, becomes: float | None
+) -> None:
+    settings = {"decision__trailing_stop": "true", "decision__take_profit": "true", "execution__rebalance_band": "0.03",
+                "sizing__risk_per_trade": "0.005", "limits__sector_max": sector_max}  # fmt: skip
+    books: list[Any] = []
+
+    async def listen(runtime: LiveRuntime, number: int) -> None:
+        books.append(runtime.prepared.trader.paper.book.state[:, 0].copy())  # type: ignore[union-attr]
+        if number == 11:
+            await order("AAA", "SELL", weight, stop=stop)(runtime)
+
+    runtime = asyncio.run(lived(home_of(tmp_path, **settings), listen))
+    (told,) = runtime.manual_orders()
+    opened, until_then, held = books[10], books[12], books[13]
+    assert opened[k.SHARES] < 0
+    assert np.isfinite(opened[[k.STOP, k.TAKE, k.TRAIL, k.DUE]]).all(), "the rule's short has it all"
+    assert until_then[k.DUE] < runtime.prepared.trader.paper.book.row, "and its time is over"  # type: ignore[union-attr]
+    assert held[k.ENTRY] * (1 + held[k.STOP]) == pytest.approx(told["stop"])
+    assert np.isnan(held[[k.TAKE, k.TRAIL, k.DUE]]).all()
+    size = -held[k.SHARES] * until_then[k.MARK] / runtime.equity()[12]["equity"]
+    assert (becomes is None) == (held[k.SHARES] == until_then[k.SHARES])
+    assert becomes is None or size == pytest.approx(becomes, rel=0.02)
+    assert {book[k.SHARES] for book in books[13:]} == {held[k.SHARES]}
     assert runtime.parity() == []
 
 

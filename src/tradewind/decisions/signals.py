@@ -165,8 +165,9 @@ class Signals:
         What each member of an ensemble thinks of the same trade by itself, where the rule asked: calibrated
         probabilities of the event on both sides.
     by_hand
-        ``(T, N)``: True where a person decided in the rule's place; None: nowhere. Such a position has the stop and the
-        target that were ordered, and no others: neither does the stop follow the price, nor does time close it.
+        ``(T, N)``: True where a person decided in the rule's place; None: nowhere. Such a position, also one that the
+        rule opened, has the stop and the target that were ordered, and no others: neither does the stop follow the
+        price, nor does time close it.
     """
 
     rule: str

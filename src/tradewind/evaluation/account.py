@@ -129,7 +129,8 @@ class Clock:
     def _fields(self, one: Wanted) -> dict[str, FloatArray]:
         """Return a timeframe's targets with the brackets that its playbook wants, over its own bars.
 
-        A book has no time exits: it is chosen anew before long, and closes what it no longer wants.
+        A book has no time exits: it is chosen anew before long, and closes what it no longer wants. What a person
+        orders is held for good, with the bracket of the order and no other.
         """
         exits, signals = one.world.plan.decision, one.signals
         nothing = np.full(signals.stop.shape, np.nan)
@@ -143,7 +144,8 @@ class Clock:
         }
         if signals.by_hand is None:
             return fields
-        ordered = {"weight": one.targets.weight, "take_profit": signals.target, "trail": nothing, "max_bars": nothing}
+        forever = np.full_like(nothing, np.inf)
+        ordered = {"weight": one.targets.weight, "take_profit": signals.target, "trail": nothing, "max_bars": forever}
         return fields | {name: np.where(signals.by_hand, own, fields[name]) for name, own in ordered.items()}
 
     def bars(self, one: Wanted, own: NDArray[np.int64]) -> FloatArray:
