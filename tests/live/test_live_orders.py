@@ -21,6 +21,7 @@ from test_live_market import lived as lived_on_paper
 from test_live_market import workspace as paper_workspace
 
 from spine_kit import PLAYBOOK, prices, system, workspace
+from tradewind.clock import SystemClock
 from tradewind.errors import DataError, InputError, SafetyStop
 from tradewind.evaluation.account import Clock, Wanted
 from tradewind.evaluation.prediction_log import as_datetime
@@ -31,8 +32,11 @@ from tradewind.execution.controls import Controls
 from tradewind.execution.manual import REPLACED, ManualOrder, ManualOrders
 from tradewind.live.ordered import Bounds, acted_on, bracket, came_due, require_within
 from tradewind.live.service import LiveRuntime
-from tradewind.live.trader import iso
-from tradewind.market.sources.replay import Faults
+from tradewind.live.settings import LiveSection
+from tradewind.live.settings_drift import DriftSection
+from tradewind.live.trader import Trader, iso
+from tradewind.market.panel import Panel
+from tradewind.market.sources.replay import Faults, ReplayClock
 
 HERE = Path(__file__).parent
 NOW = datetime(2026, 11, 30, 20, 0, tzinfo=UTC)
@@ -483,6 +487,58 @@ def test_an_order_is_not_applied_at_a_close_before_it_was_asked_for(tmp_path: Pa
     assert (applied, [one.why for one in refused]) == ([], ["GONE is not traded any more"])
     without = replace(panel, mask=np.zeros(panel.shape, dtype=bool))
     assert came_due([replace(asked, asked_at=at)], without, at, "") == ([], [])
+
+
+class EnoughError(Exception):
+    """The process is gone."""
+
+
+async def gone(_: LiveRuntime) -> None:
+    raise EnoughError
+
+
+@pytest.mark.parametrize("lived_before", [0, 5])
+def test_an_order_before_the_first_bar_was_asked_for_at_the_close_before_it(tmp_path: Path, lived_before: int) -> None:
+    work = home_of(tmp_path)
+    with pytest.raises(EnoughError):
+        asyncio.run(lived(work, at_bars(**{f"b{lived_before}": gone})))
+    clock = ReplayClock()
+    runtime = LiveRuntime(work, LiveSection(), "REPLAY", clock, SystemClock(), drift_section=DriftSection(use=False))
+
+    async def begin() -> Panel:
+        prepared = await runtime.prepare()
+        await order("CCC", "BUY")(runtime)
+        await runtime.close()
+        return prepared.panel
+
+    close_before = as_datetime(asyncio.run(begin()).times[-LIVED + lived_before - 1])
+    assert [one["asked_at"] for one in runtime.manual_orders()] == [close_before.isoformat()]
+
+
+def test_a_bar_whose_recommendations_are_stored_takes_no_order_when_it_is_lived_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, steps, honest = home_of(tmp_path), [0], Trader.step
+
+    def killed_before_the_account(trader: Trader, decided: Any) -> Any:
+        steps[0] += 1
+        if steps[0] == 7:
+            raise EnoughError
+        return honest(trader, decided)
+
+    monkeypatch.setattr(Trader, "step", killed_before_the_account)
+    with pytest.raises(EnoughError):
+        asyncio.run(lived(work))
+    runtime = asyncio.run(lived(work, at_bars(b0=order("AAA", "BUY"))))
+    assert runtime.prepared is not None
+    panel, first = runtime.prepared.panel, runtime.prepared.next_row
+    (told,) = runtime.manual_orders()
+    assert told["effective"] == as_datetime(panel.times[first + 1]).isoformat(), "the close after the one lived again"
+    stored = [one for one in work.records.signals(runtime.prepared.session.id) if one.symbol == "AAA"]
+    shown = runtime.signals(symbol="AAA", limit=len(stored))[::-1]
+    assert [one.action for one in stored] == [one["action"] for one in shown]
+    assert len(stored) == LIVED
+    assert runtime.parity() == []
 
 
 # -- kill -9 ------------------------------------------------------------------------------------------------------

@@ -94,6 +94,21 @@ def test_before_it_is_ready_it_says_so(tmp_path: Path) -> None:
         runtime.account()
 
 
+def test_until_drift_is_watched_for_nothing_is_ordered(tmp_path: Path) -> None:
+    clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
+    runtime = LiveRuntime(home_of(tmp_path, PLAYBOOK), LiveSection(), "REPLAY", clock, SystemClock())
+    ready: dict[str, bool] = {}
+    runtime.heard = lambda phase, done, total: ready.update({phase: runtime.loop is not None})
+
+    async def begin() -> None:
+        await runtime.prepare()
+        await runtime.close()
+
+    asyncio.run(begin())
+    assert ready["watch for drift"] is False
+    assert runtime.loop is not None
+
+
 def test_a_halt_lets_nothing_open_until_it_is_released(tmp_path: Path) -> None:
     opened: dict[int, float] = {}
 

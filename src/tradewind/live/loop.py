@@ -115,6 +115,7 @@ class Loop:
         self.heed_releases()
         self.manual = ManualOrders(self._records, prepared.session.account)
         self._ordered, self._settled = self.manual.applied(), list[ManualOrder]()
+        self._said_until = self._records.newest_signal(self._session.id)
         if prepared.session.mode == "REPLAY" and prepared.settings.parity_bars:
             self.recorders = {one.name: Recorder() for one in prepared.sleeves}
 
@@ -305,10 +306,12 @@ class Loop:
     def _orders_due(self, sleeve: LiveSleeve) -> None:
         """Settle the orders that wait, for good, before the account hears of them.
 
-        A bar that is lived through again after a kill finds what was applied at it among those that were applied.
+        A bar that is lived through again after a kill finds what was applied at it among those that were applied; where
+        what was recommended at it is stored, it takes no others.
         """
         panel, waiting = sleeve.panel, [] if sleeve.name else self.manual.waiting()
-        if not waiting or len(panel) <= sleeve.start:
+        said = self._said_until is not None and as_datetime(panel.times[-1]) <= self._said_until
+        if not waiting or len(panel) <= sleeve.start or said:
             return
         applied, refused = came_due(waiting, panel, as_datetime(panel.times[-1]), self.halt_reason())
         self.manual.settle([*applied, *refused])

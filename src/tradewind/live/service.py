@@ -55,6 +55,7 @@ from tradewind.live.trader import fill_payload, iso, manual_payload, order_paylo
 from tradewind.live.watching import DriftWatch
 from tradewind.market.news import read_news
 from tradewind.market.panel import Panel
+from tradewind.market.sources.replay import ReplayClock
 from tradewind.market.store.records import Job, ModelDecision
 
 COMMANDS: Final = (
@@ -169,14 +170,16 @@ class LiveRuntime:
             opened=opened, until=until, anew=anew, progress=self._progress,
         )  # fmt: skip
         self.prepared = await self._in(self._worker, work)
-        self.loop = Loop(self.prepared, self.bus, self.clock, self.health_of.latency)
+        if isinstance(self.clock, ReplayClock):  # what is asked for from now on comes after the bars that were lived
+            self.clock.reach(as_datetime(self.prepared.panel.times[self.prepared.next_row - 1]))
+        loop = Loop(self.prepared, self.bus, self.clock, self.health_of.latency)
         if self.drift_section.use:
-            self.loop.watches = await self._in(self._worker, self._watches)
+            loop.watches = await self._in(self._worker, partial(self._watches, loop))
         self._recall_equity()
-        if self.mode == "REPLAY" and self.loop.halted:
+        if self.mode == "REPLAY" and loop.halted:
             why = "it was halted before this process began"
             self._switch = {"since": payloads.stamp(self.started), "reasons": [why], "by": "a person"}
-        self.phase = None
+        self.loop, self.phase = loop, None  # from here on questions and commands are answered
         self.health_of.warming = None
         await self._in(self._worker, self._refresh_seats)
         self._looking = asyncio.create_task(self._look_around())
@@ -185,9 +188,8 @@ class LiveRuntime:
         gc.freeze()  # what is there for good need not be looked through at every collection: a pause of a second
         return self.prepared
 
-    def _watches(self) -> dict[str, Callable[[LiveStep], None]]:
+    def _watches(self, loop: Loop) -> dict[str, Callable[[LiveStep], None]]:
         self._progress("watch for drift", 0, 1)
-        loop = self._loop
         return {
             one.name: DriftWatch(loop, one, self.drift_section, self._read, self._challenge)
             for one in loop.prepared.sleeves

@@ -432,6 +432,12 @@ class Records:
         with self.database.reading() as connection:
             return [_as(SignalRecord, row) for row in connection.execute(query).mappings()]
 
+    def newest_signal(self, run: str) -> datetime | None:
+        """Return the newest close of a run whose recommendations are stored; None where there is none."""
+        table = schema.signals
+        with self.database.reading() as connection:
+            return connection.scalar(sa.select(sa.func.max(table.c.time)).where(table.c.run == run))
+
     # -- members of indices, baselines of sectors --------------------------------------------------------------
 
     def record_index_snapshot(self, snapshot: IndexSnapshot) -> None:
