@@ -206,7 +206,12 @@ def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path, mode: int)
 
 @pytest.mark.parametrize(
     ("line", "what"),
-    [("read alice plaintext-token", "not a line"), (f"boss alice {'0' * 64}", "unknown role"), ("x", "not a line")],
+    [
+        ("read alice plaintext-token", "not a line"),
+        (f"boss alice {'0' * 64}", "unknown role"),
+        (f"read {'a' * 121} {'0' * 64}", "a name of 121 characters"),
+        ("x", "not a line"),
+    ],
 )
 def test_a_line_that_is_none_is_named_with_its_place(tmp_path: Path, line: str, what: str) -> None:
     path = tmp_path / "tokens"

@@ -17,6 +17,9 @@ from tradewind.server.settings import ROLES, Role, ServerSettings
 SHORTEST = 20
 """Characters that a token must have."""
 
+LONGEST_NAME = 120
+"""Characters of a caller's name that the records have room for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -138,6 +141,10 @@ def _entry(words: list[str], place: str) -> tuple[str, Caller]:
         raise InputError(
             f"{place}: not a line of a token file",
             hint="write ROLE NAME SHA256, such as `read grafana 9f86…`; `printf %s TOKEN | sha256sum` makes the hash",
+        )
+    if len(words[1]) > LONGEST_NAME:
+        raise InputError(
+            f"{place}: a name of {len(words[1])} characters", hint=f"the records have room for {LONGEST_NAME}"
         )
     roles = {role: role for role in ROLES}
     if words[0] not in roles:
