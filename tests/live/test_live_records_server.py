@@ -9,15 +9,24 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alert_kit import HandClock
 from typer.testing import CliRunner
 
 from tradewind.cli.main import app
+from tradewind.errors import DataError
+from tradewind.execution import manual
 from tradewind.execution.controls import Controls
+from tradewind.execution.manual import ManualOrder, ManualOrders
 from tradewind.live import checks
 from tradewind.live.alerting import Courier
 from tradewind.live.destinations import Destination, Message, Sent
@@ -70,8 +79,6 @@ def url() -> Iterator[str]:
 
 
 def _until_it_answers(url: str) -> None:
-    import threading
-
     import sqlalchemy as sa
 
     engine = sa.create_engine(url)
@@ -152,3 +159,76 @@ def test_without_a_url_the_records_are_a_file_of_the_home(tmp_path: Path) -> Non
     assert records_url(tmp_path, {}) == f"sqlite:///{tmp_path}/records.sqlite"
     assert records_url(tmp_path, {"TRADEWIND_RECORDS_URL": " "}) == f"sqlite:///{tmp_path}/records.sqlite"
     assert records_url(tmp_path, {"TRADEWIND_RECORDS_URL": "postgresql+psycopg://h/d"}) == "postgresql+psycopg://h/d"
+
+
+# -- orders by hand, two at once ----------------------------------------------------------------------------------
+
+NOW = datetime(2026, 11, 30, 20, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def orders(records: Records, request: pytest.FixtureRequest) -> ManualOrders:
+    return ManualOrders(records, f"live:{request.node.name}"[:120])
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+    """Run two pieces of work that both read before either writes, where nothing keeps them from it."""
+    both, select = threading.Barrier(2), manual._select
+
+    def selected(*arguments: Any, **more: Any) -> list[ManualOrder]:
+        found = select(*arguments, **more)
+        with suppress(threading.BrokenBarrierError):  # the other one is kept waiting
+            both.wait(0.5)
+        return found
+
+    def outcome(work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except DataError as error:
+            return error
+
+    def run(*work: Callable[[], Any]) -> list[Any]:
+        both.reset()
+        monkeypatch.setattr(manual, "_select", selected)
+        with ThreadPoolExecutor(2) as pool:
+            done = list(pool.map(outcome, work))
+        monkeypatch.setattr(manual, "_select", select)
+        return done
+
+    return run
+
+
+def test_the_same_order_given_twice_at_once_is_one_order(orders: ManualOrders, at_once: Any) -> None:
+    one = ManualOrder("one", orders.account, "AAA", "CLOSE", None, None, None, "so", "ann", NOW, NOW)
+    assert at_once(lambda: orders.place(one), lambda: orders.place(one)) == [(one, []), (one, [])]
+    assert orders.all() == [one]
+
+
+def test_of_two_orders_of_a_symbol_given_at_once_one_waits(orders: ManualOrders, at_once: Any) -> None:
+    one = ManualOrder("one", orders.account, "AAA", "CLOSE", None, None, None, "so", "ann", NOW, NOW)
+    two = replace(one, id="two")
+    placed = at_once(lambda: orders.place(one), lambda: orders.place(two))
+    (waiting,) = orders.waiting()
+    (gone,) = [order for order in orders.all() if order != waiting]
+    assert (gone.state, gone.why) == ("cancelled", manual.REPLACED)
+    first = replace(gone, state="waiting", why=None)
+    assert sorted(placed, key=lambda made: len(made[1])) == [(first, []), (waiting, [gone])]
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_an_order_that_is_applied_while_it_is_taken_back_is_either(
+    orders: ManualOrders, at_once: Any, newer: bool
+) -> None:
+    one = ManualOrder("one", orders.account, "AAA", "CLOSE", None, None, None, "so", "ann", NOW, NOW)
+    orders.place(one)
+    applied = replace(one, state="applied", effective=NOW)
+    takes_back = (lambda: orders.place(replace(one, id="two"))[1]) if newer else (lambda: orders.cancel("one", "no"))
+    taken_back, settled = at_once(takes_back, lambda: orders.settle([applied]))
+    standing = orders.find("one")
+    assert standing is not None
+    assert settled == [standing]
+    if standing.state == "applied":
+        assert taken_back == [] if newer else "applied already" in str(taken_back)
+    else:
+        assert taken_back == ([standing] if newer else standing)

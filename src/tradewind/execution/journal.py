@@ -216,6 +216,19 @@ class Journal:
         """Return all orders intended at or after ``since``, oldest first."""
         return self._chosen(() if since is None else (schema.orders.c.intended_at >= since,))
 
+    def decided_at(self, closes: Iterable[datetime]) -> dict[tuple[str, datetime], list[str]]:
+        """Return the client ids of the orders that were decided at some closes, by symbol and close, oldest first."""
+        table, found = schema.orders, defaultdict[tuple[str, datetime], list[str]](list)
+        asked = sorted(closes)
+        with self._reading() as connection:
+            for start in range(0, len(asked), CHUNK):
+                among = table.c.decided_at.in_(asked[start : start + CHUNK])
+                query = sa.select(table.c.symbol, table.c.decided_at, table.c.client_order_id)
+                query = query.where(table.c.account == self.account, among).order_by(table.c.id)
+                for symbol, close, name in connection.execute(query):
+                    found[symbol, close].append(name)
+        return dict(found)
+
     def unfinished(self) -> list[OrderState]:
         """Return the orders to which something can still happen, those never sent included, oldest first."""
         return self._chosen((schema.orders.c.finished.is_(False),))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Literal, get_args
@@ -70,7 +71,10 @@ class ManualOrder:
 
 
 class ManualOrders:
-    """The orders that persons gave to one account. Nothing is ever deleted; only an order that waits changes."""
+    """The orders that persons gave to one account. Nothing is ever deleted; only an order that waits changes.
+
+    Whoever changes any reads it first, so one does so at a time: whatever was read still holds when it is changed.
+    """
 
     def __init__(self, records: Records, account: str) -> None:
         self._records, self.account = records, account
@@ -80,7 +84,7 @@ class ManualOrders:
 
         One whose id is known is returned as it stands. Raises ``InputError`` where that one asked for something else.
         """
-        with self._records.database.writing() as connection:
+        with self._alone() as connection:
             known = _select(connection, self._mine(id=order.id))
             if known:
                 if known[0].asked != order.asked:
@@ -100,7 +104,7 @@ class ManualOrders:
 
         Raises ``InputError`` where there is none of that id, ``DataError`` where it was applied or refused.
         """
-        with self._records.database.writing() as connection:
+        with self._alone() as connection:
             known = _select(connection, self._mine(id=name))
             if not known:
                 raise InputError(f"there is no order {name}", hint="GET /api/v1/orders/manual lists them")
@@ -117,15 +121,17 @@ class ManualOrders:
         with self._records.database.reading() as connection:
             return next(iter(_select(connection, self._mine(id=name))), None)
 
-    def settle(self, orders: Iterable[ManualOrder]) -> None:
-        """Note what became of orders, all or none of them."""
-        with self._records.database.writing() as connection:
+    def settle(self, orders: Iterable[ManualOrder]) -> list[ManualOrder]:
+        """Note what became of orders, all or none of them; return them as they stand: some wait no more."""
+        orders = list(orders)
+        with self._alone() as connection:
             self._change(connection, orders)
+            return [standing for one in orders for standing in _select(connection, self._mine(id=one.id))]
 
     def all(self, *, limit: int | None = None) -> list[ManualOrder]:
         """Return orders, newest first."""
         with self._records.database.reading() as connection:
-            return _select(connection, self._mine())[::-1][:limit]
+            return _select(connection, self._mine(), newest=limit)[::-1]
 
     def waiting(self) -> list[ManualOrder]:
         """Return the orders that wait, oldest first."""
@@ -137,6 +143,15 @@ class ManualOrders:
         with self._records.database.reading() as connection:
             found = _select(connection, self._mine(state="applied"))
         return sorted(found, key=_effective)
+
+    @contextmanager
+    def _alone(self) -> Iterator[Connection]:
+        """Give a connection as ``writing`` does, and keep others from changing orders of this account meanwhile."""
+        with self._records.database.writing() as connection:
+            if not self._records.database.is_sqlite:  # there one writes at a time anyway
+                key = sa.func.hashtextextended(f"manual_orders {self.account}", 0)
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+            yield connection
 
     def _mine(self, **same: str) -> sa.ColumnElement[bool]:
         table = schema.manual_orders
@@ -154,7 +169,9 @@ def _effective(order: ManualOrder) -> datetime:
     return order.effective
 
 
-def _select(connection: Connection, which: sa.ColumnElement[bool]) -> list[ManualOrder]:
+def _select(connection: Connection, which: sa.ColumnElement[bool], *, newest: int | None = None) -> list[ManualOrder]:
+    """Return orders, oldest first; only so many of the ``newest``."""
     table = schema.manual_orders
-    rows = connection.execute(sa.select(table).where(which).order_by(table.c.number)).mappings()
+    query = sa.select(table).where(which).order_by(table.c.number.desc()).limit(newest)
+    rows = connection.execute(query).mappings().all()[::-1]
     return [ManualOrder(**{one.name: row[one.name] for one in fields(ManualOrder)}) for row in rows]

@@ -99,6 +99,7 @@ class Loop:
     decided: list[ModelDecision] = field(default_factory=list)
     _asked: dict[str, str] = field(default_factory=dict)
     _asking: threading.Lock = field(default_factory=threading.Lock)
+    _telling: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         """Stand where the session stands."""
@@ -114,7 +115,7 @@ class Loop:
         self._unfit: set[str] = set()
         self.heed_releases()
         self.manual = ManualOrders(self._records, prepared.session.account)
-        self._ordered, self._settled = self.manual.applied(), list[ManualOrder]()
+        self._ordered, self._settled = self.manual.applied(), list[str]()
         self._said_until = self._records.newest_signal(self._session.id)
         if prepared.session.mode == "REPLAY" and prepared.settings.parity_bars:
             self.recorders = {one.name: Recorder() for one in prepared.sleeves}
@@ -159,8 +160,8 @@ class Loop:
         with self.latency.stage("push"):
             self._tell(self.shown, made, correlation)
             settled, self._settled = self._settled, []
-            for order in settled:
-                self.tell_of_an_order(order, traded, correlation)
+            for name in settled:
+                self.tell_of_an_order(name, correlation)
         self.latency.add("total", time.perf_counter() - began)
         return self.shown
 
@@ -314,12 +315,12 @@ class Loop:
         if not waiting or len(panel) <= sleeve.start or said:
             return
         applied, refused = came_due(waiting, panel, as_datetime(panel.times[-1]), self.halt_reason())
-        self.manual.settle([*applied, *refused])
+        settled = self.manual.settle([*applied, *refused])
         self._ordered = self.manual.applied()
-        for order in refused:
-            self.alert("warning", "order_refused", f"{order.side} {order.symbol} of {order.by}: {order.why}")
-        names = {order.id for order in (*applied, *refused)}  # as it stands now: somebody may have been faster
-        self._settled += [order for order in self.manual.all() if order.id in names]
+        for order in settled:
+            if order.state == "refused":
+                self.alert("warning", "order_refused", f"{order.side} {order.symbol} of {order.by}: {order.why}")
+        self._settled += [order.id for order in settled]
 
     def halt_reason(self) -> str:
         """Return why nothing may be opened at the next bar; empty where it may."""
@@ -330,10 +331,26 @@ class Loop:
             return KILL_SWITCH
         return "" if trader.halted == KILL_SWITCH else trader.halted
 
-    def tell_of_an_order(self, order: ManualOrder, traded: Traded | None = None, correlation: str = "") -> None:
-        """Say what a person's order has become."""
-        made = [] if traded is None else traded.orders
-        self.bus.publish("manual_order", order.id, manual_payload(order, made), correlation=correlation)
+    def manual_orders(self, orders: Sequence[ManualOrder]) -> list[dict[str, Any]]:
+        """Return orders of persons as the page shows them, each with those of the journal that came of it."""
+        closes = {one.effective for one in orders if one.effective is not None}
+        made = self.prepared.trader.journal.decided_at(closes) if closes else {}
+        return [
+            manual_payload(one, made.get((one.symbol, one.effective), ()) if one.effective is not None else ())
+            for one in orders
+        ]
+
+    def tell_of_an_order(self, name: str, correlation: str = "") -> dict[str, Any]:
+        """Say what a person's order has become, and return it.
+
+        It is read and told in one go: whoever read it before somebody else changed it must not tell of it after them.
+        """
+        with self._telling:
+            order = self.manual.find(name)
+            assert order is not None
+            (told,) = self.manual_orders([order])
+            self.bus.publish("manual_order", name, told, correlation=correlation)
+        return told
 
     # -- records -----------------------------------------------------------------------------------------------
 

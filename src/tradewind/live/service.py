@@ -51,7 +51,7 @@ from tradewind.live.settings_drift import DriftSection
 from tradewind.live.settings_ingest import IngestSection
 from tradewind.live.sleeves import LiveSleeve
 from tradewind.live.tape import Closed
-from tradewind.live.trader import fill_payload, iso, manual_payload, order_payload
+from tradewind.live.trader import fill_payload, iso, order_payload
 from tradewind.live.watching import DriftWatch
 from tradewind.market.news import read_news
 from tradewind.market.panel import Panel
@@ -493,8 +493,7 @@ class LiveRuntime:
 
     def manual_orders(self, *, limit: int = 200) -> list[dict[str, Any]]:
         """Return what persons ordered, newest first."""
-        journal = self._ready.trader.journal.orders()
-        return [manual_payload(one, journal) for one in self._loop.manual.all(limit=limit)]
+        return self._loop.manual_orders(self._loop.manual.all(limit=limit))
 
     def ticket(self, symbol: str) -> dict[str, Any]:
         """Return what may be ordered of a symbol now, and when it would be."""
@@ -732,13 +731,12 @@ class LiveRuntime:
 
     def _placed(self, order: ManualOrder) -> dict[str, Any]:
         loop = self._loop
-        new = loop.manual.find(order.id) is None
-        if new:
+        if loop.manual.find(order.id) is None:
             self._require_takes(order)
-        placed, replaced = loop.manual.place(order)
-        for one in (*replaced, *([placed] if new else [])):
-            loop.tell_of_an_order(one)
-        return manual_payload(placed, self._ready.trader.journal.orders())
+        _, replaced = loop.manual.place(order)
+        for one in replaced:
+            loop.tell_of_an_order(one.id)
+        return loop.tell_of_an_order(order.id)
 
     def _require_takes(self, order: ManualOrder) -> None:
         """Refuse what the account may not get, and what no close is left for."""
@@ -768,10 +766,11 @@ class LiveRuntime:
         return step.world, step.decision.signals, column
 
     async def _cancel_order(self, actor: str, *, id: str) -> dict[str, Any]:
-        loop = self._loop
-        gone = await asyncio.to_thread(loop.manual.cancel, id, f"cancelled by {actor}")
-        loop.tell_of_an_order(gone)
-        return {"order": manual_payload(gone, [])}
+        return {"order": await asyncio.to_thread(self._cancelled, id, f"cancelled by {actor}")}
+
+    def _cancelled(self, name: str, why: str) -> dict[str, Any]:
+        self._loop.manual.cancel(name, why)
+        return self._loop.tell_of_an_order(name)
 
     async def _close_position(self, actor: str, *, id: str, symbol: str, reason: str) -> dict[str, Any]:
         self._orderable(symbol)

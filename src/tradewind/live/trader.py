@@ -224,14 +224,8 @@ def column_of(symbol: str, sleeve: str) -> str:
     return f"{symbol}@{sleeve}" if sleeve else symbol
 
 
-def manual_payload(order: ManualOrder, journal: Iterable[OrderState]) -> dict[str, Any]:
-    """Return a person's order as the page shows it, with those of the journal that came of it."""
-    came_of_it = [
-        one.request.client_order_id
-        for one in journal
-        if order.effective is not None
-        and (one.request.symbol, one.request.decided_at) == (order.symbol, order.effective)
-    ]
+def manual_payload(order: ManualOrder, came_of_it: Iterable[str]) -> dict[str, Any]:
+    """Return a person's order as the page shows it, with the ids of those of the journal that came of it."""
     return {
         "id": order.id,
         "symbol": order.symbol,
@@ -245,7 +239,7 @@ def manual_payload(order: ManualOrder, journal: Iterable[OrderState]) -> dict[st
         "state": order.state,
         "why": order.why,
         "effective": None if order.effective is None else order.effective.isoformat(),
-        "orders": came_of_it,
+        "orders": list(came_of_it),
     }
 
 
