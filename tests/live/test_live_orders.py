@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from live_kit import LIVED, PAIR, home_of, lived
 from test_live_market import lived as lived_on_paper
 from test_live_market import workspace as paper_workspace
@@ -30,7 +32,8 @@ from tradewind.evaluation.workspace import Workspace
 from tradewind.execution import kernel as k
 from tradewind.execution.controls import Controls
 from tradewind.execution.manual import REPLACED, ManualOrder, ManualOrders
-from tradewind.live.ordered import Bounds, acted_on, bracket, came_due, require_within
+from tradewind.live.acting import ASKED, SAID, Acted, acted_on
+from tradewind.live.ordered import Bounds, bracket, came_due, require_within
 from tradewind.live.service import LiveRuntime
 from tradewind.live.settings import LiveSection
 from tradewind.live.settings_drift import DriftSection
@@ -221,6 +224,84 @@ def test_after_an_order_the_rule_is_heard_again_at_its_next_new_word(
     assert np.array_equal(done.targets.weight[: first + 2, 1], told.targets.weight[: first + 2, 1], equal_nan=True)
     earlier = acted_on(_until(told, first + 8), {}, [mine])
     assert np.array_equal(earlier.targets.weight[:, 1], done.targets.weight[: first + 8, 1], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("actions", "held", "side", "weights"),
+    [
+        ("BBBBBBBBBBBB", (4, 6), "CLOSE", "b.c........."),
+        ("BBBBBBBBBBBB", (4, 4), "SELL", "b.o........."),
+        ("SSSSBBBBBBBB", (4, 6), "CLOSE", "s.c.....b.b."),
+        ("SSSSSSBBBB--", (2, 3), "BUY", "s.o...b.b.c."),
+    ],
+)
+def test_what_drift_has_stopped_meanwhile_is_no_new_word_when_it_goes_on(
+    decision: Decision, actions: str, held: tuple[int, int], side: Any, weights: str
+) -> None:
+    told, first = said(decision, actions)
+    panel = told.world.panel
+    price = float(panel.close[first + 2, 1])
+    mine = replace(
+        BUY, symbol="BBB", side=side, weight=0.05, stop=price * (0.5 if side == "BUY" else 1.5), target=None,
+        state="applied", effective=as_datetime(panel.times[first + 2]),
+    )  # fmt: skip
+    spans = {"seat": [(panel.times[first + held[0]], panel.times[first + held[1]])]}
+    heard = scheduled_or_ordered(acted_on(told, spans, [mine]))[first:, 1]
+    words = {0.05: "o", -0.05: "o", 0.1: "b", -0.1: "s", 0.0: "c"}
+    assert "".join("." if np.isnan(w) else words[round(float(w), 2)] for w in heard) == weights
+
+
+LAST = 14
+"""Rows of a random history."""
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[list[str], list[tuple[int, str, str]], list[tuple[str, int, int]], int]:
+    """Words of the rule by symbol; orders as row, symbol and side; spans held back by seat; the first row lived."""
+    words = draw(st.lists(st.text("-BS", min_size=LAST, max_size=LAST), min_size=3, max_size=3))
+    rows = st.integers(0, LAST - 1)
+    orders = st.tuples(rows, st.sampled_from(["AAA", "BBB", "CCC", "GONE"]), st.sampled_from(["BUY", "SELL", "CLOSE"]))
+    ordered = sorted(draw(st.lists(orders, max_size=8)), key=lambda one: one[0])
+    spans = st.tuples(st.sampled_from(["one", "two"]), rows, rows).filter(lambda span: span[1] <= span[2])
+    return words, ordered, draw(st.lists(spans, max_size=3)), draw(rows)
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories())
+def test_bar_by_bar_the_account_hears_what_the_whole_history_says(request: Any, history: Any) -> None:
+    words, ordered, spans, born = history
+    told = request.getfixturevalue("decision")
+    for column, said_of_it in enumerate(words):
+        told, first = said(told, said_of_it, column)
+    panel, orders, acted = told.world.panel, [], Acted()
+    for number, (row, symbol, side) in enumerate(ordered):
+        price = 100.0 if symbol == "GONE" else float(panel.close[first + row, panel.symbols.index(symbol)])
+        levels = {"BUY": (price / 2, price * 2), "SELL": (price * 1.5, price / 2), "CLOSE": (None, None)}[side]
+        given: dict[str, Any] = {"id": str(number), "symbol": symbol, "side": side, "weight": 0.01 * (number + 1)}
+        at = as_datetime(panel.times[first + row])
+        orders.append(replace(BUY, **given, stop=levels[0], target=levels[1], reason=f"no. {number}", effective=at))
+    for row in range(born, LAST):
+        known = _until(told, first + row + 1)
+        held: dict[str, list[Any]] = {}
+        for seat, a, b in spans:
+            if a <= row:
+                last = panel.times[first + b] if b < row else None
+                held.setdefault(seat, []).append((panel.times[first + a], last))
+        there = [one for one, (at, _, _) in zip(orders, ordered, strict=True) if at <= row + 1]  # one may wait for it
+        assert_same(acted.step(known, held, there), acted_on(known, held, there))
+
+
+def assert_same(live: Decision, whole: Decision) -> None:
+    for name in SAID:
+        np.testing.assert_array_equal(getattr(live.signals, name), getattr(whole.signals, name), err_msg=name)
+    for name in ASKED:
+        np.testing.assert_array_equal(getattr(live.targets, name), getattr(whole.targets, name), err_msg=name)
+    np.testing.assert_equal(live.signals.by_hand, whole.signals.by_hand)
+    assert (live.signals.clauses, live.targets.steps) == (whole.signals.clauses, whole.targets.steps)
+
+
+def test_without_orders_and_spans_a_decision_is_handed_through(decision: Decision) -> None:
+    assert Acted().step(decision, {}, []) is decision
 
 
 def scheduled_or_ordered(decision: Decision) -> Any:
@@ -458,6 +539,8 @@ def test_a_newer_order_of_the_symbol_takes_the_place_of_one_that_waits(tmp_path:
     assert placed == newer
     assert replaced == [replace(BUY, state="cancelled", why=REPLACED)]
     assert orders.waiting() == [newer]
+    assert orders.all(limit=1) == [newer]
+    assert [one.id for one in orders.all()] == ["two", "one"]
 
 
 def test_what_waits_can_be_taken_back_once_and_what_was_applied_cannot(tmp_path: Path) -> None:
@@ -466,7 +549,8 @@ def test_what_waits_can_be_taken_back_once_and_what_was_applied_cannot(tmp_path:
     gone = orders.cancel("one", "cancelled by bob")
     assert orders.cancel("one", "again") == gone
     orders.place(replace(BUY, id="two"))
-    orders.settle([replace(BUY, id="two", state="applied", effective=NOW)])
+    done = replace(BUY, id="two", state="applied", effective=NOW)
+    assert orders.settle([replace(BUY, state="applied", effective=NOW), done]) == [gone, done], "the first was faster"
     with pytest.raises(DataError, match="applied already"):
         orders.cancel("two", "too late")
     with pytest.raises(InputError, match="no order"):
@@ -539,6 +623,30 @@ def test_a_bar_whose_recommendations_are_stored_takes_no_order_when_it_is_lived_
     assert [one.action for one in stored] == [one["action"] for one in shown]
     assert len(stored) == LIVED
     assert runtime.parity() == []
+
+
+def test_what_is_told_of_an_order_last_is_what_became_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The corridor settles an order, and tells so, before whoever gave it says that it waits."""
+
+    async def act(runtime: LiveRuntime) -> None:
+        loop = runtime.loop
+        assert loop is not None
+        place = ManualOrders.place
+
+        def overtaken(orders: ManualOrders, one: ManualOrder) -> Any:
+            made = place(orders, one)
+            orders.settle([replace(one, state="refused", why="a test")])
+            loop.tell_of_an_order(one.id)
+            return made
+
+        monkeypatch.setattr(ManualOrders, "place", overtaken)
+        await order("CCC", "BUY")(runtime)
+        monkeypatch.undo()
+        last = runtime.bus.snapshot(["manual_order"])[1][-1]
+        assert (last.key, last.data["state"]) == ("one", "refused")
+
+    runtime, _ = held_after_each_bar(home_of(tmp_path), "CCC", b4=act)
+    assert [one["state"] for one in runtime.manual_orders()] == ["refused"]
 
 
 # -- kill -9 ------------------------------------------------------------------------------------------------------

@@ -25,11 +25,12 @@ from tradewind.execution.desk_bars import session_ends
 from tradewind.execution.manual import ManualOrder, ManualOrders
 from tradewind.execution.paper import KILL_SWITCH
 from tradewind.live import payloads
+from tradewind.live.acting import Acted
 from tradewind.live.bus import Bus
 from tradewind.live.corridor import LiveStep
 from tradewind.live.latency import Latency
 from tradewind.live.logs import logger
-from tradewind.live.ordered import acted_on, came_due
+from tradewind.live.ordered import came_due
 from tradewind.live.parity import Recorder
 from tradewind.live.performance import performance, session_closes
 from tradewind.live.prepare import Prepared
@@ -117,6 +118,7 @@ class Loop:
         self.manual = ManualOrders(self._records, prepared.session.account)
         self._ordered, self._settled = self.manual.applied(), list[str]()
         self._said_until = self._records.newest_signal(self._session.id)
+        self._acted = {one.name: Acted() for one in prepared.sleeves}
         if prepared.session.mode == "REPLAY" and prepared.settings.parity_bars:
             self.recorders = {one.name: Recorder() for one in prepared.sleeves}
 
@@ -180,8 +182,8 @@ class Loop:
                     spent[part] += seconds
                 self._watch(sleeve, step)
                 self._orders_due(sleeve)
-                held = self._session.held_of(sleeve.plan)
-                sleeve.step = replace(step, decision=acted_on(step.decision, held, self.ordered_of(sleeve)))
+                held, acted = self._session.held_of(sleeve.plan), self._acted[sleeve.name]
+                sleeve.step = replace(step, decision=acted.step(step.decision, held, self.ordered_of(sleeve)))
                 if recorded:
                     self.recorders[sleeve.name].take(sleeve.step)
                 made.append((sleeve, sleeve.step))

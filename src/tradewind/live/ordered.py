@@ -1,32 +1,21 @@
-"""A person's order: what it may be, and how it takes the place of the rule's decision at one close.
-
-From then on the symbol is left alone until the rule says something new of it: a BUY or SELL that it was not giving at
-that close already. Its HOLD, or a signal that goes on, undoes nothing that a person decided.
-"""
+"""A person's order: what it may be, and at which close it is applied."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tradewind.decisions.signals import Action, Signals
+from tradewind.decisions.signals import Signals
 from tradewind.errors import InputError
 from tradewind.evaluation.corridor import World
-from tradewind.evaluation.recommend import Decision
 from tradewind.execution.manual import ManualOrder
-from tradewind.live.quiet import Spans, covered, quieted
 from tradewind.market import tiers
 from tradewind.market.calendar import instant
 from tradewind.market.panel import Panel
-
-BY_HAND = "order"
-"""The step of sizing that a person's weight is said to come from."""
 
 
 class Bracket(NamedTuple):
@@ -138,7 +127,7 @@ def came_due(
             if halted and order.side != "CLOSE":
                 raise InputError(f"trading is halted: {halted}")
             if order.side != "CLOSE":
-                _bracket_at(order, panel, row, column)
+                bracket_at(order, panel, row, column)
         except InputError as error:
             refused.append(replace(order, state="refused", why=error.what))
         else:
@@ -146,79 +135,7 @@ def came_due(
     return applied, refused
 
 
-def _bracket_at(order: ManualOrder, panel: Panel, row: int, column: int) -> Bracket:
+def bracket_at(order: ManualOrder, panel: Panel, row: int, column: int) -> Bracket:
+    """Return the distances of an order's stop and target from the close of a row, in the shares of then."""
     seen = int(np.searchsorted(panel.times, instant(order.seen), side="right"))
     return bracket(order, float(panel.close[row, column]), float(np.prod(panel.split[seen : row + 1, column])))
-
-
-def acted_on(decision: Decision, held: Spans, orders: Sequence[ManualOrder]) -> Decision:
-    """Return a decision as the account hears it: held back where ``held`` covers it, and as persons ordered.
-
-    Parameters
-    ----------
-    orders
-        Those that were applied, in that order; those of bars and symbols that are not there are left out.
-    """
-    panel = decision.world.panel
-    rows = np.flatnonzero(covered(panel.times, held))
-    orders = [one for one in orders if one.symbol in panel.symbols and _instant_of(one) in panel.times]
-    if len(rows) or orders:  # both, so that a clause has one number whatever came later
-        decision = quieted(decision, rows, ", ".join(held))
-    return _ordered(decision, orders) if orders else decision
-
-
-def _ordered(decision: Decision, orders: Sequence[ManualOrder]) -> Decision:
-    signals, targets, panel = decision.signals, decision.targets, decision.world.panel
-    names = ("action", "decided", "close", "cover", "clause", "stop", "target")
-    fields = {name: getattr(signals, name).copy() for name in names}
-    weight, bound, by_hand = targets.weight.copy(), targets.bound_by.copy(), np.zeros(panel.shape, np.bool_)
-    clauses, due = list(signals.clauses), decision.world.plan.decision.due(len(panel))
-    places = [_place(order, panel) for order in orders]
-    for number, (order, (row, column)) in enumerate(zip(orders, places, strict=True)):
-        said = len(clauses)
-        rule_said = Action(int(signals.action[row, column])).name
-        clauses += [order.words, f"{order.words}; the rule's {rule_said} of then goes on and does not undo it"]
-        later = [r for r, c in places[number + 1 :] if c == column and r > row]
-        end = min([_new_word(signals, due, row, column), *later])
-        after = slice(row + 1, end)
-        running = np.flatnonzero(signals.action[after, column]) + row + 1
-        weight[after, column] = np.nan
-        for name in ("close", "cover"):
-            fields[name][row:end, column] = False
-        fields["action"][running, column], fields["clause"][running, column] = Action.HOLD, said + 1
-        by_hand[running, column] = by_hand[row, column] = True
-        fields["decided"][row, column], fields["clause"][row, column] = True, said
-        bound[row, column] = len(targets.steps)
-        if order.side == "CLOSE":
-            fields["action"][row, column], weight[row, column] = Action.HOLD, 0.0
-            continue
-        assert order.weight is not None
-        side = 1 if order.side == "BUY" else -1
-        fields["action"][row, column] = Action.BUY if side > 0 else Action.SELL
-        weight[row, column] = side * order.weight
-        fields["stop"][row, column], fields["target"][row, column] = _bracket_at(order, panel, row, column)
-    return replace(
-        decision,
-        signals=replace(signals, **fields, clauses=tuple(clauses), by_hand=by_hand),
-        targets=replace(targets, weight=weight, bound_by=bound, steps=(*targets.steps, BY_HAND)),
-    )
-
-
-def _instant_of(order: ManualOrder) -> np.datetime64:
-    assert order.effective is not None
-    return instant(order.effective)
-
-
-def _place(order: ManualOrder, panel: Panel) -> tuple[int, int]:
-    return int(np.searchsorted(panel.times, _instant_of(order))), panel.symbols.index(order.symbol)
-
-
-def _new_word(signals: Signals, due: NDArray[np.bool_], row: int, column: int) -> int:
-    """Return the row at which the rule says BUY or SELL anew after ``row``; the number of rows where it has not."""
-    spoken = np.flatnonzero(signals.decided[:, column] & due)
-    spoken = np.array([row, *spoken[spoken > row]])
-    side = np.sign(signals.action[spoken, column])
-    for (before, now), at in zip(pairwise(side), spoken[1:], strict=True):
-        if now and now != before:
-            return int(at)
-    return len(signals.action)

@@ -23,8 +23,8 @@ from tradewind.evaluation.recommend import Decision
 from tradewind.evaluation.surroundings import laid_on, market_regimes
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.manual import ManualOrder
+from tradewind.live.acting import acted_on
 from tradewind.live.corridor import LiveStep
-from tradewind.live.ordered import acted_on
 from tradewind.live.quiet import Spans
 from tradewind.live.served import Timeline, history
 from tradewind.live.trader import iso
