@@ -18,7 +18,7 @@ from tradewind.market.store.records import ModelRecord, Records
 TABLES = {
     "orders", "order_events", "executions", "movements", "account_marks", "paper_books", "controls", "alerts",
 }  # fmt: skip
-LATER = {"alert_deliveries", "live_sessions", "model_decisions"}
+LATER = {"manual_orders", "alert_deliveries", "live_sessions", "model_decisions"}
 MODEL = ModelRecord("m1", "sample", "ridge", "1", RECORDED, RECORDED, "d", {"ic": 0.1})
 
 
