@@ -731,9 +731,12 @@ class LiveRuntime:
 
     def _placed(self, order: ManualOrder) -> dict[str, Any]:
         loop = self._loop
-        if loop.manual.find(order.id) is None:
+        known = loop.manual.find(order.id) is not None
+        if not known:
             self._require_takes(order)
-        _, replaced = loop.manual.place(order)
+        standing, replaced = loop.manual.place(order)
+        if known:  # nothing has happened that anybody should hear of
+            return loop.manual_orders([standing])[0]
         for one in replaced:
             loop.tell_of_an_order(one.id)
         return loop.tell_of_an_order(order.id)
