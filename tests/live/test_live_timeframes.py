@@ -12,21 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_kit import replayed
+from live_kit import lived, replayed
 
 from killing import ran
 from spine_kit import instant, workspace
-from tradewind.clock import SystemClock
 from tradewind.errors import DataError, InputError
 from tradewind.evaluation.backtest import backtest
 from tradewind.evaluation.workspace import Workspace
 from tradewind.execution.journal import Journal
 from tradewind.live.corridor import LiveCorridor
-from tradewind.live.replay import Replay
 from tradewind.live.service import LiveRuntime
-from tradewind.live.settings import LiveSection
-from tradewind.live.settings_drift import DriftSection
-from tradewind.market.sources.replay import ReplayClock
 from tradewind.server.running import Run, prove, run
 
 FRAMES = """\
@@ -128,23 +123,6 @@ def frames(folder: Path, playbook: str = FRAMES, **overrides: object) -> Workspa
 
 DAYS_CLOSE = "2023-12-28T21:00:00Z"
 KILLED = Path(__file__).parent / "live_verb_and_die.py"
-
-
-async def lived(work: Workspace, talk: Any = None) -> LiveRuntime:
-    """Live through the stored days; ``talk`` is let in before each bar."""
-    clock = ReplayClock(datetime(1970, 1, 1, tzinfo=UTC))
-    runtime = LiveRuntime(work, LiveSection(), "REPLAY", clock, SystemClock(), drift_section=DriftSection(use=False))
-    prepared = await runtime.prepare()
-    replay = Replay(runtime, prepared, clock, "max")
-    number = 0
-    async for closed, name in replay.bars():
-        if talk is not None:
-            await talk(runtime, number)
-        await runtime.take(closed, name)
-        number += 1
-    await runtime.jobs_done()
-    await runtime.close()
-    return runtime
 
 
 class EnoughError(Exception):
